@@ -1,0 +1,56 @@
+# Every target sets itself up: a .venv with pinned CPU packages, then its own job. Needs make, Python >= 3.10 and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PY := $(BIN)/python
+EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
+
+.PHONY: help setup test check lint types kernels demo verify bench mutants format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch numpy
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps liger-kernel cut-cross-entropy
+	@touch $@
+
+setup: $(READY) ## make .venv with everything in it
+
+test: $(READY) ## the whole test suite
+	$(BIN)/pytest -q -n 2 --dist worksteal --durations=15
+
+check: lint types kernels ## lint, types, and every Triton kernel compiled ahead of time
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not see editable installs, so it checks a plain copy.
+types: $(READY)
+	@rm -rf build/types
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/types .
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
+
+kernels: $(READY)
+	$(PY) -m poz.kernels.aot --check
+
+demo: $(READY) ## train a tiny language model with SimPO through TRL, on two cores in minutes
+	$(BIN)/poz demo --objective simpo
+
+verify: $(READY) ## every objective on every backend against its float64 reference
+	$(BIN)/poz verify
+
+bench: $(READY) ## the CPU benchmarks
+	$(BIN)/poz bench --quick
+
+mutants: $(READY) ## change signs, operators and constants in the formulas: how many does a test catch?
+	$(PY) tests/mutants.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,19 @@
+"""CPL on a ranking, arXiv 2310.13639 and its released code: every pair of strictly different rewards."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from poz.kernels._maths import sigmoid, softplus
+
+
+@triton.jit
+def comparisons(pivot, index, scores, rewards, valid, params):
+    """Σ softplus(λ A_i - A_k) over the i with a lower reward than the pivot k, A = α score, and how many there are."""
+    alpha, bias = params
+    lower = valid & (rewards < tl.sum(tl.where(index == pivot, rewards, 0.0)))
+    x = alpha * (bias * scores - tl.sum(tl.where(index == pivot, scores, 0.0)))
+    slope = tl.where(lower, alpha * sigmoid(x), 0.0)
+    gradient = bias * slope - tl.where(index == pivot, tl.sum(slope), 0.0)
+    return tl.sum(tl.where(lower, softplus(x), 0.0)), gradient, tl.sum(tl.where(lower, 1.0, 0.0))

@@ -1,0 +1,16 @@
+"""DPO and cDPO, arXiv 2305.18290 eq. 7."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl  # noqa: F401 - the interpreter asks for it
+
+from poz.kernels._maths import along, sigmoid, soft_label
+
+
+@triton.jit
+def logistic(chosen, rejected, columns, params):
+    """softplus(-z) + ε z with z = β (chosen - rejected); d/dz = ε - σ(-z)."""
+    beta, smoothing = params
+    z = beta * (chosen - rejected)
+    return along(soft_label(z, 1.0 - smoothing, smoothing), beta * (smoothing - sigmoid(-z)))

@@ -1,0 +1,15 @@
+"""IPO, arXiv 2310.12036 eq. 17."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl  # noqa: F401 - the interpreter asks for it
+
+from poz.kernels._maths import along
+
+
+@triton.jit
+def squared(chosen, rejected, columns, params):
+    """(h - target)² with h = chosen - rejected; d/dh = 2 (h - target)."""
+    error = chosen - rejected - params[0]
+    return along(error * error, 2.0 * error)

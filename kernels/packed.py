@@ -1,0 +1,276 @@
+"""Preference losses straight from packed per-token log-probs: one launch gives the losses and the token gradient.
+
+Tokens of all completions stand in one vector `logps` (tokens,), float of any width, in nats; `offsets` (completions + 1,)
+are their borders in it. Losses and gradients are computed in float32. Offsets on a GPU are not checked: reading them
+would wait for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from poz.kernels.plan import ListPlan, PairPlan, plan
+
+if TYPE_CHECKING:
+    from poz.objective import Objective
+
+Implementation = Literal["auto", "triton", "torch"]
+
+
+def token_loss(
+    name: str,
+    logps: Tensor,
+    offsets: Tensor,
+    *,
+    anchors: Tensor | Sequence[Tensor] = (),
+    lengths: Tensor | None = None,
+    label: Tensor | None = None,
+    margin: Tensor | None = None,
+    annotator: Tensor | None = None,
+    calibration: Tensor | None = None,
+    ref_calibration: Tensor | None = None,
+    implementation: Implementation = "auto",
+    **params: Any,
+) -> Tensor:
+    """Losses (pairs,) of an objective on pairs, in nats, differentiable in all log-probs.
+
+    Args:
+        name: The objective.
+        logps: (tokens,) log-probs of the policy: the chosen completions in order, then the rejected ones.
+        offsets: (2 pairs + 1,) borders of the completions.
+        anchors: Log-probs of other policies at the same tokens, (anchors, tokens) or a sequence of (tokens,): the
+            reference first where the objective reads it, then each opponent.
+        lengths: (2 pairs,) divisors where the objective averages over tokens; the numbers of tokens if not given.
+            0 counts as 1.
+        label: (pairs,) P(chosen is better), 1 if not given.
+        margin: (pairs,) known reward gaps.
+        annotator: (pairs,) integer ids.
+        calibration: (samples,) summed log-probs of calibration completions under the policy.
+        ref_calibration: (samples,) the same under the reference.
+        implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
+        **params: Hyper-parameters of the objective.
+
+    Raises:
+        ValueError: Shapes or devices that do not fit, missing data, a hyper-parameter outside its domain.
+        NotImplementedError: The objective has no kernel.
+        RuntimeError: Triton was asked for where it cannot run.
+    """
+    objective = _objective(name, params)
+    others = tuple(anchors)
+    made = plan(objective, len(others))
+    if not isinstance(made, PairPlan):
+        raise ValueError(f"`{name}` ranks lists; call list_loss.")
+    if offsets.numel() % 2 == 0:
+        raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
+    count = offsets.numel() // 2
+    offsets = _borders("offsets", offsets, logps, logps.numel())
+    for what, value, size in (
+        *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
+        ("lengths", lengths, 2 * count),
+        ("label", label, count),
+        ("margin", margin, count),
+        ("annotator", annotator, count),
+    ):
+        _check(what, value, logps, size)
+    label = logps.new_ones(count, dtype=torch.float32) if label is None else label
+    columns = [_column(objective, column, logps, label, margin, annotator) for column in made.columns]
+    kernels = _kernels(implementation, logps)
+    go = functools.partial(kernels.pairs, made, offsets=offsets, columns=columns, lengths=lengths)
+    losses = _fused(logps, others, made.weights, go, offsets, 2)
+    if made.cloning:
+        clone = PairPlan("cpl.cloning", (), mean=True)
+        picked = _picked(made, label)
+        go = functools.partial(kernels.pairs, clone, offsets=offsets, columns=picked, lengths=lengths)
+        losses = losses + _fused(logps, (), (), go, offsets, 2)
+    if made.bonus is not None:
+        if calibration is None or ref_calibration is None:
+            raise ValueError(f"`{name}` needs calibration and ref_calibration, summed log-probs of calibration samples.")
+        gap = (calibration.to(losses.dtype) - ref_calibration.to(losses.dtype)).mean()
+        losses = losses + (made.bonus * gap if made.bonus else torch.where(gap.isinf(), 0.0, 0.0 * gap))
+    return losses
+
+
+def list_loss(
+    name: str,
+    logps: Tensor,
+    offsets: Tensor,
+    lists: Tensor,
+    *,
+    anchors: Tensor | Sequence[Tensor] = (),
+    lengths: Tensor | None = None,
+    rewards: Tensor | None = None,
+    longest: int | None = None,
+    implementation: Implementation = "auto",
+    **params: Any,
+) -> Tensor:
+    """Losses (lists,) of an objective on ranked lists, in nats, differentiable in all log-probs.
+
+    Args:
+        name: The objective.
+        logps: (tokens,) log-probs of the policy, list after list, best completion first.
+        offsets: (completions + 1,) borders of the completions.
+        lists: (lists + 1,) borders of the lists, in completions.
+        anchors: The reference's log-probs at the same tokens where the objective reads them, as for `token_loss`.
+        lengths: (completions,) divisors where the objective averages over tokens; the numbers of tokens if not given.
+            0 counts as 1.
+        rewards: (completions,) known rewards.
+        longest: An upper bound on the completions of one list; if not given it is read, which waits for a GPU.
+        implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
+        **params: Hyper-parameters of the objective.
+
+    Raises:
+        ValueError: Shapes or devices that do not fit, missing data, a hyper-parameter outside its domain.
+        NotImplementedError: The objective has no kernel.
+        RuntimeError: Triton was asked for where it cannot run.
+    """
+    others = tuple(anchors)
+    made = plan(_objective(name, params), len(others))
+    if not isinstance(made, ListPlan):
+        raise ValueError(f"`{name}` compares pairs; call token_loss.")
+    count = offsets.numel() - 1
+    offsets, lists = _borders("offsets", offsets, logps, logps.numel()), _borders("lists", lists, logps, count)
+    for what, value, size in (
+        *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
+        ("lengths", lengths, count),
+        ("rewards", rewards, count),
+    ):
+        _check(what, value, logps, size)
+    if made.rewards and rewards is None:
+        raise ValueError(f"`{name}` needs rewards, one for each of the {count} completions, with these hyper-parameters.")
+    if longest is None:
+        longest = int(lists.diff().max()) if lists.numel() > 1 else 0
+    go = functools.partial(
+        _kernels(implementation, logps).ranked,
+        made,
+        offsets=offsets,
+        lists=lists,
+        rewards=rewards,
+        lengths=lengths,
+        longest=longest,
+    )
+    return _fused(logps, others, made.weights, go, offsets[lists], 1)
+
+
+def implementation_for(implementation: Implementation, logps: Tensor) -> Literal["triton", "torch"]:
+    """What runs for these log-probs: "auto" takes Triton for 16- and 32-bit tensors on a GPU, and the twin elsewhere.
+
+    Raises:
+        ValueError: No such implementation.
+        RuntimeError: Triton was asked for where there is neither a GPU nor the interpreter.
+    """
+    if implementation not in ("auto", "triton", "torch"):
+        raise ValueError(f"implementation must be 'auto', 'triton' or 'torch'; got {implementation!r}.")
+    installed = importlib.util.find_spec("triton") is not None
+    if implementation == "auto":
+        return "triton" if installed and logps.is_cuda and logps.dtype != torch.float64 else "torch"
+    if implementation == "triton" and not installed:
+        raise RuntimeError("implementation='triton' needs the package triton. Install it, or use implementation='auto'.")
+    if implementation == "triton" and not logps.is_cuda and not importlib.import_module("poz.kernels.launch").interpreted():
+        raise RuntimeError(
+            f"implementation='triton' needs log-probs on a GPU; got {logps.device}. Move them there, set "
+            "TRITON_INTERPRET=1 before triton is imported, or use implementation='auto'."
+        )
+    return implementation
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, go: Callable[..., Any], weights: tuple[float, ...], borders: Tensor, copies: int, *logps: Tensor) -> Tensor:
+        losses, gradient = go(logps=logps[0], anchors=logps[1:], with_gradient=any(ctx.needs_input_grad))
+        if gradient is not None:
+            ctx.save_for_backward(gradient, borders)
+        ctx.copies, ctx.shares = copies, [(1.0, logps[0].dtype), *((-w, x.dtype) for w, x in zip(weights, logps[1:], strict=True))]
+        return cast(Tensor, losses.to(torch.promote_types(logps[0].dtype, torch.float32)))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, borders = ctx.saved_tensors
+        edge, end = upstream.new_zeros(1), borders.new_full((1,), gradient.numel())
+        counts = borders.diff(prepend=borders.new_zeros(1), append=end)
+        scale = torch.cat([edge, upstream.repeat(ctx.copies), edge])
+        gradient = gradient * scale.repeat_interleave(counts, output_size=gradient.numel())
+        needed = zip(ctx.needs_input_grad[4:], ctx.shares, strict=True)
+        return None, None, None, None, *((gradient * share).to(dtype) if need else None for need, (share, dtype) in needed)
+
+
+def _fused(
+    logps: Tensor,
+    anchors: tuple[Tensor, ...],
+    weights: tuple[float, ...],
+    go: Callable[..., Any],
+    borders: Tensor,
+    copies: int,
+) -> Tensor:
+    # The tokens between `borders` belong to example 0, 1, ...; `copies` times over.
+    return cast(Tensor, _Fused.apply(go, weights, borders, copies, logps, *anchors))  # type: ignore[no-untyped-call]
+
+
+def _objective(name: str, params: Mapping[str, Any]) -> Objective:
+    from poz.zoo import zoo
+
+    return zoo[name].bind(**params)
+
+
+def _kernels(implementation: Implementation, logps: Tensor) -> Any:
+    module = {"triton": "launch", "torch": "twin"}[implementation_for(implementation, logps)]
+    return importlib.import_module(f"poz.kernels.{module}")
+
+
+def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
+    if logps.ndim != 1 or not logps.dtype.is_floating_point:
+        raise ValueError(f"logps must be one vector of floats; got {logps.dtype} of shape {tuple(logps.shape)}.")
+    if borders.ndim != 1 or borders.numel() == 0 or borders.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"{what} must be one vector of integers; got {borders.dtype} of shape {tuple(borders.shape)}.")
+    if borders.device != logps.device:
+        raise ValueError(f"{what} are on {borders.device} but logps on {logps.device}; move them together.")
+    if borders.device.type == "cpu" and (borders[0] < 0 or borders[-1] > end or (borders.diff() < 0).any()):
+        raise ValueError(f"{what} must ascend within 0 and {end}; got {borders[0]} to {borders[-1]}.")
+    return borders.long()
+
+
+def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
+    if value is None:
+        return
+    if value.shape != (size,):
+        raise ValueError(f"{what} must have shape ({size},); got {tuple(value.shape)}.")
+    if value.device != logps.device:
+        raise ValueError(f"{what} is on {value.device} but logps on {logps.device}; move them together.")
+
+
+def _column(
+    objective: Objective, column: str, logps: Tensor, label: Tensor, margin: Tensor | None, annotator: Tensor | None
+) -> Tensor:
+    if column == "reliability":
+        return _logit_reliability(objective.values["reliability"], annotator, label, logps)
+    if column.endswith("label"):
+        return 1 - label if column.startswith("swapped") else label
+    if margin is None:
+        raise ValueError(f"`{objective.name}` needs margin, the known reward gap of each pair, with these hyper-parameters.")
+    return -margin if column.startswith("swapped") else margin
+
+
+def _logit_reliability(reliability: Any, annotator: Tensor | None, like: Tensor, logps: Tensor) -> Tensor:
+    # In float64: 1 - η of a float32 η near 1 has few digits.
+    eta = torch.as_tensor(reliability, dtype=torch.float64, device=logps.device).clamp(1e-4, 1 - 1e-4)
+    if eta.ndim:
+        if annotator is None:
+            raise ValueError(f"got {eta.numel()} reliabilities but no annotator ids. Give annotator, or one reliability.")
+        eta = eta[annotator.long()]
+    return torch.logit(eta).expand(like.shape).to(torch.promote_types(logps.dtype, torch.float32))
+
+
+def _picked(made: PairPlan, label: Tensor) -> list[Tensor]:
+    # Weight of the mean log-prob of either segment.
+    both = made.cloning_data == "all"
+    chosen, rejected = (label >= 0.5) | both, (label <= 0.5) | both
+    each = made.cloning / (chosen.double() + rejected.double()).clamp(min=1.0)
+    return [(each * chosen).to(label.dtype), (each * rejected).to(label.dtype)]

@@ -1,0 +1,35 @@
+"""SimPO, arXiv 2405.14734, on mean log-probs: the released smoothing, the one of the swapped pair, and the hinge."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from poz.kernels._maths import along, sigmoid, soft_label, softplus, times
+
+
+@triton.jit
+def logistic(chosen, rejected, columns, params):
+    """softplus(-z) + ε z with z = β (chosen - rejected) - γ; d/dz = ε - σ(-z)."""
+    beta, gamma, smoothing = params
+    z = beta * (chosen - rejected) - gamma
+    return along(soft_label(z, 1.0 - smoothing, smoothing), beta * (smoothing - sigmoid(-z)))
+
+
+@triton.jit
+def swapped(chosen, rejected, columns, params):
+    """(1-ε) softplus(-z) + ε softplus(-z') with z' = β (rejected - chosen) - γ, the logit of the swapped pair."""
+    beta, gamma, smoothing = params
+    z = beta * (chosen - rejected) - gamma
+    other = beta * (rejected - chosen) - gamma
+    loss = times(1.0 - smoothing, softplus(-z)) + times(smoothing, softplus(-other))
+    return along(loss, beta * (smoothing * sigmoid(-other) - (1.0 - smoothing) * sigmoid(-z)))
+
+
+@triton.jit
+def hinge(chosen, rejected, columns, params):
+    """max(0, 1 - z) with z = β (chosen - rejected) - γ; d/dz = -1 below the kink at z = 1, 0 on it and above."""
+    beta, gamma = params
+    z = beta * (chosen - rejected) - gamma
+    slope = tl.where(z >= 1.0, 0.0, tl.where(z < 1.0, -1.0, z))
+    return along(tl.where(z >= 1.0, 0.0, 1.0 - z), beta * slope)

@@ -1,0 +1,196 @@
+"""LCPO-EM: how reliable is each annotator, learnt beside the policy, as explicit state and pure functions.
+
+The label of a pair is the clean one with probability eta_k, the reliability of its annotator. The E-step gives each
+label the posterior w of being clean under the current policy; the M-step moves the policy by `poz.lcpo` and each
+eta_k towards the mean of its w. Works on NumPy, torch and JAX arrays alike, and under `jax.jit`:
+
+    state = init(num_annotators)
+    losses, found = losses_and_sums(pairs, state.reliability, base=poz.dpo.bind(beta=0.1))
+    ...                                    # the optimiser step on losses.mean(); add `found` up over all ranks
+    state = update(state, found)
+
+With several micro-batches to an optimiser step, `accumulate` each one and `update` once with `state.sums`.
+Source: Cao et al. 2025, arXiv 2509.24159 (RE-PO), eq. 2 to 7 and Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poz.backends import Array, namespace
+from poz.families import Pairs
+from poz.objective import Objective
+from poz.objectives import lcpo
+from poz.objectives.lcpo import posterior_logit
+
+CLAMP = 1e-4
+"""Reliabilities stay this far from 0 and 1, which are absorbing: from there no data can move them."""
+
+
+class Sums(NamedTuple):
+    """What one batch says about its annotators; the part that ranks and micro-batches add up.
+
+    Attributes:
+        total: (annotators,) sum of the posteriors of each annotator's labels.
+        count: (annotators,) number of labels of each annotator.
+    """
+
+    total: Array
+    count: Array
+
+
+class State(NamedTuple):
+    """What is carried from step to step.
+
+    Attributes:
+        reliability: (annotators,) eta_k, the probability that a label of annotator k is the clean one.
+        sums: What the micro-batches since the last update have added up to.
+    """
+
+    reliability: Array
+    sums: Sums
+
+
+def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Array = None) -> State:
+    """The state before the first step.
+
+    Args:
+        num_annotators: How many annotators there are; 1 where they are not known.
+        reliability: First eta, one number or (annotators,), in [0, 1]. The paper uses 0.9. Take it above 1/2: flipping
+            every label and every eta is a symmetry, and 1/2 tells nothing.
+        like: An array of the wanted library, dtype and device; NumPy float64 where it is not given.
+
+    Returns:
+        The state, its reliabilities clamped to [1e-4, 1 - 1e-4].
+
+    Raises:
+        ValueError: No annotators, a reliability outside [0, 1], or not one for each annotator.
+    """
+    if num_annotators < 1:
+        raise ValueError(f"LCPO needs at least 1 annotator; got {num_annotators}. Use 1 where they are not known.")
+    first = np.asarray(reliability, np.float64)
+    if first.shape not in ((), (num_annotators,)):
+        raise ValueError(f"reliability must be one number or ({num_annotators},) numbers; got shape {first.shape}.")
+    if not np.all((first >= 0) & (first <= 1)):
+        raise ValueError(f"reliability is a probability in [0, 1]; got {first.tolist()}.")
+    like = np.zeros(0) if like is None else like
+    xp = namespace(like)
+    nothing = xp.constant(np.zeros(num_annotators), like)
+    return State(nothing + xp.constant(np.clip(first, CLAMP, 1 - CLAMP), like), Sums(nothing, nothing))
+
+
+def posterior(u: Array, annotator: Array, reliability: Array) -> Array:
+    """E-step: the probability that each label is the clean one, as data (no gradient).
+
+    w = sigmoid(u + logit eta_k) = p eta_k / (p eta_k + (1 - p) (1 - eta_k)), p = sigmoid(u).
+
+    Args:
+        u: (batch,) log-odds of the label under the policy, L(swapped) - L, in nats.
+        annotator: (batch,) integer ids from 0; None where there is one annotator.
+        reliability: (annotators,) eta, clamped.
+
+    Returns:
+        (batch,) w.
+    """
+    xp = namespace(u)
+    _check_ids(annotator, reliability.shape[0])
+    return xp.sigmoid(posterior_logit(xp, xp.stop_gradient(u), annotator, _one_or_all(reliability, annotator)))
+
+
+def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
+    """Adds up posteriors by annotator: all that ranks have to exchange, 2 numbers for each annotator.
+
+    Args:
+        posterior: (batch,) w.
+        annotator: (batch,) integer ids from 0; None where there is one annotator.
+        num_annotators: How many there are.
+    """
+    xp = namespace(posterior)
+    _check_ids(annotator, num_annotators)
+    if annotator is None:
+        return Sums(xp.sum(posterior)[None], xp.sum(xp.ones_like(posterior))[None])
+    # (batch, annotators): a comparison exists in every library, a scatter does not.
+    theirs = xp.astype(annotator[:, None] == xp.constant(np.arange(num_annotators), annotator), posterior)
+    return Sums(xp.sum(theirs * posterior[:, None], 0), xp.sum(theirs, 0))
+
+
+def losses_and_sums(pairs: Pairs, reliability: Array, *, base: Objective, mode: str = "gibbs") -> tuple[Array, Sums]:
+    """One batch of EM: the losses that the policy descends, and what the labels say about their annotators.
+
+    Both use the same posteriors, taken before the policy moves.
+
+    Args:
+        pairs: What `base` reads, and `annotator` where there are several.
+        reliability: (annotators,) eta.
+        base: The objective whose losses of the pair and of the swapped pair give the log-odds of the label.
+        mode: "gibbs" or "weighted", see `poz.lcpo`.
+
+    Returns:
+        (batch,) losses of `poz.lcpo`, and the sums without gradient.
+    """
+    xp = namespace(pairs.chosen)
+    losses = lcpo(pairs, base=base, reliability=_one_or_all(reliability, pairs.annotator), mode=mode)
+    u = xp.stop_gradient(base(pairs.swap()) - base(pairs))
+    return losses, sums(posterior(u, pairs.annotator, reliability), pairs.annotator, reliability.shape[0])
+
+
+def accumulate(state: State, found: Sums) -> State:
+    """Adds the sums of one micro-batch to those that wait for the update."""
+    return state._replace(sums=Sums(state.sums.total + found.total, state.sums.count + found.count))
+
+
+def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> State:
+    """M-step of the reliabilities, once for each optimiser step.
+
+    eta_k <- (1 - a) eta_k + a mean of w over the labels of annotator k; annotators without a label stay where they
+    are. Two updates with a are not one: they act like 1 - (1 - a)^2.
+
+    Args:
+        state: Before.
+        found: Sums over all ranks and all micro-batches of this optimiser step.
+        step_size: a in (0, 1]; 1 is the full M-step. The paper uses 0.1.
+
+    Returns:
+        The new state; its waiting sums are 0.
+
+    Raises:
+        ValueError: step_size outside (0, 1].
+
+    Source: arXiv 2509.24159, Algorithm 1; the clamp is not in the paper.
+    """
+    if isinstance(step_size, int | float) and not 0 < step_size <= 1:
+        raise ValueError(f"step_size is a share in (0, 1]; got {step_size}. The paper uses 0.1.")
+    before = state.reliability
+    xp = namespace(before)
+    total, count = xp.astype(found.total, before), xp.astype(found.count, before)
+    present = count > 0
+    mean = total / xp.where(present, count, xp.constant(1.0, before))
+    moved = xp.clip((1 - step_size) * before + step_size * mean, CLAMP, 1 - CLAMP)
+    nothing = state.sums.total * 0
+    return State(xp.where(present, moved, before), Sums(nothing, nothing))
+
+
+def _one_or_all(reliability: Array, annotator: Array) -> Array:
+    return reliability[0] if annotator is None else reliability
+
+
+def _check_ids(annotator: Array, num_annotators: int) -> None:
+    if annotator is None:
+        if num_annotators > 1:
+            raise ValueError(
+                f"There are {num_annotators} annotators, but the pairs do not say whose labels they hold. "
+                "Give poz.Pairs(annotator=...), integer ids from 0."
+            )
+        return
+    xp = namespace(annotator)
+    if xp.kind(annotator) != "integer":
+        raise TypeError(f"annotator must hold integer ids; got {annotator.dtype}.")
+    known = xp.values(annotator)
+    if known is not None and known.size and not 0 <= known.min() <= known.max() < num_annotators:
+        raise ValueError(
+            f"Annotator ids go from 0 to {num_annotators - 1}, one for each reliability; got {known.min()} to "
+            f"{known.max()}. Give more reliabilities, or renumber the annotators."
+        )

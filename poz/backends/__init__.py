@@ -1,0 +1,95 @@
+"""The few primitives an objective may use, once per array library.
+
+An objective is written against `xp`, one of the modules of this package, chosen by the type of the arrays it is
+given. A library that was not imported by the caller is never imported here.
+
+The derivatives count as much as the values: `softplus` has slope 1/2 at 0, `relu` has slope 0 at 0, and none of them
+overflows. Operators (`+ - * / @`, comparisons, indexing) are the library's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy.typing as npt
+
+Array: TypeAlias = Any
+"""A NumPy array, a torch tensor or a JAX array."""
+
+
+class Namespace(Protocol):
+    """What every backend module offers; `axis=-1` is the last axis."""
+
+    name: str
+
+    def exp(self, x: Array) -> Array: ...  # noqa: D102
+    def log(self, x: Array) -> Array: ...  # noqa: D102
+    def sigmoid(self, x: Array) -> Array: ...  # noqa: D102
+    def softplus(self, x: Array) -> Array: ...  # noqa: D102
+    def relu(self, x: Array) -> Array: ...  # noqa: D102
+    def where(self, condition: Array, x: Array, y: Array) -> Array: ...  # noqa: D102
+    def maximum(self, x: Array, least: float) -> Array: ...  # noqa: D102
+    def clip(self, x: Array, low: float, high: float) -> Array: ...  # noqa: D102
+    def sum(self, x: Array, axis: int | None = None) -> Array: ...  # noqa: D102
+    def mean(self, x: Array) -> Array: ...  # noqa: D102
+    def amax(self, x: Array, axis: int) -> Array: ...  # noqa: D102
+    def logsumexp(self, x: Array, axis: int) -> Array: ...  # noqa: D102
+    def cumsum(self, x: Array, axis: int) -> Array: ...  # noqa: D102
+    def stop_gradient(self, x: Array) -> Array: ...  # noqa: D102
+    def ones_like(self, x: Array) -> Array: ...  # noqa: D102
+    def concatenate(self, parts: Sequence[Array], axis: int) -> Array: ...  # noqa: D102
+    def gather(self, table: Array, index: Array) -> Array:
+        """`table[index]` along the first axis, for integer `index` of any shape."""
+
+    def constant(self, value: npt.ArrayLike, like: Array) -> Array:
+        """`value` as an array of the dtype and device of `like`."""
+
+    def astype(self, x: Array, like: Array) -> Array:
+        """`x` (integer, boolean or real) in the dtype of `like`."""
+
+    def is_array(self, x: object) -> bool:
+        """Whether `x` is an array of this library."""
+
+    def kind(self, x: Array) -> str:
+        """One of "real", "half" (16 bit or less), "integer", "bool", "other"."""
+
+    def widen(self, x: Array) -> Array:
+        """A 16-bit array in 32 bit."""
+
+    def device(self, x: Array) -> object:
+        """Where `x` lives; None where that cannot differ or is not known."""
+
+    def values(self, x: Array) -> npt.NDArray[Any] | None:
+        """The values, where reading them costs no transfer and no tracing; None otherwise."""
+
+
+_BY_TYPE: dict[type, Namespace] = {}
+_MODULES = {"numpy": "numpy", "torch": "torch", "jax": "jax", "jaxlib": "jax"}
+
+
+def namespace(x: object) -> Namespace:
+    """The backend of an array, found by its type.
+
+    Raises:
+        TypeError: If `x` is no array of NumPy, torch or JAX.
+    """
+    found = _BY_TYPE.get(type(x))
+    return found if found is not None else _find(x)
+
+
+def _find(x: object) -> Namespace:
+    for kind in type(x).__mro__:
+        library = _MODULES.get(kind.__module__.partition(".")[0])
+        if library is not None:
+            module: Namespace = importlib.import_module(f"poz.backends.{library}")  # type: ignore[assignment]
+            if module.is_array(x):
+                _BY_TYPE[type(x)] = module
+                return module
+    raise TypeError(
+        f"Log-probs must be NumPy, torch or JAX arrays; got {type(x).__name__}. Wrap plain numbers in numpy.asarray(...)."
+    )
+
+
+__all__ = ["Array", "Namespace", "namespace"]

@@ -1,0 +1,85 @@
+"""JAX primitives; see `poz.backends`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+Real = Any
+
+name = "jax"
+
+exp, log, where, clip, cumsum = jnp.exp, jnp.log, jnp.where, jnp.clip, jnp.cumsum
+sigmoid, softplus, relu = jax.nn.sigmoid, jax.nn.softplus, jax.nn.relu
+maximum, mean, ones_like, stop_gradient = jnp.maximum, jnp.mean, jnp.ones_like, jax.lax.stop_gradient
+
+
+def sum(x: Real, axis: int | None = None) -> Real:  # noqa: A001
+    """Sum over one axis, or over all."""
+    return jnp.sum(x, axis=axis)
+
+
+def amax(x: Real, axis: int) -> Real:
+    """Largest value along an axis."""
+    return jnp.max(x, axis=axis)
+
+
+def logsumexp(x: Real, axis: int) -> Real:
+    """log sum exp along an axis that has at least one entry above -inf."""
+    return jax.nn.logsumexp(x, axis=axis)
+
+
+def concatenate(parts: Sequence[Real], axis: int) -> Real:
+    """Join along an axis."""
+    return jnp.concatenate(parts, axis=axis)
+
+
+def gather(table: Real, index: Real) -> Real:
+    """`table[index]` along the first axis."""
+    return jnp.take(table, index, axis=0)
+
+
+def constant(value: npt.ArrayLike, like: Real) -> Real:
+    """`value` in the dtype of `like`."""
+    return jnp.asarray(value, dtype=like.dtype)
+
+
+def astype(x: Real, like: Real) -> Real:
+    """`x` in the dtype of `like`."""
+    return x.astype(like.dtype)
+
+
+def is_array(x: object) -> bool:
+    """Arrays and tracers."""
+    return isinstance(x, jax.Array)
+
+
+def kind(x: Real) -> str:
+    """See `poz.backends.Namespace.kind`."""
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return "half" if x.dtype.itemsize < 4 else "real"
+    if x.dtype == jnp.bool_:
+        return "bool"
+    return "integer" if jnp.issubdtype(x.dtype, jnp.integer) else "other"
+
+
+def widen(x: Real) -> Real:
+    """A 16-bit array in 32 bit."""
+    return x.astype(jnp.float32)
+
+
+def device(x: Real) -> object:
+    """JAX places arrays itself and says so when it cannot."""
+    return None
+
+
+def values(x: Real) -> npt.NDArray[Any] | None:
+    """The values of a concrete array on the host's own processor; None for a tracer or an accelerator's array."""
+    if isinstance(x, jax.core.Tracer) or any(d.platform != "cpu" for d in x.devices()):
+        return None
+    return np.asarray(x)

@@ -1,0 +1,123 @@
+"""Domains of hyper-parameters: what may be given, what it means, and what tests and plots draw.
+
+A domain stands in the signature of its objective, `beta: Annotated[float, Real("...", low=0, open="low")] = 0.1`,
+so the signature is the single source for validation, documentation and drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a hyper-parameter means; subclasses say what it may be."""
+
+    meaning: str
+
+    def describe(self) -> str:
+        """The domain in a few characters, as in "(0, inf)"."""
+        raise NotImplementedError
+
+    def problem(self, value: Any) -> str | None:
+        """Why `value` is outside, as the end of a sentence ("needs ..."), or None."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Real(Domain):
+    """A real number from an interval. Arrays (also traced ones) pass: their values are the caller's business.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        open: Which ends do not belong to the interval: "", "low", "high" or "both".
+        unit: Unit of the number.
+        usual: The range that tests and plots draw from.
+        optional: Whether None is a value too.
+        per: What the number may also be an array over, such as "annotator".
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: str = ""
+    unit: str = "1"
+    usual: tuple[float, float] = (0.01, 2.0)
+    optional: bool = False
+    per: str = ""
+
+    def describe(self) -> str:
+        """The interval."""
+        left = "(" if self.open in ("low", "both") or math.isinf(self.low) else "["
+        right = ")" if self.open in ("high", "both") or math.isinf(self.high) else "]"
+        return (
+            f"{left}{self.low:g}, {self.high:g}{right}"
+            + (" or None" * self.optional)
+            + f", or an array with one per {self.per}" * bool(self.per)
+        )
+
+    def problem(self, value: Any) -> str | None:
+        """Outside the interval, not a number, or NaN."""
+        if value is None:
+            return None if self.optional else f"a number in {self.describe()}"
+        if isinstance(value, bool | str):
+            return f"a number in {self.describe()}"
+        if not isinstance(value, int | float):
+            return None if hasattr(value, "dtype") else f"a number in {self.describe()}"
+        above = value > self.low if self.open in ("low", "both") else value >= self.low
+        below = value < self.high if self.open in ("high", "both") else value <= self.high
+        return None if above and below and math.isfinite(value) else f"a number in {self.describe()}"
+
+
+@dataclass(frozen=True)
+class Choice(Domain):
+    """One of a few values."""
+
+    options: tuple[Any, ...] = ()
+
+    def describe(self) -> str:
+        """The options."""
+        return " | ".join(repr(option) for option in self.options)
+
+    def problem(self, value: Any) -> str | None:
+        """None of the options; `True` is not 1."""
+        ok = any(type(value) is type(option) and value == option for option in self.options)
+        return None if ok else f"one of {self.describe()}"
+
+
+@dataclass(frozen=True)
+class Weights(Domain):
+    """A tuple of non-negative weights, or None for equal ones."""
+
+    def describe(self) -> str:
+        """In words."""
+        return "a tuple of numbers >= 0, or None"
+
+    def problem(self, value: Any) -> str | None:
+        """Negative, infinite or no numbers."""
+        if value is None or hasattr(value, "dtype"):
+            return None
+        numbers = isinstance(value, tuple | list) and all(
+            isinstance(w, int | float) and not isinstance(w, bool) and 0 <= w < math.inf for w in value
+        )
+        return None if numbers and len(value) else self.describe()
+
+
+@dataclass(frozen=True)
+class Base(Domain):
+    """Another objective, with its hyper-parameters bound."""
+
+    def describe(self) -> str:
+        """In words."""
+        return "an objective on pairs, such as poz.dpo.bind(beta=0.1)"
+
+    def problem(self, value: Any) -> str | None:
+        """Not an objective."""
+        from poz.objective import Objective
+
+        return None if isinstance(value, Objective) else self.describe()
+
+
+FLAG = (False, True)

@@ -1,0 +1,312 @@
+"""What an objective is given: log-probabilities in nats, and what is known about the completions.
+
+Each family is a NamedTuple, so JAX and torch treat it as a pytree without registration. Only the fields that an
+objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` builds a family from per-token
+log-probabilities and a mask, so a trainer computes token log-probs once, whatever the objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from poz.backends import Array, Namespace, namespace
+
+Family = TypeVar("Family", bound=tuple[Any, ...])
+
+
+class Pairs(NamedTuple):
+    """Chosen against rejected, one log-probability per completion.
+
+    Attributes:
+        chosen: (batch,) log-prob of the chosen completion under the policy, summed over its tokens, in nats.
+        rejected: (batch,) the same of the rejected completion.
+        ref_chosen: (batch,) summed log-prob of the chosen completion under the reference policy.
+        ref_rejected: (batch,) the same of the rejected completion.
+        chosen_len: (batch,) number of completion tokens; 0 counts as 1, so an empty completion has mean log-prob 0.
+        rejected_len: (batch,) the same of the rejected completion.
+        label: (batch,) probability that chosen is the better one; 1 where it is not given.
+        margin: (batch,) known reward of chosen minus known reward of rejected.
+        annotator: (batch,) integer id of whoever labelled the pair, from 0.
+        opponents_chosen: (opponents, batch) summed log-prob of the chosen completion under other policies.
+        opponents_rejected: (opponents, batch) the same of the rejected completion.
+        calibration: (samples,) summed log-prob of calibration completions under the policy.
+        ref_calibration: (samples,) the same under the reference policy.
+    """
+
+    chosen: Array
+    rejected: Array
+    ref_chosen: Array = None
+    ref_rejected: Array = None
+    chosen_len: Array = None
+    rejected_len: Array = None
+    label: Array = None
+    margin: Array = None
+    annotator: Array = None
+    opponents_chosen: Array = None
+    opponents_rejected: Array = None
+    calibration: Array = None
+    ref_calibration: Array = None
+
+    def swap(self) -> Pairs:
+        """The same pairs with the opposite label: the rejected completion is called chosen."""
+        return self._replace(
+            **_swapped_sides(self),
+            margin=None if self.margin is None else -self.margin,
+            label=None if self.label is None else 1 - self.label,
+        )
+
+    @classmethod
+    def from_tokens(
+        cls,
+        chosen: Array,
+        rejected: Array,
+        *,
+        chosen_mask: Array = None,
+        rejected_mask: Array = None,
+        **fields: Array,
+    ) -> Pairs:
+        """Sums per-token log-probs over each completion and counts its tokens.
+
+        Args:
+            chosen: (batch, tokens) per-token log-probs of the policy.
+            rejected: (batch, other tokens) the same of the rejected completions.
+            chosen_mask: (batch, tokens) true at completion tokens; all where not given.
+            rejected_mask: (batch, other tokens) the same of the rejected completions.
+            **fields: Other fields. `ref_*` and `opponents_*` may be per token too ((..., batch, tokens)); a
+                `ref_*` of one dimension is taken as summed already.
+        """
+        masks = {"chosen": chosen_mask, "rejected": rejected_mask}
+        lens = {}
+        for side, tokens in (("chosen", chosen), ("rejected", rejected)):
+            mask = masks[side]
+            xp = namespace(tokens)
+            _same_shape(side, tokens, f"{side}_mask", mask)
+            lens[f"{side}_len"] = xp.sum(xp.ones_like(tokens) if mask is None else xp.astype(mask, tokens), -1)
+            for name in (f"ref_{side}", f"opponents_{side}"):
+                given = fields.get(name)
+                if given is not None and given.ndim > tokens.ndim - 1 + (name[0] == "o"):
+                    fields[name] = _masked_sum(xp, given, mask)
+        sums = {
+            side: _masked_sum(namespace(t), t, masks[side]) for side, t in (("chosen", chosen), ("rejected", rejected))
+        }
+        return cls(**{**sums, **lens, **fields})
+
+
+class TokenPairs(NamedTuple):
+    """Chosen against rejected, one log-probability per token (or per step of a trajectory segment).
+
+    Attributes:
+        chosen: (batch, tokens) log-probs under the policy, in nats.
+        rejected: (batch, other tokens) the same of the rejected segment.
+        ref_chosen: (batch, tokens) log-probs under the reference policy.
+        ref_rejected: (batch, other tokens) the same of the rejected segment.
+        chosen_mask: (batch, tokens) true at valid tokens; all are valid where it is not given.
+        rejected_mask: (batch, other tokens) the same of the rejected segment.
+        label: (batch,) probability that chosen is the better one (1/2: a tie); 1 where it is not given.
+        chosen_weights: (batch, tokens) weight of each token.
+        rejected_weights: (batch, other tokens) the same of the rejected segment.
+        chosen_kl: (batch, tokens) KL(reference || policy) at each token, in nats.
+        rejected_kl: (batch, other tokens) the same of the rejected segment.
+    """
+
+    chosen: Array
+    rejected: Array
+    ref_chosen: Array = None
+    ref_rejected: Array = None
+    chosen_mask: Array = None
+    rejected_mask: Array = None
+    label: Array = None
+    chosen_weights: Array = None
+    rejected_weights: Array = None
+    chosen_kl: Array = None
+    rejected_kl: Array = None
+
+    def swap(self) -> TokenPairs:
+        """The same pairs with the opposite label."""
+        return self._replace(**_swapped_sides(self), label=None if self.label is None else 1 - self.label)
+
+    @classmethod
+    def from_tokens(cls, chosen: Array, rejected: Array, **fields: Array) -> TokenPairs:
+        """The tokens as they are; here for symmetry with the other families."""
+        return cls(chosen, rejected, **fields)
+
+
+class Ranked(NamedTuple):
+    """K completions of one prompt in order of preference, best first.
+
+    Attributes:
+        logps: (batch, K) log-prob of each completion under the policy, summed over its tokens, in nats.
+        ref_logps: (batch, K) the same under the reference policy.
+        lengths: (batch, K) number of completion tokens; 0 counts as 1.
+        scores: (batch, K) known reward of each completion.
+        mask: (batch, K) true at completions, false at padding of shorter lists; all are valid where it is not given.
+    """
+
+    logps: Array
+    ref_logps: Array = None
+    lengths: Array = None
+    scores: Array = None
+    mask: Array = None
+
+    @classmethod
+    def from_tokens(cls, logps: Array, *, token_mask: Array = None, **fields: Array) -> Ranked:
+        """Sums per-token log-probs over each completion and counts its tokens.
+
+        Args:
+            logps: (batch, K, tokens) per-token log-probs of the policy.
+            token_mask: (batch, K, tokens) true at completion tokens; all where not given.
+            **fields: Other fields; `ref_logps` may be per token too.
+        """
+        xp = namespace(logps)
+        _same_shape("logps", logps, "token_mask", token_mask)
+        lengths = xp.sum(xp.ones_like(logps) if token_mask is None else xp.astype(token_mask, logps), -1)
+        reference = fields.get("ref_logps")
+        if reference is not None and reference.ndim == logps.ndim:
+            fields["ref_logps"] = _masked_sum(xp, reference, token_mask)
+        return cls(**{"logps": _masked_sum(xp, logps, token_mask), "lengths": lengths, **fields})
+
+
+# Shape of each field, in dimensions of the batch: "b" a pair, "t"/"u" tokens of either side, "k" list, "m" opponents,
+# "c" calibration samples; and what it holds: log-probs, real data, integers, or a mask.
+SHAPES: dict[type, dict[str, tuple[str, str]]] = {
+    Pairs: {
+        **dict.fromkeys(("chosen", "rejected", "ref_chosen", "ref_rejected"), ("b", "logp")),
+        **dict.fromkeys(("chosen_len", "rejected_len", "label", "margin"), ("b", "number")),
+        "annotator": ("b", "integer"),
+        **dict.fromkeys(("opponents_chosen", "opponents_rejected"), ("mb", "logp")),
+        **dict.fromkeys(("calibration", "ref_calibration"), ("c", "logp")),
+    },
+    TokenPairs: {
+        **dict.fromkeys(("chosen", "ref_chosen", "chosen_kl"), ("bt", "logp")),
+        **dict.fromkeys(("rejected", "ref_rejected", "rejected_kl"), ("bu", "logp")),
+        "chosen_mask": ("bt", "mask"),
+        "rejected_mask": ("bu", "mask"),
+        "chosen_weights": ("bt", "number"),
+        "rejected_weights": ("bu", "number"),
+        "label": ("b", "number"),
+    },
+    Ranked: {
+        **dict.fromkeys(("logps", "ref_logps"), ("bk", "logp")),
+        **dict.fromkeys(("lengths", "scores"), ("bk", "number")),
+        "mask": ("bk", "mask"),
+    },
+}
+
+
+def prepared(
+    objective: str, batch: Family, family: type[Family], required: Iterable[str], optional: Iterable[str]
+) -> tuple[Namespace, Family]:
+    """Checks the fields that an objective reads, drops the others, and widens 16-bit log-probs.
+
+    Returns:
+        The backend, and the batch to compute with.
+
+    Raises:
+        TypeError: The batch is of another family, a field has the wrong kind of numbers, or libraries are mixed.
+        ValueError: A field is missing, shapes do not match, or devices are mixed.
+    """
+    if type(batch) is not family:
+        raise TypeError(f"`{objective}` reads poz.{family.__name__}; got {type(batch).__name__}.")
+    shapes = SHAPES[family]
+    fields: dict[str, Any] = {}
+    sizes: dict[str, Any] = {}
+    xp: Namespace | None = None
+    place: object = None
+    half = False
+    for field in (*required, *optional):
+        value = getattr(batch, field)
+        if value is None:
+            if field in required:
+                raise ValueError(_missing(objective, field, family, required))
+            continue
+        here = namespace(value)
+        if xp is None:
+            xp, place = here, here.device(value)
+        elif here is not xp:
+            raise TypeError(
+                f"`{objective}` got {here.name} for {field} but {xp.name} for the fields before it; give one library's arrays."
+            )
+        elif here.device(value) != place:
+            raise ValueError(
+                f"`{objective}` got {field} on {here.device(value)} but other fields on {place}; move them together."
+            )
+        dims, content = shapes[field]
+        kind = here.kind(value)
+        if kind != "real":
+            half = half or kind == "half"
+            _check_kind(objective, field, content, kind, value)
+        _check_shape(objective, field, dims, tuple(value.shape), sizes)
+        fields[field] = value
+    assert xp is not None
+    if half:
+        fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
+    return xp, family(**fields)
+
+
+def _check_kind(objective: str, field: str, content: str, kind: str, value: Array) -> None:
+    allowed = {
+        "logp": ("real", "half"),
+        "number": ("real", "half", "integer", "bool"),
+        "integer": ("integer",),
+        "mask": ("bool",),
+    }[content]
+    if kind not in allowed:
+        wanted = {
+            "logp": "floating-point log-probs in nats",
+            "number": "real numbers",
+            "integer": "integer ids",
+            "mask": "booleans",
+        }
+        raise TypeError(f"`{objective}` needs {wanted[content]} for {field}; got {value.dtype}.")
+
+
+def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> None:
+    # "b" stands for any number of dimensions: none under vmap, usually one.
+    axes: dict[str, Any] = {}
+    tail = len(dims) - dims.index("b") - 1 if "b" in dims else 0
+    if "b" in dims:
+        head = dims.index("b")
+        if len(shape) < head + tail:
+            raise ValueError(f"`{objective}` needs {len(dims)} dimensions for {field}; got shape {shape}.")
+        axes["b"] = shape[head : len(shape) - tail]
+        axes |= dict(zip(dims[:head], shape[:head], strict=True))
+        if tail:
+            axes[dims[-1]] = shape[-1]
+    elif len(shape) != len(dims):
+        raise ValueError(f"`{objective}` needs {len(dims)} dimension for {field}; got shape {shape}.")
+    else:
+        axes = dict(zip(dims, shape, strict=True))
+    for axis, size in axes.items():
+        first, known = sizes.setdefault(axis, (field, size))
+        if known != size:
+            raise ValueError(
+                f"`{objective}` got {field} of shape {shape}, which does not fit {first}: {size} against {known}."
+            )
+
+
+def _missing(objective: str, field: str, family: type, required: Iterable[str]) -> str:
+    return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({', '.join(f'{f}=...' for f in required)})."
+
+
+def _swapped_sides(batch: Any) -> dict[str, Array]:
+    other = {"chosen": "rejected", "rejected": "chosen"}
+    swapped = {}
+    for field in batch._fields:
+        for side, opposite in other.items():
+            if side in field:
+                swapped[field] = getattr(batch, field.replace(side, opposite))
+    return swapped
+
+
+def _masked_sum(xp: Namespace, x: Array, mask: Array) -> Array:
+    if xp.kind(x) == "half":  # a bf16 sum over a thousand tokens is wrong by nats
+        x = xp.widen(x)
+    return xp.sum(x if mask is None else xp.where(mask, x, xp.constant(0.0, x)), -1)
+
+
+def _same_shape(name: str, x: Array, other: str, y: Array) -> None:
+    if y is not None and tuple(y.shape) != tuple(x.shape):
+        raise ValueError(f"{other} must have the shape of {name}, {tuple(x.shape)}; got {tuple(y.shape)}.")
+    if y is not None and namespace(y).kind(y) not in ("bool", "integer"):
+        raise TypeError(f"{other} must be boolean; got {y.dtype}.")

@@ -1,0 +1,291 @@
+"""TRL's own DPOTrainer with any objective of poz.
+
+    from poz.integrations.trl import DPOTrainer
+
+    DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+try:
+    import trl
+    from accelerate.utils import is_peft_model
+    from packaging.version import Version
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise ImportError(f"poz.integrations.trl needs TRL: pip install 'poz[trl]'. {error}") from error
+
+from poz.families import TokenPairs
+from poz.integrations import batches
+from poz.objective import Objective
+from poz.torch.lcpo import LCPO
+from poz.zoo import zoo
+
+if Version(trl.__version__) < Version("1.15"):
+    raise ImportError(f"poz.integrations.trl needs trl >= 1.15, which has the fused LM head; found {trl.__version__}.")
+
+STATE = "objective.pt"
+"""The file of a checkpoint that holds the state of an objective that has one."""
+
+
+class DPOTrainer(trl.DPOTrainer):
+    """TRL's DPOTrainer with one more argument, `objective`.
+
+    Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
+    of the micro-batches), evaluation, mixed precision, the fused LM head and the names of the metrics. The objective
+    takes the place of `loss_type` and holds all hyper-parameters of the loss, so those of DPOConfig (`beta`,
+    `label_smoothing`, ...) must stay at their defaults.
+
+    * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
+    * A model that was built in memory, and so has no path to load the reference from, is copied before training.
+    * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
+      row, that token counts but has no log-prob.
+    * `label`, `margin` and `annotator` are columns of the data set. A ranked pair (PRO) has the known reward gap
+      `margin`, or 1 where there is no such column.
+    * Opponents (INPO, MNPO) are the columns `opponents_chosen` and `opponents_rejected`: for each pair a list of
+      summed log-probs, one for each opponent. Without them the only opponent is the reference, which is the policy
+      before training unless `ref_model` says otherwise: the first iteration of both methods, where the history holds
+      one policy and it is the reference.
+    * `rewards/*` are the objective's own implicit rewards: scale * (log-prob - reference's log-prob), with scale its
+      beta (IPO, INPO: tau; CPL: alpha; PRO: 1), without the reference where it is not read, and with means per token
+      where the objective reads lengths. For DPO they are TRL's.
+
+    Args:
+        model: As for TRL.
+        ref_model: As for TRL; refused where the objective reads no reference.
+        args: `trl.DPOConfig`.
+        objective: A name of `poz.zoo`, an objective with its hyper-parameters bound, such as
+            `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then move once for each optimiser
+            step, not in evaluation, and are saved with each checkpoint.
+        calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
+            it goes with `sign=-1`), the "rejected" ones, or "both".
+        **kwargs: The other arguments of TRL's DPOTrainer.
+
+    Raises:
+        ValueError: A column that the objective must find is missing, or settings contradict each other.
+        poz.zoo.UnknownObjective: No objective of that name.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        ref_model: Any = None,
+        args: Any = None,
+        *,
+        objective: str | Objective | LCPO = "simpo",
+        calibration: str = "chosen",
+        **kwargs: Any,
+    ) -> None:
+        self.objective = zoo[objective] if isinstance(objective, str) else objective
+        self._spec = _spec(self.objective)
+        if calibration not in batches.CALIBRATION:
+            raise ValueError(f"calibration must be one of {batches.CALIBRATION}; got {calibration!r}.")
+        self._calibration = calibration
+        self._columns = sum(batches.columns_read(self._spec), ())
+        self._tag_names = ["trl", "poz", self._spec.name]
+        self._name = self._spec.title
+        self._paper = {"title": self._spec.title, "id": self._spec.paper.removeprefix("arXiv:")}
+        if args is None:
+            name = model if isinstance(model, str) else model.config._name_or_path
+            args = trl.DPOConfig(f"{name.rsplit('/', 1)[-1] or 'model'}-{self._spec.name}")
+        first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
+        self._reads_reference = batches.needs_reference(self._spec, list(first))
+        self._check(args, ref_model, first)
+        precompute = args.precompute_ref_log_probs and self._reads_reference
+        if not self._reads_reference:
+            # Told that log-probs are precomputed, TRL loads no reference; there is nothing to precompute either.
+            args = copy.copy(args)
+            args.precompute_ref_log_probs = True
+        elif ref_model is None and not (isinstance(model, str) or is_peft_model(model) or precompute):
+            if kwargs.get("peft_config") is None and not model.config._name_or_path:
+                ref_model = copy.deepcopy(model)
+        super().__init__(model, ref_model, args, **kwargs)
+        self.args.precompute_ref_log_probs = self.precompute_ref_logps = precompute
+        self.loss_types, self.loss_weights = [], []  # so TRL's own loss is 0
+        self.data_collator = _Columns(self.data_collator, self._columns)
+        if isinstance(self.objective, LCPO):
+            self.objective.to(self.accelerator.device)
+            self.add_callback(_Stateful(self.objective))
+
+    def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
+        name = self._spec.name
+        if "image" in first or "images" in first:
+            raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
+        for field, default in _TRL_LOSS.items():
+            if getattr(args, field) != default:
+                raise ValueError(
+                    f"DPOConfig({field}={getattr(args, field)!r}) sets TRL's own loss, which the objective `{name}` replaces. "
+                    f"Leave it {default!r} and give the objective its hyper-parameters, as in {self._spec!r}."
+                )
+        if self._reads_reference and args.precompute_ref_log_probs and self._spec.family is TokenPairs:
+            raise ValueError(
+                f"`{name}` reads reference log-probs per token, and precompute_ref_log_probs=True keeps only their sums. "
+                "Set it False."
+            )
+        if not self._reads_reference and ref_model is not None:
+            raise ValueError(f"`{name}` reads no reference, but got a ref_model. Leave it out.")
+        if not self._reads_reference and args.sync_ref_model:
+            raise ValueError(f"`{name}` reads no reference, but got sync_ref_model=True. Leave it False.")
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        first = next(iter(dataset))
+        where = f"the data set {dataset_name!r}"
+        batches.check_columns(self._spec, list(first), where)
+        if batches.needs_reference(self._spec, list(first)) != self._reads_reference:
+            raise ValueError(f"The opponents' columns must be in the training data set and in {where}, or in neither.")
+        return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self._columns)))
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        return super()._precompute_ref_logps(dataset, name, batch_size) if self._reads_reference else dataset
+
+    def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """TRL's: summed log-probs of the reference for chosen and for rejected, each (batch,)."""
+        return super().compute_ref_log_probs(model, self._split(inputs)[1])
+
+    def _split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        columns = {name: inputs[name] for name in self._columns if name in inputs}
+        return columns, {name: value for name, value in inputs.items() if name not in columns}
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        mode = "train" if self.model.training else "eval"
+        columns, inputs = self._split(inputs)
+        reference, sums = self._reference(inputs)
+        policy = _Recorder(model)
+        with self._no_reference_pass():
+            inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
+            trls = super()._compute_loss(policy, inputs, return_outputs)
+        mask = inputs["completion_mask"]
+        scored = batches.Scored(
+            policy.log_probs(mask), mask[:, 1:].bool(), mask.sum(1), reference, columns
+        )
+        losses = self.objective(batches.batch(self._spec, scored, calibration=self._calibration))
+        self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
+        # What is left of TRL's loss is the load balancing of mixtures of experts.
+        loss = losses.mean() + (trls[0] if return_outputs else trls)
+        return (loss, trls[1]) if return_outputs else loss
+
+    def _reference(self, inputs: Mapping[str, Any]) -> tuple[torch.Tensor | None, Sequence[torch.Tensor]]:
+        """Log-probs of the reference, per token or summed, and their sums for chosen and rejected."""
+        if not self._reads_reference:
+            pairs = len(inputs["input_ids"]) // 2
+            return None, (torch.zeros(pairs, device=self.accelerator.device),) * 2
+        if self.precompute_ref_logps:
+            sums = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
+            return torch.cat(sums), sums
+        reference = _Recorder(self.model if self.ref_model is None else self.ref_model)
+        sums = self.compute_ref_log_probs(reference, inputs)
+        return reference.log_probs(inputs["completion_mask"]), sums
+
+    @contextmanager
+    def _no_reference_pass(self) -> Iterator[None]:
+        known, self.precompute_ref_logps = self.precompute_ref_logps, True
+        try:
+            yield
+        finally:
+            self.precompute_ref_logps = known
+
+    def _log_rewards(self, mode: str, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
+        """Replaces the rewards that TRL logged, which are those of DPO."""
+        values = {
+            "chosen": chosen,
+            "rejected": rejected,
+            "margins": chosen - rejected,
+            "accuracies": (chosen > rejected).float(),
+        }
+        for name, value in values.items():
+            self._metrics[mode][f"rewards/{name}"][-1] = self.accelerator.gather(value).mean().item()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and isinstance(self.objective, LCPO):
+            path = os.path.join(checkpoint, STATE)
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one.")
+            self.objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+class _Recorder:
+    """A model that keeps the first output that TRL asks of it."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.output: Any = None
+
+    def __call__(self, **inputs: Any) -> Any:
+        output = self.model(**inputs)
+        self.output = output if self.output is None else self.output
+        return output
+
+    def log_probs(self, completion_mask: torch.Tensor) -> torch.Tensor:
+        """(rows, tokens - 1); prompt learning puts virtual tokens before the real ones."""
+        return self.output.log_probs[:, 1 - completion_mask.size(1) :]  # type: ignore[no-any-return]
+
+
+class _Columns:
+    """A collator that adds columns of the data set to what another collator makes."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], names: Sequence[str]) -> None:
+        self.collator, self.names = collator, names
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        made = self.collator(examples)
+        for name in self.names:
+            if name in examples[0]:
+                made[name] = _tensor(name, [example[name] for example in examples])
+        return made
+
+
+class _Stateful(TrainerCallback):  # type: ignore[misc]
+    """Moves the state of an objective with the optimiser, and saves it with the checkpoints."""
+
+    def __init__(self, objective: LCPO) -> None:
+        self.objective = objective
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self.objective.step()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}", STATE)
+            torch.save(self.objective.state_dict(), path)
+
+
+def _spec(objective: Objective | LCPO) -> Objective:
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, LCPO):
+        count = objective.reliability.shape[0]
+        return zoo["lcpo"].bind(base=objective.base, mode=objective.mode, reliability=objective.reliability if count > 1 else 0.5)
+    raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
+
+
+def _tensor(name: str, values: list[Any]) -> torch.Tensor:
+    try:
+        tensor = torch.tensor(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}.") from error
+    return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
+
+
+_TRL_LOSS = {
+    "loss_type": ["sigmoid"],
+    "loss_weights": None,
+    "beta": 0.1,
+    "label_smoothing": 0.0,
+    "f_divergence_type": "reverse_kl",
+    "ld_alpha": None,
+    "use_weighting": False,
+}
+"""The fields of DPOConfig that the objective replaces, with their defaults."""

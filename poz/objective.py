@@ -1,0 +1,222 @@
+"""An objective: a formula with its source, and a call that checks what it is given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from poz import families
+from poz.backends import Array
+from poz.domains import Domain
+
+Values = Mapping[str, Any]
+
+
+class Param(NamedTuple):
+    """A hyper-parameter."""
+
+    default: Any
+    domain: Domain
+
+
+class Limit(NamedTuple):
+    """A special case that is another objective; each one is a test.
+
+    With hyper-parameters `when(values)` this objective equals the objective `to` with hyper-parameters `then(values)`,
+    for any drawn `values` of this one and, where `batch` is given, on `batch(xp, drawn)` = (this one's, the other's).
+    """
+
+    to: str
+    why: str
+    when: Callable[[Values], Values] = lambda values: values
+    then: Callable[[Values], Values] = lambda values: {}
+    batch: Callable[[Any], tuple[Any, Any]] = lambda batch: (batch, batch)
+
+
+class Deviation(NamedTuple):
+    """How a named peer differs from the paper, and what reproduces it here."""
+
+    who: str
+    what: str
+    here: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Objective:
+    """A preference-optimization objective.
+
+    Calling it gives one loss per example, in nats, never reduced, as an array of the library, dtype and device of its
+    inputs and in their gradient graph. 16-bit inputs are computed and returned in float32.
+
+    Attributes:
+        name: The name; also of its file here, of its reference and of its kernel.
+        title: The full name.
+        paper: arXiv identifier, or where else it was published.
+        equation: Where in the paper, and in which version.
+        formula: LaTeX.
+        family: What it is given: `poz.Pairs`, `poz.TokenPairs`, `poz.Ranked`.
+        params: Hyper-parameters with default and domain.
+        aliases: Other names in use.
+        published: Values of the hyper-parameters used in the paper.
+        reduces_to: Limits that are other objectives.
+        deviations: How named peers differ.
+        gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
+        basis: What the formula here rests on.
+        values: The hyper-parameters it is called with.
+    """
+
+    name: str
+    title: str
+    paper: str
+    equation: str
+    formula: str
+    family: type[Any]
+    params: Mapping[str, Param]
+    function: Callable[..., Array]
+    needs: Callable[[Values], tuple[str, ...]]
+    may_read: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    published: Values = field(default_factory=dict)
+    reduces_to: tuple[Limit, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    gradient_stops: str = ""
+    basis: str = ""
+    constraint: Callable[[Values], str | None] = lambda values: None
+    check_values: Callable[..., None] | None = None
+    values: Values = field(default_factory=dict)
+    _required: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The fields that a trainer must supply, with the hyper-parameters bound so far."""
+        return frozenset(self._required)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The fields that are used where they are given."""
+        return frozenset(self.may_read)
+
+    @property
+    def reference_free(self) -> bool:
+        """Whether no reference policy is needed."""
+        return not any(name.startswith("ref_") for name in self._required)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.function.__doc__
+
+    def bind(self, **params: Any) -> Objective:
+        """The same objective with other hyper-parameters, validated once.
+
+        Raises:
+            TypeError: A hyper-parameter that the objective does not have.
+            ValueError: A value outside its domain, or a combination that is not defined.
+        """
+        for name, value in params.items():
+            if name not in self.params:
+                raise TypeError(f"`{self.name}` has no hyper-parameter {name!r}; it has {_listed(self.params)}.")
+            problem = self.params[name].domain.problem(value)
+            if problem:
+                raise ValueError(f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name)}")
+        values = {**self.values, **params}
+        problem = self.constraint(values)
+        if problem:
+            raise ValueError(f"`{self.name}` {problem}")
+        required = self.needs(values)
+        optional = tuple(name for name in self.may_read if name not in required)
+        return replace(self, values=MappingProxyType(values), may_read=optional, _required=required)
+
+    def __call__(self, batch: Any, /, **params: Any) -> Array:
+        """Per-example losses in nats, shape (batch,).
+
+        Raises:
+            TypeError: Another family, mixed libraries, integers for log-probs, an unknown hyper-parameter.
+            ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
+        """
+        this = self.bind(**params) if params else self
+        xp, fields = families.prepared(this.name, batch, this.family, this._required, this.may_read)
+        if this.check_values is not None:
+            this.check_values(xp, fields, this.values)
+        return this.function(xp, fields, **this.values)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
+        return f"poz.{self.name}.bind({bound})"
+
+    def _paper_uses(self, name: str) -> str:
+        return f" The paper uses {self.published[name]}." if name in self.published else ""
+
+    def __reduce__(self) -> tuple[Callable[..., Objective], tuple[str, dict[str, Any]]]:
+        return _restore, (self.name, dict(self.values))
+
+
+def objective(
+    *,
+    title: str,
+    paper: str,
+    equation: str,
+    formula: str,
+    reads: str | Callable[[Values], str],
+    optional: str = "",
+    aliases: Iterable[str] = (),
+    published: Values | None = None,
+    reduces_to: Iterable[Limit] = (),
+    deviations: Iterable[Deviation] = (),
+    gradient_stops: str = "",
+    basis: str = "",
+    constraint: Callable[[Values], str | None] = lambda values: None,
+    check_values: Callable[..., None] | None = None,
+) -> Callable[[Callable[..., Array]], Objective]:
+    """Turns `function(xp, batch, *, hyper-parameters)` into an `Objective`.
+
+    The family and the domains of the hyper-parameters are read from the signature. `reads` are field names with
+    spaces between them, or a function from the hyper-parameters to such a string. `constraint` returns what is wrong
+    with a combination of hyper-parameters. `check_values(xp, batch, values)` raises for values of the inputs that are
+    not defined, where they can be read without waiting (see `Namespace.values`).
+    """
+
+    def decorate(function: Callable[..., Array]) -> Objective:
+        hints = get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function).parameters
+        family = hints[list(signature)[1]]
+        params = {
+            name: Param(p.default, next(d for d in get_args(hints[name])[1:] if isinstance(d, Domain)))
+            for name, p in signature.items()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        spec = Objective(
+            name=function.__name__,
+            title=title,
+            paper=paper,
+            equation=equation,
+            formula=formula,
+            family=family,
+            params=MappingProxyType(params),
+            function=function,
+            needs=lambda values: tuple((reads if isinstance(reads, str) else reads(values)).split()),
+            may_read=tuple(optional.split()),
+            aliases=tuple(aliases),
+            published=MappingProxyType(dict(published or {})),
+            reduces_to=tuple(reduces_to),
+            deviations=tuple(deviations),
+            gradient_stops=gradient_stops,
+            basis=basis,
+            constraint=constraint,
+            check_values=check_values,
+        )
+        return spec.bind(**{name: param.default for name, param in params.items()})
+
+    return decorate
+
+
+def _restore(name: str, values: dict[str, Any]) -> Objective:
+    from poz.zoo import zoo
+
+    return zoo[name].bind(**values)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,73 @@
+"""Contrastive Preference Learning: regret preferences over segments of any sequential policy."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import TokenPairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Contrastive Preference Learning",
+    paper="arXiv:2310.13639",
+    equation="eq. 5 (discounted) and eq. 6 (conservative bias)",
+    formula=r"-\log\frac{e^{A^+}}{e^{A^+}+e^{\lambda A^-}},\quad A=\sum_t\gamma^t\,\alpha\log\pi(a_t|s_t)",
+    reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
+    optional="chosen_mask rejected_mask label",
+    published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
+    deviations=[
+        Deviation("the authors' code", "has no discount", "discount=1"),
+        Deviation(
+            "the authors' code", "averages CPL(BC) over the batch's segments; the same here but for ties", "bc_data"
+        ),
+    ],
+    basis="The authors' code, executed in float64; the paper's equations through two re-implementations that quote them.",
+)
+def cpl(
+    xp: Namespace,
+    pairs: TokenPairs,
+    *,
+    alpha: Annotated[float, Real("α, temperature of the max-entropy policy", low=0, open="low", unit="1/nat")] = 0.1,
+    bias: Annotated[
+        float,
+        Real(
+            "λ, discount of the worse segment; below 1 it is conservative", low=0, high=1, open="low", usual=(0.1, 1.0)
+        ),
+    ] = 0.5,
+    discount: Annotated[
+        float, Real("γ, per valid step from the segment's first", low=0, high=1, open="low", usual=(0.5, 1.0))
+    ] = 1.0,
+    regularizer: Annotated[str, Choice("'kl' replaces log π by log(π/π_ref)", ("none", "kl"))] = "none",
+    bc_weight: Annotated[float, Real("weight of the behaviour-cloning term", low=0, usual=(0.0, 1.5))] = 0.0,
+    bc_data: Annotated[str, Choice("clone both segments, or the preferred one", ("all", "preferred"))] = "all",
+) -> Array:
+    """Logistic loss of the difference of discounted segment scores, the worse one shrunk by λ.
+
+    A label between 0 and 1 mixes the two orders; each order shrinks its own worse segment.
+    """
+    sides = {"chosen": pairs.chosen_mask, "rejected": pairs.rejected_mask}
+    score, cloning = {}, {}
+    for side, mask in sides.items():
+        logps = getattr(pairs, side)
+        valid = xp.ones_like(logps) if mask is None else xp.astype(mask, logps)
+        logps = logps if mask is None else xp.where(mask, logps, xp.constant(0.0, logps))
+        cloning[side] = -xp.sum(logps, -1) / xp.maximum(xp.sum(valid, -1), 1.0)
+        if regularizer == "kl":
+            reference = getattr(pairs, f"ref_{side}")
+            logps = logps - (reference if mask is None else xp.where(mask, reference, xp.constant(0.0, logps)))
+        step = xp.cumsum(valid, -1) - valid
+        score[side] = alpha * xp.sum(discount**step * logps, -1)
+    right = xp.softplus(bias * score["rejected"] - score["chosen"])
+    label = 1.0 if pairs.label is None else xp.astype(pairs.label, right)
+    loss = (
+        right
+        if pairs.label is None
+        else label * right + (1 - label) * xp.softplus(bias * score["chosen"] - score["rejected"])
+    )
+    if bc_data == "all":
+        return loss + bc_weight * 0.5 * (cloning["chosen"] + cloning["rejected"])
+    if pairs.label is None:
+        return loss + bc_weight * cloning["chosen"]
+    share = xp.where(label > 0.5, xp.ones_like(right), xp.where(label < 0.5, 0 * right, 0 * right + 0.5))
+    return loss + bc_weight * (share * cloning["chosen"] + (1 - share) * cloning["rejected"])

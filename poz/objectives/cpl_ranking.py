@@ -1,0 +1,51 @@
+"""Contrastive Preference Learning on ranked segments."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Ranked
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Contrastive Preference Learning, ranking mode",
+    paper="arXiv:2310.13639",
+    equation="eq. 6 over all pairs of a ranking, as in the authors' code",
+    formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\}",
+    reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
+    optional="mask",
+    published={"alpha": (0.1,), "bias": (0.5,)},
+    deviations=[
+        Deviation(
+            "the authors' code",
+            "divides by the number of pairs whose loss did not underflow to 0",
+            "by the number of pairs",
+        ),
+        Deviation("the authors' code", "orders equal scores arbitrarily", "equal scores make no pair"),
+        Deviation("the authors' code", "ranks all segments of the batch in one list", "one list of K = batch"),
+    ],
+    basis="The authors' code, executed in float64, without its normaliser (objectives-core §5).",
+)
+def cpl_ranking(
+    xp: Namespace,
+    lists: Ranked,
+    *,
+    alpha: Annotated[float, Real("α, temperature of the max-entropy policy", low=0, open="low", unit="1/nat")] = 0.1,
+    bias: Annotated[
+        float,
+        Real(
+            "λ, discount of the worse segment; below 1 it is conservative", low=0, high=1, open="low", usual=(0.1, 1.0)
+        ),
+    ] = 0.5,
+    regularizer: Annotated[str, Choice("'kl' replaces log π by log(π/π_ref)", ("none", "kl"))] = "none",
+) -> Array:
+    """Mean CPL loss over the pairs of a list with different scores; 0 for a list without such a pair."""
+    score = alpha * (lists.logps if regularizer == "none" else lists.logps - lists.ref_logps)
+    known = xp.astype(lists.scores, score)
+    better = known[..., :, None] > known[..., None, :]
+    if lists.mask is not None:
+        better = better & lists.mask[..., :, None] & lists.mask[..., None, :]
+        score = xp.where(lists.mask, score, xp.constant(0.0, score))
+    losses = xp.where(better, xp.softplus(bias * score[..., None, :] - score[..., :, None]), xp.constant(0.0, score))
+    return xp.sum(xp.sum(losses, -1), -1) / xp.maximum(xp.sum(xp.sum(xp.astype(better, score), -1), -1), 1.0)

@@ -1,0 +1,38 @@
+"""Direct Preference Optimization, and its conservative form."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Direct Preference Optimization",
+    paper="arXiv:2305.18290",
+    equation="eq. 7; label smoothing from the cDPO note (Mitchell 2023), eq. 3",
+    formula=r"-(1-\varepsilon)\log\sigma(\beta h)-\varepsilon\log\sigma(-\beta h),\quad h=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    aliases=("sigmoid", "cdpo"),
+    published={"beta": (0.1, 0.5), "label_smoothing": (0.0,)},
+    deviations=[
+        Deviation("TRL 1.16, Liger 0.8.5", "ignore label_smoothing for `sigmoid`", "label_smoothing=0"),
+        Deviation(
+            "TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "a different objective"
+        ),
+    ],
+    basis="Paper; agrees with the authors' code executed in float64 (objectives-core §1).",
+)
+def dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    label_smoothing: Annotated[
+        float, Real("ε, probability that a label is flipped", low=0, high=0.5, usual=(0.0, 0.5))
+    ] = 0.0,
+) -> Array:
+    """Logistic loss of the implicit reward margin β h; label smoothing makes it conservative DPO."""
+    return terms.smoothed(xp, beta * terms.log_ratio_margin(pairs), label_smoothing)

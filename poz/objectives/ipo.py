@@ -1,0 +1,43 @@
+"""Identity Preference Optimization (Ψ-PO with the identity)."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import FLAG, Choice, Real
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Identity Preference Optimization",
+    paper="arXiv:2310.12036",
+    equation="eq. 17",
+    formula=r"\bigl(h-\tfrac{1}{2\tau}\bigr)^2",
+    reads=lambda p: (
+        "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
+    ),
+    published={"tau": (0.1, 0.5, 1.0)},
+    deviations=[
+        Deviation(
+            "TRL 1.16 DPOTrainer, CPOTrainer, LLaMA-Factory, ms-swift", "per-token means", "length_normalized=True"
+        ),
+        Deviation("TRL 1.16 OnlineDPO, eric-mitchell's repository, OpenRLHF", "sums, as the paper", "default"),
+        Deviation("every trainer", "call τ `beta`", "tau=beta"),
+    ],
+    basis="Paper (sum of token log-probs); the mean is what TRL reports the authors to have confirmed.",
+)
+def ipo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    tau: Annotated[
+        float, Real("τ, strength of the KL constraint; the target is 1/(2τ)", low=0, open="low", unit="1/nat")
+    ] = 0.1,
+    length_normalized: Annotated[
+        bool, Choice("divide each completion's log-probs, policy and reference, by its own length", FLAG)
+    ] = False,
+) -> Array:
+    """Squared distance of the log-ratio margin h from 1/(2τ), so it does not saturate on deterministic labels."""
+    h = terms.gap(xp, pairs, "", length_normalized) - terms.gap(xp, pairs, "ref_", length_normalized)
+    return (h - 0.5 / tau) ** 2

@@ -1,0 +1,80 @@
+"""Latent Collective Preference Optimization (RE-PO): labels from annotators of unknown reliability."""
+
+from typing import Annotated, Any
+
+import numpy as np
+
+from poz.backends import Array, Namespace
+from poz.domains import Base, Choice, Real
+from poz.families import Pairs
+from poz.objective import Deviation, Objective, Values, objective
+from poz.objectives.dpo import dpo
+
+
+CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    reliability = values["reliability"]
+    if not getattr(reliability, "ndim", 0):
+        return
+    ids = None if pairs.annotator is None else xp.values(pairs.annotator)
+    if pairs.annotator is None:
+        raise ValueError(
+            f"`lcpo` got {len(reliability)} reliabilities but no annotator ids. Give annotator, or one reliability for all."
+        )
+    if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < len(reliability):
+        raise ValueError(
+            f"`lcpo` needs annotator ids from 0 to {len(reliability) - 1}; got {ids.min()} to {ids.max()}."
+        )
+
+
+@objective(
+    title="Latent Collective Preference Optimization",
+    paper="arXiv:2509.24159",
+    equation="eq. 2 to 5 (ICLR 2026 version, named RE-PO)",
+    formula=r"-w\log\sigma(u)-(1-w)\log\sigma(-u),\quad u=L(l\succ w)-L(w\succ l),\ w=\sigma(u+\operatorname{logit}\eta_k)",
+    reads=lambda p: " ".join(p["base"].reads),
+    optional="annotator",
+    aliases=("re_po", "lcpo_em"),
+    published={"reliability": (0.9, 0.99, 0.75, 0.55)},
+    gradient_stops="w, the posterior that the label is clean",
+    check_values=_check_values,
+    deviations=[Deviation("the paper", "does not clamp η; 0 and 1 are absorbing", "clamped to [1e-4, 1 - 1e-4]")],
+    basis="Paper, camera-ready; the authors' code was not compared.",
+)
+def lcpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    base: Annotated[Objective, Base("L, the objective whose Gibbs map is the clean preference probability")] = dpo,
+    reliability: Annotated[
+        Any, Real("η, probability that a label is clean", low=0, high=1, usual=(0.05, 0.95), per="annotator")
+    ] = 0.9,
+    mode: Annotated[
+        str, Choice("'gibbs', the paper's, or 'weighted', w L + (1-w) L of the swapped pair", ("gibbs", "weighted"))
+    ] = "gibbs",
+) -> Array:
+    """The M-step loss of EM over clean and flipped labels, for any base objective on pairs.
+
+    `poz.algorithms` updates the reliabilities from the same posterior.
+    """
+    right = base.function(xp, pairs, **base.values)
+    wrong = base.function(xp, pairs.swap(), **base.values)
+    u = wrong - right
+    v = posterior_logit(xp, xp.stop_gradient(u), pairs.annotator, reliability)
+    clean, flipped = xp.sigmoid(v), xp.sigmoid(-v)  # 1 - w would round to 0
+    if mode == "weighted":
+        return clean * right + flipped * wrong
+    return clean * xp.softplus(-u) + flipped * xp.softplus(u)
+
+
+def posterior_logit(xp: Namespace, u: Array, annotator: Array, reliability: Any) -> Array:
+    """E-step: u + logit η, the log-odds that a label is clean."""
+    if not xp.is_array(reliability):  # in float64 while it can be
+        eta = np.clip(np.asarray(reliability, np.float64), *CLAMP)
+        logit = xp.constant(np.log(eta) - np.log1p(-eta), u)
+    else:
+        eta = xp.clip(reliability, *CLAMP)
+        logit = xp.log(eta) - xp.log(1 - eta)
+    return u + (xp.gather(logit, annotator) if logit.ndim else logit)

@@ -1,0 +1,83 @@
+"""Preference Ranking Optimization: a list of any length, each stage sharpened by the reward gaps."""
+
+from typing import Annotated
+
+import numpy as np
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Ranked
+from poz.objective import Deviation, Values, objective
+
+
+def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
+    if lists.logps.shape[-1] < 2:
+        raise ValueError(f"`pro` ranks at least 2 completions; got K = {lists.logps.shape[-1]}.")
+    if values["temperature"] == "none":
+        return
+    scores, mask = xp.values(lists.scores), None if lists.mask is None else xp.values(lists.mask)
+    if scores is None or (mask is None and lists.mask is not None):
+        return
+    kept = np.where(True if mask is None else mask, scores, np.inf)  # padding never exceeds what stands before it
+    best_left = np.minimum.accumulate(kept, axis=-1)
+    rising = np.where(True if mask is None else mask, scores > best_left, False)
+    if rising.any():
+        row = tuple(int(i) for i in np.argwhere(rising)[0])
+        raise ValueError(
+            f"`pro` needs scores in descending order, best first; row {row[:-1]} rises at position {row[-1]}. Sort the list."
+        )
+
+
+@objective(
+    title="Preference Ranking Optimization",
+    paper="arXiv:2306.17492",
+    equation="eq. 5 to 9 and the implementation details (SFT weight)",
+    formula=r"\sum_{k<K}\Bigl[\operatorname{LSE}\bigl(s_k G_k,\{s_i g_{ki}\}_{i>k}\bigr)-s_k G_k\Bigr]+\beta(K-1)^2(-\log\pi(y_1)),\quad g_{ki}=R_k-R_i,\ G_k=\max_{i>k}g_{ki}",
+    reads=lambda p: "logps lengths" + " scores" * (p["temperature"] == "reward_gap"),
+    optional="mask",
+    published={"sft_weight": (0.05,)},
+    check_values=_check_values,
+    deviations=[
+        Deviation(
+            "the authors' code", "log(1e-10 + Σ exp) saturates when all exponents are below -23", "exact log-sum-exp"
+        ),
+        Deviation(
+            "the authors' code", "counts the first padding token of all but the longest row", "lengths are the caller's"
+        ),
+        Deviation(
+            "the authors' code", "argparse default sft_weight = 2; every released script sets 0.05", "sft_weight=2.0"
+        ),
+    ],
+    basis="Paper, and the authors' compute_loss reproduced to its own epsilon (objectives-core §4).",
+)
+def pro(
+    xp: Namespace,
+    lists: Ranked,
+    *,
+    sft_weight: Annotated[
+        float, Real("β, weight of the NLL of the best completion, times (K-1)²", low=0, usual=(0.0, 0.5))
+    ] = 0.05,
+    temperature: Annotated[
+        str, Choice("scale each stage by its reward gaps, or not at all (Plackett-Luce)", ("reward_gap", "none"))
+    ] = "reward_gap",
+) -> Array:
+    """One-against-the-rest log-likelihoods over the ranking of mean token log-probs, plus an SFT term."""
+    size = lists.logps.shape[-1]
+    valid = xp.ones_like(lists.logps) > 0 if lists.mask is None else lists.mask
+    zero = xp.constant(0.0, lists.logps)
+    mean = xp.where(valid, terms.average(xp, lists.logps, lists.lengths), zero)
+    count = xp.sum(xp.astype(valid, mean), -1)
+    rest = [valid[..., k + 1 :] & valid[..., k : k + 1] for k in range(size)]  # who is left when k is picked
+    loss = zero * count
+    for k in range(size - 1):
+        pivot, others = mean[..., k : k + 1], mean[..., k + 1 :]
+        if temperature == "reward_gap":
+            scores = xp.where(valid, xp.astype(lists.scores, mean), zero)
+            gaps = xp.where(rest[k], scores[..., k : k + 1] - scores[..., k + 1 :], zero)
+            pivot, others = pivot * xp.amax(gaps, -1)[..., None], others * gaps
+        logits = xp.where(rest[k], others - pivot, xp.constant(-np.inf, mean))
+        loss = loss + xp.logsumexp(xp.concatenate([zero * pivot, logits], -1), -1)
+    first = xp.cumsum(xp.astype(valid, mean), -1) * xp.astype(valid, mean) == 1
+    best = xp.sum(xp.where(first, lists.logps, zero), -1)
+    return loss - sft_weight * (count - 1) ** 2 * best

@@ -1,0 +1,47 @@
+"""Value-Incentivized Preference Optimization: optimism online, pessimism offline."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, Values, objective
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    if pairs.calibration.shape[0] == 0:
+        raise ValueError("`vpo` averages over calibration samples; got none. Give at least one, or use poz.dpo.")
+
+
+@objective(
+    title="Value-Incentivized Preference Optimization",
+    paper="arXiv:2405.19320",
+    equation="Algorithms 1 and 2 with the reward written as β log(π/π_ref), v4",
+    formula=r"-\log\sigma(\beta h)+s\,\alpha\beta\;\mathbb{E}_{\pi_{cal}}\bigl[\log\tfrac{\pi(y)}{\pi_{ref}(y)}\bigr]",
+    reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
+    check_values=_check_values,
+    reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
+    deviations=[
+        Deviation("TRL 1.13 XPOTrainer", "α multiplies log π without β", "alpha=alpha_xpo/beta, sign=1"),
+        Deviation(
+            "SELM", "the same with samples of the last policy as calibration, α = 1e-3 or 1e-4", "alpha=1e-3, sign=1"
+        ),
+    ],
+    basis="Derived from the paper's principle with the gauge E_cal[r] = 0; sign corroborated by SELM eq. 4.2 and DPO-COV. "
+    "No code was released, and the α of the experiments is not published; the default is SELM's.",
+)
+def vpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    alpha: Annotated[float, Real("α, weight of the value incentive", low=0, usual=(0.0, 0.5))] = 1e-3,
+    sign: Annotated[int, Choice("s, +1 for optimism (online), -1 for pessimism (offline)", (1, -1))] = 1,
+) -> Array:
+    """DPO plus s α β times the mean log-ratio of calibration samples, the same for each pair.
+
+    Optimism pushes the calibration samples down and is unbounded below unless α is small.
+    """
+    bonus = xp.mean(pairs.calibration - pairs.ref_calibration)
+    return xp.softplus(-beta * terms.log_ratio_margin(pairs)) + sign * alpha * beta * bonus

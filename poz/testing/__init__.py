@@ -1,0 +1,20 @@
+"""Check an implementation, ours or yours, against the float64 references.
+
+    from poz.testing import conform
+    print(conform("dpo", my_loss, backend="torch"))   # my_loss(pairs, beta=..., label_smoothing=...) -> (batch,) losses
+
+Inputs and hyper-parameters are drawn from what the objective declares; there is no hand-written case per objective.
+`poz.testing.strategies` offers the same draws to hypothesis.
+"""
+
+from poz.testing.conformance import BACKENDS as BACKENDS
+from poz.testing.conformance import Result as Result
+from poz.testing.conformance import conform as conform
+from poz.testing.conformance import expected as expected
+from poz.testing.conformance import verify as verify
+from poz.testing.draws import Case as Case
+from poz.testing.draws import draw_batch as draw_batch
+from poz.testing.draws import draw_case as draw_case
+from poz.testing.draws import draw_values as draw_values
+from poz.testing.tolerances import Mismatch as Mismatch
+from poz.testing.tolerances import assert_close as assert_close

@@ -1,0 +1,246 @@
+"""Any implementation of an objective against its float64 reference, on drawn inputs and hyper-parameters."""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poz.domains import Base
+from poz.objective import Objective
+from poz.testing.draws import WIDEST, Case, draw_batch, draw_case
+from poz.testing.tolerances import FLOOR, RTOL, UNIT, relative_error
+from poz.zoo import zoo
+
+Arrays = dict[str, npt.NDArray[Any]]
+Candidate = Callable[..., Any]
+
+
+class Expected(NamedTuple):
+    """What the reference says about a case, and the scale that errors are measured against."""
+
+    losses: npt.NDArray[np.float64]
+    gradients: Arrays
+    loss_scale: npt.NDArray[np.float64]
+    gradient_scale: Arrays
+
+
+class Result(NamedTuple):
+    """How an implementation did: worst errors, as multiples of the scale in `poz.testing.tolerances`."""
+
+    objective: str
+    backend: str
+    dtype: str
+    cases: int
+    loss_error: float
+    gradient_error: float | None
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether both errors are within tolerance and nothing was raised."""
+        within = (
+            self.loss_error <= RTOL[self.dtype, "loss"] and (self.gradient_error or 0) <= RTOL[self.dtype, "gradient"]
+        )
+        return within and not self.problem
+
+
+def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
+    """Losses and gradients of the float64 reference, which shares no code with the objective."""
+    function = getattr(importlib.import_module("poz.reference"), objective.name)
+    values = dict(objective.values)
+    for name, param in objective.params.items():
+        if isinstance(param.domain, Base):
+            base = values[name]
+            values |= {name: base.name, f"{name}_params": dict(base.values)}
+    read = objective.reads | objective.optional
+    fields = {name: x for name, x in zip(batch._fields, batch, strict=True) if x is not None and name in read}
+    with np.errstate(all="ignore"):
+        losses, gradients = function(**fields, **values)
+    return losses, gradients
+
+
+def expected(objective: Objective, batch: Any, dtype: str = "float64") -> Expected:
+    """The reference's answer, and the scale of `poz.testing.tolerances` to measure errors against."""
+    losses, gradients = reference(objective, batch)
+    rng, step = np.random.default_rng(0), 1e-6
+    loss_scale, gradient_scale = np.abs(losses), {name: np.abs(g) for name, g in gradients.items()}
+    for name in [*gradients] * 2:  # one field at a time, so that moves do not cancel
+        field = getattr(batch, name)
+        moved = {name: field * (1 + step * rng.choice([-1, 1], np.shape(field)))}
+        there, slopes = reference(objective, batch._replace(**moved))
+        with np.errstate(all="ignore"):
+            loss_scale = loss_scale + np.abs(there - losses) / step
+            gradient_scale = {n: gradient_scale[n] + np.abs(slopes[n] - gradients[n]) / step for n in gradients}
+    for name, param in objective.params.items():
+        if isinstance(param.domain, Base):  # differences of the base's losses carry the rounding of those losses
+            base = objective.values[name]
+            loss_scale = loss_scale + sum(np.abs(reference(base, order)[0]) for order in (batch, batch.swap()))
+    gradient_scale = {n: gradient_scale[n] + np.abs(g).max(initial=UNIT[dtype]) for n, g in gradients.items()}
+    return Expected(losses, gradients, loss_scale + 1, gradient_scale)
+
+
+def conform(
+    name: str | Objective,
+    candidate: Candidate | None = None,
+    *,
+    backend: str = "torch",
+    dtype: str = "float64",
+    cases: int = 20,
+    size: int = 8,
+    seed: int = 0,
+) -> Result:
+    """Runs `candidate(batch, **hyper_parameters) -> (batch,) losses` against the reference of an objective.
+
+    Args:
+        name: The objective, by name; or one whose hyper-parameters stay as they are bound.
+        candidate: Takes the family with arrays of the backend; the objective itself where not given.
+        backend: One of `BACKENDS`. Gradients are the backend's own; NumPy has none.
+        dtype: "float64" or "float32"; inputs are rounded to it before the reference sees them.
+        cases: How many draws of inputs and hyper-parameters.
+        size: Examples per batch.
+        seed: Of the draws.
+    """
+    this = zoo[name] if isinstance(name, str) else name
+    run = BACKENDS[backend]
+    rng = np.random.default_rng([seed, zlib.crc32(this.name.encode())])
+    worst_loss, worst_gradient, problem = 0.0, (None if backend == "numpy" else 0.0), ""
+    for index in range(cases):
+        widest = WIDEST if index % 2 else 30.0
+        case = draw_case(this, rng, size, widest)
+        if not isinstance(name, str):
+            case = Case(this, draw_batch(this, rng, size, widest))
+        batch = _rounded(case.batch, dtype)
+        wanted = expected(case.objective, batch, dtype)
+        try:
+            losses, gradients = run(candidate, case.objective, batch, dtype)
+        except Exception as error:  # a peer's bug is a result to report, not a reason to stop
+            problem = problem or f"case {index}, {case.objective!r}: {type(error).__name__}: {error}"
+            continue
+        found = float(relative_error(losses, wanted.losses, wanted.loss_scale, FLOOR[dtype]).max(initial=0))
+        worst_loss = max(worst_loss, found)
+        slopes = [
+            float(relative_error(g, wanted.gradients[n], wanted.gradient_scale[n], FLOOR[dtype]).max(initial=0))
+            for n, g in gradients.items()
+        ]
+        if worst_gradient is not None:
+            worst_gradient = max([worst_gradient, *slopes])
+        if not problem and (found > RTOL[dtype, "loss"] or max(slopes, default=0) > RTOL[dtype, "gradient"]):
+            problem = (
+                f"case {index}, {case.objective!r}: loss error {found:.1e}, gradient error {max(slopes, default=0):.1e}"
+            )
+    return Result(this.name, backend, dtype, cases, worst_loss, worst_gradient, problem)
+
+
+def verify(names: Iterable[str], backends: Iterable[str], cases: int = 20, seed: int = 0) -> Iterator[Result]:
+    """Every named objective on every backend, one result at a time."""
+    for name in names:
+        for backend in backends:
+            yield conform(
+                name, backend=backend, dtype="float32" if backend == "triton" else "float64", cases=cases, seed=seed
+            )
+
+
+def _rounded(batch: Any, dtype: str) -> Any:
+    """Log-probs and data that the dtype can hold, as float64 for the reference."""
+    return type(batch)(
+        *[x.astype(dtype).astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in batch]
+    )
+
+
+def _call(candidate: Candidate | None, objective: Objective, batch: Any) -> Any:
+    return objective(batch) if candidate is None else candidate(batch, **objective.values)
+
+
+def _numpy(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    given = type(batch)(*[x.astype(dtype) if x is not None and x.dtype.kind == "f" else x for x in batch])
+    with np.errstate(all="ignore"):
+        return _call(candidate, objective, given), {}
+
+
+def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import torch
+
+    names = _log_prob_fields(objective, batch)
+    given = {
+        n: torch.tensor(x, dtype=getattr(torch, dtype) if x.dtype.kind == "f" else None, requires_grad=n in names)
+        for n, x in batch._asdict().items()
+        if x is not None
+    }
+    losses = _call(candidate, objective, type(batch)(**given))
+    slopes = torch.autograd.grad(losses.sum(), [given[n] for n in names], allow_unused=True)
+    zero = {n: np.zeros(given[n].shape) for n in names}
+    return losses.detach().numpy(), {n: zero[n] if g is None else g.numpy() for n, g in zip(names, slopes, strict=True)}
+
+
+def _compiled(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import torch
+
+    torch._dynamo.reset()
+    whole = torch.compile(
+        lambda given, **values: _call(candidate, objective, given), fullgraph=True, backend="aot_eager"
+    )
+    return _torch(whole, objective, batch, dtype)
+
+
+def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import jax
+    import jax.numpy as jnp
+
+    names = _log_prob_fields(objective, batch)
+    with jax.enable_x64(dtype == "float64"):
+        given = {
+            n: jnp.asarray(x, dtype if x.dtype.kind == "f" else None)
+            for n, x in batch._asdict().items()
+            if x is not None
+        }
+        traced = {n: v for n, v in objective.values.items() if isinstance(v, float) and n in objective.params}
+
+        def total(slopes: Any, rest: Any, hyper: Any) -> Any:
+            bound = objective if candidate is not None else _traced(objective, hyper)
+            losses = _call(candidate, bound, type(batch)(**slopes, **rest))
+            return losses.sum(), losses
+
+        run = jax.jit(jax.grad(total, has_aux=True))
+        slopes, losses = run({n: given[n] for n in names}, {n: x for n, x in given.items() if n not in names}, traced)
+        return np.asarray(losses), {n: np.asarray(g) for n, g in slopes.items()}
+
+
+def _traced(objective: Objective, hyper: dict[str, Any]) -> Objective:
+    # tau = 0 changes what `mnpo` reads, so numbers at the end of their domain stay plain numbers.
+    free = {n: v for n, v in hyper.items() if objective.values[n] not in (objective.params[n].domain.low, 0.0)}  # type: ignore[attr-defined]
+    return objective.bind(**free)
+
+
+def _triton(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    from poz.kernels.loss import fused_losses
+
+    def fused(given: Any, **values: Any) -> Any:
+        return fused_losses(objective.name, given, values, implementation="triton")
+
+    return _torch(candidate or fused, objective, batch, dtype)
+
+
+def _log_prob_fields(objective: Objective, batch: Any) -> list[str]:
+    from poz.families import SHAPES
+
+    read = objective.reads | objective.optional
+    return [
+        n
+        for n, (_, kind) in SHAPES[objective.family].items()
+        if kind == "logp" and n in read and getattr(batch, n) is not None
+    ]
+
+
+BACKENDS: dict[str, Callable[..., tuple[Any, Arrays]]] = {
+    "numpy": _numpy,
+    "torch": _torch,
+    "torch.compile": _compiled,
+    "jax": _jax,
+    "triton": _triton,
+}
+"""What `conform` can run: name -> function from (candidate, objective, batch, dtype) to losses and gradients."""

@@ -1,0 +1,148 @@
+"""Inputs and hyper-parameters drawn from what an objective declares, in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poz.domains import Base, Choice, Domain, Real, Weights
+from poz.families import Pairs, Ranked, TokenPairs
+from poz.objective import Objective
+
+Floats = npt.NDArray[np.float64]
+ANNOTATORS = 3
+WIDEST = 1e4  # nats: the largest margin that every objective must survive
+
+
+class Case(NamedTuple):
+    """An objective with bound hyper-parameters, and a batch for it."""
+
+    objective: Objective
+    batch: Any
+
+
+def draw_case(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Case:
+    """Draws hyper-parameters over their whole domain, then a batch of `size` examples that suits them."""
+    for _ in range(100):
+        bound = objective.bind(**draw_values(objective, rng))
+        batch = draw_batch(bound, rng, size, widest)
+        try:
+            with np.errstate(all="ignore"):
+                bound(batch)
+        except ValueError as error:  # numbers of opponents, say, that the objective refuses
+            refused = error
+            continue
+        return Case(bound, batch)
+    raise refused
+
+
+def draw_values(objective: Objective, rng: np.random.Generator) -> dict[str, Any]:
+    """Hyper-parameters that satisfy the objective's constraint."""
+    for _ in range(1000):
+        values = {name: _draw(param.domain, rng) for name, param in objective.params.items()}
+        if objective.constraint(values) is None:
+            return values
+    raise ValueError(f"No hyper-parameters of `{objective.name}` satisfied its constraint in 1000 draws.")
+
+
+def _draw(domain: Domain, rng: np.random.Generator) -> Any:
+    if isinstance(domain, Real):
+        if domain.optional and rng.random() < 0.4:
+            return None
+        if domain.per and rng.random() < 0.5:
+            return rng.uniform(*domain.usual, size=ANNOTATORS)
+        ends = [end for end in (domain.low, domain.high) if domain.problem(end) is None]
+        return float(rng.choice(ends)) if ends and rng.random() < 0.15 else float(rng.uniform(*domain.usual))
+    if isinstance(domain, Choice):
+        return domain.options[rng.integers(len(domain.options))]
+    if isinstance(domain, Weights):
+        return None if rng.random() < 0.3 else tuple(map(float, rng.uniform(0, 1, rng.integers(1, 4))))
+    if isinstance(domain, Base):
+        from poz.zoo import zoo
+
+        bases = [o for o in zoo.values() if o.family is Pairs and not o.reads & {"calibration", "opponents_chosen"}]
+        bases = [o for o in bases if not any(isinstance(p.domain, Base) for p in o.params.values())]
+        base = bases[rng.integers(len(bases))]
+        return base.bind(**draw_values(base, rng))
+    raise TypeError(f"Nothing is known about drawing from {type(domain).__name__}.")
+
+
+def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Any:
+    """A batch with every field that the objective may read; each optional field is there half of the time."""
+    batch = _FAMILIES[objective.family](objective, rng, size, widest)
+    dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
+    arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
+    dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
+    return batch._replace(**dict.fromkeys(dropped))
+
+
+def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) -> Floats:
+    """Negative, over many orders of magnitude: from 1e-3 nat to `widest`."""
+    return -np.exp(rng.uniform(np.log(1e-3), np.log(widest), shape))
+
+
+def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Pairs:
+    weights = objective.values.get("weights")
+    opponents = len(weights) if weights is not None else int(rng.integers(1, 4))
+    reference = {side: _log_probs(rng, (size,), widest) for side in ("chosen", "rejected")}
+    # Near the reference, as in training; then a tie, and margins of any size.
+    policy = {side: reference[side] * np.exp(rng.normal(0, 0.1, size)) for side in reference}
+    lens = {side: np.ceil(-reference[side] / rng.uniform(0.5, 3, size)).astype(np.int64) for side in reference}
+    free = rng.random(size) < 0.4
+    for side in reference:
+        policy[side] = np.where(free, _log_probs(rng, (size,), widest), policy[side])
+    if size > 1:
+        for values in (policy, reference):
+            values["rejected"][0] = values["chosen"][0]
+        policy["rejected"][1], reference["rejected"][1], lens["rejected"][1] = 0.0, 0.0, 0  # an empty completion
+    near = np.exp(rng.normal(0, 0.1, (opponents, size)))
+    return Pairs(
+        policy["chosen"],
+        policy["rejected"],
+        reference["chosen"],
+        reference["rejected"],
+        lens["chosen"],
+        lens["rejected"],
+        rng.choice([0.0, 0.25, 0.5, 1.0], size),
+        rng.normal(0, 2, size),
+        rng.integers(0, ANNOTATORS, size),
+        policy["chosen"] * near,
+        policy["rejected"] * near[::-1],
+        **_calibration(rng, min(widest, 100.0)),
+    )
+
+
+def _calibration(rng: np.random.Generator, widest: float) -> dict[str, Floats]:
+    samples = (int(rng.integers(1, 6)),)
+    return {name: _log_probs(rng, samples, widest) for name in ("calibration", "ref_calibration")}
+
+
+def _token_pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> TokenPairs:
+    fields: dict[str, Any] = {"label": rng.choice([0.0, 0.25, 0.5, 1.0], size)}
+    for side in ("chosen", "rejected"):
+        shape = (size, int(rng.integers(1, 9)))
+        fields[side] = _log_probs(rng, shape, widest / shape[1])
+        fields[f"ref_{side}"] = fields[side] * np.exp(rng.normal(0, 0.2, shape))
+        fields[f"{side}_mask"] = rng.random(shape) < 0.7
+        fields[f"{side}_mask"][0] = False  # an empty completion
+        fields[f"{side}_weights"] = rng.uniform(0, 2, shape)
+        fields[f"{side}_kl"] = np.exp(rng.uniform(-5, 1, shape))
+    return TokenPairs(**fields)
+
+
+def _ranked(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Ranked:
+    shape = (size, int(rng.integers(2, 6)))
+    logps = _log_probs(rng, shape, widest)
+    scores = -np.sort(-rng.normal(0, 2, shape), axis=-1)
+    scores[0] = scores[0, 0]  # all equal
+    if size > 1:
+        scores[1, 1] = scores[1, 0]
+    lengths = np.ceil(-logps / rng.uniform(0.5, 3, shape)).astype(np.int64)
+    mask = rng.random(shape) < 0.75
+    mask[:, 0] = True
+    return Ranked(logps, logps * np.exp(rng.normal(0, 0.2, shape)), lengths, scores, mask)
+
+
+_FAMILIES: dict[type, Any] = {Pairs: _pairs, TokenPairs: _token_pairs, Ranked: _ranked}

@@ -1,0 +1,151 @@
+"""Gradients of tiled log-probabilities, from kept probabilities or from logits made again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from poz.torch._linear_tiles import (
+    Head,
+    Rows,
+    Slab,
+    Weights,
+    bend_by_cap,
+    compute_dtype,
+    locate,
+    logits_into,
+    multiply_into,
+    padded,
+    softmax_into,
+    write_at,
+)
+
+
+class RowGradients(NamedTuple):
+    """What each row's logits get: `p_j * (level + tilt * z_j)` off the target, `target` at it; float64 (padded rows,)."""
+
+    level: Tensor
+    tilt: Tensor | None
+    target: Tensor
+
+
+class Gradients(NamedTuple):
+    """Where gradients go: hidden (rows, hidden size) in the computing dtype; weight and bias in their own; or None."""
+
+    hidden: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+def row_gradients(
+    head: Head, logp: Tensor, lse: Tensor, target_logit: Tensor, entropy: Tensor | None, owned: Tensor,
+    grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None,
+) -> RowGradients:  # fmt: skip
+    """Turn upstream gradients, all float64 (rows,), into coefficients of the logits' gradient."""
+    zero = torch.zeros_like(logp)
+    by_logp = zero if grad_logp is None else grad_logp
+    by_lse = zero if grad_lse is None else grad_lse
+    level = by_lse - by_logp
+    at_target = by_lse
+    tilt = None
+    if grad_entropy is not None and entropy is not None:
+        level = level + grad_entropy * (lse - entropy)
+        at_target = at_target - grad_entropy * (target_logit - lse + entropy)
+        tilt = -grad_entropy
+    target = at_target * logp.exp() - by_logp * torch.expm1(logp)
+    target = target * (1 - (target_logit * head.bend) ** 2)
+    # A row whose target is of no use to this shard must not turn 0 * NaN into a gradient.
+    return RowGradients(
+        level * head.slope, None if tilt is None else tilt * head.slope, target.where(owned, zero) * head.slope
+    )
+
+
+def backward_tiles(
+    rows: Rows, weights: Weights, targets: Tensor, head: Head, lse: Tensor, tile_lse: Tensor, kept: Tensor | None,
+    kept_rows: int, positions: Tensor | None, by_row: RowGradients, into: Gradients,
+) -> None:  # fmt: skip
+    """Fill the gradients.
+
+    Args:
+        rows: the rows that take part, a coefficient of zero left out.
+        weights: the head.
+        targets: (padded rows,) int64, local to this shard.
+        head: scaling and capping of logits.
+        lse: (padded rows,) float64, over all shards.
+        tile_lse: (tiles, padded rows) float64.
+        kept: the probabilities stored by `forward_tiles`, or None to make them again.
+        kept_rows: padded number of rows in `kept`.
+        positions: (rows,) where the rows lie in `kept`, or None if all of them take part.
+        by_row: coefficients.
+        into: where gradients go.
+    """
+    dtype, device = compute_dtype(rows.hidden), rows.hidden.device
+    height, width = min(rows.block_rows, padded(rows.count)), weights.tiles[0][1]
+    gradient_slab = Slab(height, width, dtype, device)
+    logits_slab = Slab(height, width, dtype, device) if kept is None else None
+    low_precision = rows.dtype != dtype
+    sums: Tensor | None = None
+    if into.weight is not None and into.weight.dtype != dtype:
+        sums = torch.empty((width, rows.hidden.shape[1]), dtype=dtype, device=device)
+    bias_sums = None if into.bias is None else torch.zeros(into.bias.shape, dtype=dtype, device=device)
+    for number, start, stop, weight, bias in weights:
+        for low, high in rows.blocks():
+            size = padded(high - low)
+            here = slice(low, low + size)
+            hidden = rows.block(low, high)
+            tile = gradient_slab.view(size, stop - start)
+            scale = (tile_lse[number, here] - lse[here]).exp()
+            if kept is not None:
+                stored = kept[kept_rows * start : kept_rows * stop].view(kept_rows, stop - start)
+                if positions is None:
+                    tile.copy_(stored[here]) if kept.dtype != dtype else None
+                    source = tile if kept.dtype != dtype else stored[here]
+                else:
+                    source = tile
+                    tile[: high - low].copy_(stored[positions[low:high]])
+                torch.mul(source, (scale * by_row.level[here]).to(dtype).unsqueeze(1), out=tile)
+            else:
+                assert logits_slab is not None
+                logits = logits_slab.view(size, stop - start)
+                logits_into(logits, hidden, weight, bias, head)
+                softmax_into(tile, logits, bias is not None)
+                if by_row.tilt is None:
+                    tile.mul_((scale * by_row.level[here]).to(dtype).unsqueeze(1))
+                else:
+                    tilt, level = (by_row.tilt[here] * scale).to(dtype), (by_row.level[here] * scale).to(dtype)
+                    slope = logits * tilt.unsqueeze(1)
+                    tile.mul_(slope.add_(level.unsqueeze(1)))
+                if head.softcap is not None:
+                    bend_by_cap(tile, logits, head)
+            write_at(tile, locate(targets[here], start, stop), by_row.target[here])
+            part = tile[: high - low]
+            if bias_sums is not None:
+                bias_sums[start:stop] += part.sum(0)
+            if low_precision:
+                part = part.to(rows.dtype)
+            if into.hidden is not None:
+                multiply_into(into.hidden[low:high], part, weight, accumulate=number > 0)
+            if into.weight is not None:
+                target = into.weight[start:stop] if sums is None else sums[: stop - start]
+                multiply_into(target, part.t(), hidden[: high - low], accumulate=low > 0)
+        if sums is not None and into.weight is not None:
+            into.weight[start:stop].copy_(sums[: stop - start])
+    if into.bias is not None and bias_sums is not None:
+        into.bias.copy_(bias_sums)
+
+
+def one_pass_gradient(
+    one_pass: Tensor, rows: int, weight: Tensor, targets: Tensor, head: Head, total: Tensor, lse: Tensor, logp: Tensor,
+    target_logit: Tensor, owned: Tensor, block_rows: int,
+) -> None:  # fmt: skip
+    """Turn the sum over the other tokens into d log p / d hidden, in place, once the log-sum-exp over all shards is known."""
+    others = -(total - lse).exp() * head.slope
+    at_target = -torch.expm1(logp) * (1 - (target_logit * head.bend) ** 2) * head.slope
+    at_target = at_target.where(owned, torch.zeros_like(at_target))
+    for low in range(0, rows, block_rows):
+        here = slice(low, min(low + block_rows, rows))
+        own = weight[targets[here].clamp(0, weight.shape[0] - 1)].to(one_pass.dtype)
+        one_pass[here].mul_(others[here].to(one_pass.dtype).unsqueeze(1))
+        one_pass[here].addcmul_(own, at_target[here].to(one_pass.dtype).unsqueeze(1))

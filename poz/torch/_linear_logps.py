@@ -1,0 +1,197 @@
+"""`linear_logps`: hidden states and an LM head to token log-probabilities, without the logits."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from poz.torch import _linear_ops as operators
+from poz.torch._linear_plan import Plan, make_plan
+from poz.torch._vocab_parallel import shard_of
+
+OUTPUTS = ("logps", *operators.EXTRAS)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+class LinearLogps(NamedTuple):
+    """Per-token outputs of `linear_logps`, each (...) and 0 where ignored; None if not asked for.
+
+    Attributes:
+        logps: log-probability of the target, nats; differentiable.
+        lse: log-sum-exp of the logits, nats; differentiable.
+        entropy: of the distribution, nats; differentiable.
+        log_sum_sq_probs: log of the sum of squared probabilities.
+        mean_logit: mean of the logits over the vocabulary.
+        top1: int64, the first token with the largest logit.
+    """
+
+    logps: Tensor | None = None
+    lse: Tensor | None = None
+    entropy: Tensor | None = None
+    log_sum_sq_probs: Tensor | None = None
+    mean_logit: Tensor | None = None
+    top1: Tensor | None = None
+
+
+class _Call(NamedTuple):
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    targets: Tensor
+    rows: Tensor | None
+    group: str
+    first: int
+    vocabulary: int
+    outputs: tuple[str, ...]
+    plan: Plan
+    fast: bool
+
+
+def linear_logps(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, ignore_index: int = -100,
+    temperature: float = 1.0, logit_scale: float = 1.0, softcap: float | None = None, outputs: tuple[str, ...] = ("logps",),
+    memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto", group: Any = None,
+    rows: Tensor | None = None,
+) -> Any:  # fmt: skip
+    r"""Return the log-probability of each target under a linear head.
+
+    .. math:: \ell_n = z_{n,t_n} - \log \sum_j e^{z_{n,j}}, \qquad z = \mathrm{cap}\bigl(s\,(h W^\top + b)\bigr) / T
+
+    with cap(x) = softcap * tanh(x / softcap). Logits are float32 and never all there at once.
+
+    Args:
+        hidden: (..., D) float32, bfloat16, float16 (or float64, which is computed and returned in float64).
+        weight: (V, D), the dtype of `hidden`; any strides; a local shard if `group` is given, or a DTensor sharded on V.
+        targets: (...) int64 in [0, V), or `ignore_index`. On a GPU they are only checked under POZ_CHECK_TARGETS=1; the
+            log-probability of a target that does not exist is NaN.
+        bias: (V,), sharded as `weight`.
+        ignore_index: rows with this target are left out of every product; they give 0.
+        temperature: T > 0, divides the logits last.
+        logit_scale: s, multiplies them first.
+        softcap: bound on their size, > 0; None for none.
+        outputs: of "logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1".
+        memory: bytes, or text such as "512MiB": the most to use beyond inputs, outputs and gradients (and their float32 sums).
+            Probabilities that fit are kept for the backward pass (6NVD operations); otherwise logits are made again (8NVD).
+            A head without gradient takes one pass and keeps d logp / d hidden instead (4NVD).
+        precision: "exact", or "fast": 16-bit inputs give 16-bit logits, as most trainers do; that costs about 0.02 nat per
+            token and as much as 0.4 nat over 512 tokens.
+        implementation: "auto", "torch" or "triton"; only "auto" chooses, and `linear_logps_plan` says what.
+        group: process group over which V is sharded. Gradients of `hidden` are summed over it.
+        rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
+            finding out. The others are taken to be ignored.
+
+    Returns:
+        (...) float32 if `outputs` is ("logps",), else `LinearLogps`. Log-probabilities have the same bits whatever is kept
+        and whichever memory is allowed.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: with a sentence, before anything is computed.
+    """
+    call = _prepare(
+        hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
+        implementation, group, rows,
+    )  # fmt: skip
+    check = hidden.device.type == "cpu" or os.environ.get("POZ_CHECK_TARGETS") == "1"
+    results = operators.linear_logps_forward(
+        call.hidden, call.weight, call.bias, call.targets, call.rows, ignore_index, float(temperature), float(logit_scale),
+        None if softcap is None else float(softcap), call.fast, ",".join(call.outputs), call.plan.mode, call.plan.block_rows,
+        call.plan.implementation, call.group, call.first, call.vocabulary, check,
+    )  # fmt: skip
+    shaped = {
+        name: value.reshape(targets.shape) for name, value in zip(OUTPUTS, results, strict=False) if name in call.outputs
+    }
+    return shaped["logps"] if call.outputs == ("logps",) else LinearLogps(**shaped)
+
+
+def linear_logps_plan(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, ignore_index: int = -100,
+    temperature: float = 1.0, logit_scale: float = 1.0, softcap: float | None = None, outputs: tuple[str, ...] = ("logps",),
+    memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto", group: Any = None,
+    rows: Tensor | None = None,
+) -> Plan:  # fmt: skip
+    """Return what `linear_logps` would do with the same arguments, and why; nothing is computed."""
+    return _prepare(
+        hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
+        implementation, group, rows,
+    ).plan  # fmt: skip
+
+
+def _prepare(
+    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, ignore_index: int, temperature: float,
+    logit_scale: float, softcap: float | None, outputs: tuple[str, ...], memory: int | str, precision: str,
+    implementation: str, group: Any, rows: Tensor | None,
+) -> _Call:  # fmt: skip
+    check_scaling(temperature, logit_scale, softcap, precision)
+    chosen = _check_outputs(outputs)
+    local, group_name, first, vocabulary = shard_of(weight, group)
+    if bias is not None and hasattr(bias, "device_mesh"):
+        bias = bias.to_local()
+    if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)
+    check_tensors(hidden, local, targets, bias, rows)
+    flat_hidden, flat_targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
+    if rows is None and not torch.compiler.is_compiling():
+        rows = operators.taking_part(flat_targets, None, ignore_index)
+    count = flat_targets.shape[0] if rows is None else rows.shape[0]
+    fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
+    plan = make_plan(
+        flat_hidden, local, bias, count, softcap=softcap, outputs=frozenset(chosen), memory=memory, fast=fast,
+        implementation=implementation,
+    )  # fmt: skip
+    return _Call(flat_hidden, local, bias, flat_targets, rows, group_name, first, vocabulary, chosen, plan, fast)
+
+
+def check_scaling(temperature: float, logit_scale: float, softcap: float | None, precision: str) -> None:
+    """Refuse settings that define no logits."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"`temperature` must be positive and finite; got {temperature}.")
+    if not math.isfinite(logit_scale):
+        raise ValueError(f"`logit_scale` must be finite; got {logit_scale}.")
+    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+        raise ValueError(f"`softcap` must be positive and finite, or None for no cap; got {softcap}.")
+    if precision not in ("exact", "fast"):
+        raise ValueError(f"`precision` must be 'exact' or 'fast'; got {precision!r}.")
+
+
+def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in outputs if name not in OUTPUTS] if not isinstance(outputs, str) else [outputs]
+    if unknown or not outputs:
+        raise ValueError(f"`outputs` must be a tuple of names among {', '.join(OUTPUTS)}; got {outputs!r}.")
+    return tuple(outputs)
+
+
+def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
+    """Refuse tensors that do not fit each other."""
+    if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"`hidden` must be (..., D) and `weight` (V, D); got {tuple(hidden.shape)} and {tuple(weight.shape)}. "
+            "A weight stored as (D, V) has to be transposed: weight.T costs nothing."
+        )
+    if weight.shape[0] == 0:
+        raise ValueError("`weight` must hold at least one token; got none.")
+    if targets.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"`targets` must have the shape of `hidden` without its last dimension, {tuple(hidden.shape[:-1])}; "
+            f"got {tuple(targets.shape)}."
+        )
+    if targets.dtype != torch.int64:
+        raise TypeError(f"`targets` must be int64; got {targets.dtype}. Convert it with .long().")
+    if hidden.dtype not in DTYPES or weight.dtype != hidden.dtype:
+        raise TypeError(
+            f"`hidden` and `weight` must share one of float32, bfloat16, float16, float64; got {hidden.dtype} and "
+            f"{weight.dtype}. Convert one, or use torch.autocast."
+        )
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype not in (hidden.dtype, torch.float32)):
+        raise ValueError(
+            f"`bias` must be ({weight.shape[0]},) of {hidden.dtype} or float32; got {tuple(bias.shape)} of {bias.dtype}."
+        )
+    if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
+        raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
+    for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
+        if other is not None and other.device != hidden.device:
+            raise ValueError(f"`{name}` is on {other.device} and `hidden` on {hidden.device}; move one.")

@@ -1,0 +1,122 @@
+"""How `linear_logps` goes about a call: which implementation, what is kept, how many rows at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
+from poz.torch._memory import bytes_of, text_of
+
+
+class Plan(NamedTuple):
+    """What a call does.
+
+    Attributes:
+        implementation: `"torch"` or `"triton"`.
+        mode: `"forward"` (nothing kept), `"keep"`, `"recompute"`, or `"one pass"` (a head without gradient).
+        block_rows: rows multiplied at a time.
+        workspace: bytes in use while a pass runs.
+        kept: bytes held from the forward to the backward pass, beyond `workspace`.
+        reason: why, in a sentence.
+    """
+
+    implementation: str
+    mode: str
+    block_rows: int
+    workspace: int
+    kept: int
+    reason: str
+
+
+def choose_implementation(asked: str, device: torch.device) -> str:
+    """Return the implementation to use; an explicit one is returned or refused, never replaced.
+
+    Raises:
+        ValueError: no such implementation.
+        RuntimeError: the device lacks the one asked for.
+    """
+    if asked not in ("auto", "torch", "triton"):
+        raise ValueError(f"`implementation` must be 'auto', 'torch' or 'triton'; got {asked!r}.")
+    if asked == "torch":
+        return asked
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    installed = importlib.util.find_spec("triton") is not None
+    if asked == "triton":
+        if not installed:
+            raise RuntimeError("implementation='triton' needs the package `triton`, which is not installed.")
+        if device.type != "cuda" and not interpreted:
+            raise RuntimeError(
+                f"implementation='triton' needs a GPU, or TRITON_INTERPRET=1 set before triton is imported; the tensors are on "
+                f"{device}. Use implementation='torch' or 'auto' there."
+            )
+        return asked
+    return "triton" if installed and device.type == "cuda" else "torch"
+
+
+def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int, slabs: int, fast: bool) -> int:
+    """Return the bytes that the tiles of one pass take: slabs, a block of hidden states, converted weights, statistics."""
+    dtype = compute_dtype(weight)
+    item = dtype.itemsize
+    tiles = vocabulary_tiles(weight.shape[0])
+    width, count = tiles[0][1], padded(rows)
+    block = min(block_rows, count)
+    size = slabs * block * width * item + 3 * block * hidden_size * item + count * 8 * (2 * len(tiles) + 32)
+    if weight.dtype != dtype:
+        size += 2 * width * hidden_size * item
+    if fast:
+        size += 2 * block * width * item
+    return size
+
+
+def make_plan(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: int, *, softcap: float | None, outputs: frozenset[str],
+    memory: int | str, fast: bool, implementation: str,
+) -> Plan:  # fmt: skip
+    """Decide from shapes, dtypes and what needs a gradient alone, so that one shape is always treated alike.
+
+    Raises:
+        ValueError: `memory` cannot be read, or is less than the smallest that works.
+    """
+    limit = bytes_of(memory)
+    chosen = choose_implementation(implementation, hidden.device)
+    hidden_size, vocabulary = weight.shape[1], weight.shape[0]
+    fast = fast and hidden.dtype in (torch.bfloat16, torch.float16)
+    slabs = 4 if softcap is not None and "entropy" in outputs else 3 if "entropy" in outputs else 2
+
+    def workspace(block_rows: int) -> int:
+        if chosen == "triton":
+            from poz.torch._linear_triton import triton_workspace
+
+            return triton_workspace(rows, hidden_size, weight, block_rows)
+        return torch_workspace(rows, hidden_size, weight, block_rows, slabs, fast)
+
+    largest = BLOCK_ROWS if chosen == "torch" else 4 * BLOCK_ROWS
+    block = min(largest, max(ROW_QUANTUM, padded(rows)))
+    while block > ROW_QUANTUM and workspace(block) > limit:
+        block = max(ROW_QUANTUM, block // 2 // ROW_QUANTUM * ROW_QUANTUM)
+    needed = workspace(block)
+    if needed > limit:
+        raise ValueError(
+            f"memory={memory!r} is too small for a head of {vocabulary} tokens by {hidden_size} and {rows} rows: the smallest "
+            f"that works is {text_of(needed)!r}."
+        )
+    grad = torch.is_grad_enabled()
+    head_grad = grad and (weight.requires_grad or (bias is not None and bias.requires_grad))
+    if not (head_grad or (grad and hidden.requires_grad)):
+        return Plan(chosen, "forward", block, needed, 0, "Nothing needs a gradient, so nothing is kept.")
+    if not head_grad:
+        kept = padded(rows) * hidden_size * compute_dtype(hidden).itemsize
+        return Plan(chosen, "one pass", block, needed, kept, "The head needs no gradient: d logp / d hidden is stored.")
+    item = hidden.dtype.itemsize if chosen == "triton" or fast else compute_dtype(hidden).itemsize
+    kept = padded(rows) * vocabulary * item
+    if needed + kept <= limit:
+        return Plan(chosen, "keep", block, needed, kept, f"The probabilities, {text_of(kept)}, fit {memory!r}.")
+    return Plan(
+        chosen, "recompute", block, needed, 0,
+        f"The probabilities would take {text_of(needed + kept)}, more than {memory!r}; logits are made again.",
+    )  # fmt: skip
