@@ -9,9 +9,7 @@ from poz.kernels._maths import times
 
 
 @triton.jit
-def segment_sum(
-    logps, anchors, weights, start, stop, log2_discount, DISCOUNTED: tl.constexpr, BLOCK: tl.constexpr
-):
+def segment_sum(logps, anchors, weights, start, stop, log2_discount, DISCOUNTED: tl.constexpr, BLOCK: tl.constexpr):
     """Σ_t discount^t (logp_t - Σ_m weight_m anchor_m,t) over the tokens start <= . < stop; 0 where there are none."""
     lanes = tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)

@@ -20,7 +20,7 @@ from poz.zoo import zoo
 def fused_losses(
     name: str, batch: Any, params: Mapping[str, Any] | None = None, implementation: Implementation = "auto"
 ) -> Tensor:
-    """What `poz.zoo[name](batch, **params)` gives, through the kernel: losses (batch,), differentiable in all log-probs.
+    """What `poz.zoo[name](batch, **params)` gives, through the kernel: losses (batch,), differentiable as there.
 
     Raises:
         TypeError: The batch is of another family, or not of torch tensors.
@@ -45,9 +45,7 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         ValueError: Missing fields, shapes that do not match.
     """
     objective = zoo[name].bind(**params)
-    xp, fields = families.prepared(
-        objective.name, batch, objective.family, objective.reads, sorted(objective.optional)
-    )
+    xp, fields = families.prepared(objective.name, batch, objective.family, objective.reads, sorted(objective.optional))
     if xp.name != "torch":
         raise TypeError(f"The kernels take torch tensors; got {xp.name} arrays.")
     if objective.check_values is not None:

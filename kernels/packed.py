@@ -1,8 +1,8 @@
 """Preference losses straight from packed per-token log-probs: one launch gives the losses and the token gradient.
 
-Tokens of all completions stand in one vector `logps` (tokens,), float of any width, in nats; `offsets` (completions + 1,)
-are their borders in it. Losses and gradients are computed in float32. Offsets on a GPU are not checked: reading them
-would wait for it.
+Tokens of all completions stand in one vector `logps` (tokens,), float of any width, in nats; `offsets`
+(completions + 1,) are their borders in it. Losses and gradients are computed in float32. Offsets on a GPU are not
+checked: reading them would wait for it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from poz.objective import Objective
 
 Implementation = Literal["auto", "triton", "torch"]
+Weights = tuple[float, ...]
 
 
 def token_loss(
@@ -80,8 +81,9 @@ def token_loss(
         ("annotator", annotator, count),
     ):
         _check(what, value, logps, size)
-    label = logps.new_ones(count, dtype=torch.float32) if label is None else label
-    columns = [_column(objective, column, logps, label, margin, annotator) for column in made.columns]
+    label = torch.ones_like(offsets[:count]) if label is None else label
+    label = label.to(torch.promote_types(logps.dtype, torch.float32))
+    columns = [_column(objective, column, label, margin, annotator) for column in made.columns]
     kernels = _kernels(implementation, logps)
     go = functools.partial(kernels.pairs, made, offsets=offsets, columns=columns, lengths=lengths)
     losses = _fused(logps, others, made.weights, go, offsets, 2)
@@ -92,7 +94,7 @@ def token_loss(
         losses = losses + _fused(logps, (), (), go, offsets, 2)
     if made.bonus is not None:
         if calibration is None or ref_calibration is None:
-            raise ValueError(f"`{name}` needs calibration and ref_calibration, summed log-probs of calibration samples.")
+            raise ValueError(f"`{name}` needs calibration and ref_calibration, summed log-probs of further samples.")
         gap = (calibration.to(losses.dtype) - ref_calibration.to(losses.dtype)).mean()
         losses = losses + (made.bonus * gap if made.bonus else torch.where(gap.isinf(), 0.0, 0.0 * gap))
     return losses
@@ -144,7 +146,7 @@ def list_loss(
     ):
         _check(what, value, logps, size)
     if made.rewards and rewards is None:
-        raise ValueError(f"`{name}` needs rewards, one for each of the {count} completions, with these hyper-parameters.")
+        raise ValueError(f"`{name}` needs rewards with these hyper-parameters, one for each of {count} completions.")
     if longest is None:
         longest = int(lists.diff().max()) if lists.numel() > 1 else 0
     go = functools.partial(
@@ -168,27 +170,32 @@ def implementation_for(implementation: Implementation, logps: Tensor) -> Literal
     """
     if implementation not in ("auto", "triton", "torch"):
         raise ValueError(f"implementation must be 'auto', 'triton' or 'torch'; got {implementation!r}.")
+    if implementation == "torch":
+        return "torch"
     installed = importlib.util.find_spec("triton") is not None
     if implementation == "auto":
         return "triton" if installed and logps.is_cuda and logps.dtype != torch.float64 else "torch"
-    if implementation == "triton" and not installed:
-        raise RuntimeError("implementation='triton' needs the package triton. Install it, or use implementation='auto'.")
-    if implementation == "triton" and not logps.is_cuda and not importlib.import_module("poz.kernels.launch").interpreted():
+    if not installed:
+        raise RuntimeError("implementation='triton' needs the package triton. Install it, or take 'auto'.")
+    if not logps.is_cuda and not importlib.import_module("poz.kernels.launch").interpreted():
         raise RuntimeError(
             f"implementation='triton' needs log-probs on a GPU; got {logps.device}. Move them there, set "
-            "TRITON_INTERPRET=1 before triton is imported, or use implementation='auto'."
+            "TRITON_INTERPRET=1 before triton is imported, or take 'auto'."
         )
-    return implementation
+    return "triton"
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, go: Callable[..., Any], weights: tuple[float, ...], borders: Tensor, copies: int, *logps: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, go: Callable[..., Any], weights: Weights, borders: Tensor, copies: int, *logps: Tensor
+    ) -> Any:
         losses, gradient = go(logps=logps[0], anchors=logps[1:], with_gradient=any(ctx.needs_input_grad))
         if gradient is not None:
             ctx.save_for_backward(gradient, borders)
-        ctx.copies, ctx.shares = copies, [(1.0, logps[0].dtype), *((-w, x.dtype) for w, x in zip(weights, logps[1:], strict=True))]
-        return cast(Tensor, losses.to(torch.promote_types(logps[0].dtype, torch.float32)))
+        ctx.copies = copies
+        ctx.shares = [(1.0, logps[0].dtype), *((-w, x.dtype) for w, x in zip(weights, logps[1:], strict=True))]
+        return losses.to(torch.promote_types(logps[0].dtype, torch.float32))
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -198,17 +205,12 @@ class _Fused(torch.autograd.Function):
         counts = borders.diff(prepend=borders.new_zeros(1), append=end)
         scale = torch.cat([edge, upstream.repeat(ctx.copies), edge])
         gradient = gradient * scale.repeat_interleave(counts, output_size=gradient.numel())
-        needed = zip(ctx.needs_input_grad[4:], ctx.shares, strict=True)
-        return None, None, None, None, *((gradient * share).to(dtype) if need else None for need, (share, dtype) in needed)
+        asked = zip(ctx.needs_input_grad[4:], ctx.shares, strict=True)
+        return (None,) * 4 + tuple((gradient * share).to(dtype) if need else None for need, (share, dtype) in asked)
 
 
 def _fused(
-    logps: Tensor,
-    anchors: tuple[Tensor, ...],
-    weights: tuple[float, ...],
-    go: Callable[..., Any],
-    borders: Tensor,
-    copies: int,
+    logps: Tensor, anchors: tuple[Tensor, ...], weights: Weights, go: Callable[..., Any], borders: Tensor, copies: int
 ) -> Tensor:
     # The tokens between `borders` belong to example 0, 1, ...; `copies` times over.
     return cast(Tensor, _Fused.apply(go, weights, borders, copies, logps, *anchors))  # type: ignore[no-untyped-call]
@@ -247,25 +249,25 @@ def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
 
 
 def _column(
-    objective: Objective, column: str, logps: Tensor, label: Tensor, margin: Tensor | None, annotator: Tensor | None
+    objective: Objective, column: str, label: Tensor, margin: Tensor | None, annotator: Tensor | None
 ) -> Tensor:
     if column == "reliability":
-        return _logit_reliability(objective.values["reliability"], annotator, label, logps)
+        return _logit(objective.values["reliability"], annotator, label)
     if column.endswith("label"):
         return 1 - label if column.startswith("swapped") else label
     if margin is None:
-        raise ValueError(f"`{objective.name}` needs margin, the known reward gap of each pair, with these hyper-parameters.")
+        raise ValueError(f"`{objective.name}` needs margin with these hyper-parameters, the known reward gaps.")
     return -margin if column.startswith("swapped") else margin
 
 
-def _logit_reliability(reliability: Any, annotator: Tensor | None, like: Tensor, logps: Tensor) -> Tensor:
+def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:
     # In float64: 1 - η of a float32 η near 1 has few digits.
-    eta = torch.as_tensor(reliability, dtype=torch.float64, device=logps.device).clamp(1e-4, 1 - 1e-4)
+    eta = torch.as_tensor(reliability, dtype=torch.float64, device=label.device).clamp(1e-4, 1 - 1e-4)
     if eta.ndim:
         if annotator is None:
-            raise ValueError(f"got {eta.numel()} reliabilities but no annotator ids. Give annotator, or one reliability.")
+            raise ValueError(f"{eta.numel()} reliabilities need annotator ids. Give annotator, or one reliability.")
         eta = eta[annotator.long()]
-    return torch.logit(eta).expand(like.shape).to(torch.promote_types(logps.dtype, torch.float32))
+    return torch.logit(eta).expand(label.shape).to(label.dtype)
 
 
 def _picked(made: PairPlan, label: Tensor) -> list[Tensor]:

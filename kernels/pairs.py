@@ -21,7 +21,7 @@ def pairs(
     count,
     tokens,
     log2_discount,
-    params,
+    hyper,
     POINT: tl.constexpr,
     BASE: tl.constexpr,
     MEAN: tl.constexpr,
@@ -42,7 +42,7 @@ def pairs(
         count: pairs.
         tokens: size of logps.
         log2_discount: log2 of the discount per token.
-        params: tuple of float, hyper-parameters of the point.
+        hyper: tuple of float, hyper-parameters of the point (the name `params` is taken inside Triton's launcher).
         POINT: (chosen, rejected, columns, params) -> (loss, d loss / d chosen, d loss / d rejected).
         BASE: the point under POINT where that takes one, else None.
         MEAN: whether a score is the mean over the tokens, not the sum.
@@ -65,9 +65,9 @@ def pairs(
 
     numbers = [tl.load(column + pair).to(tl.float32) for column in columns]
     if BASE is None:
-        loss, chosen_slope, rejected_slope = POINT(chosen, rejected, numbers, params)
+        loss, chosen_slope, rejected_slope = POINT(chosen, rejected, numbers, hyper)
     else:
-        loss, chosen_slope, rejected_slope = POINT(chosen, rejected, numbers, params, BASE)
+        loss, chosen_slope, rejected_slope = POINT(chosen, rejected, numbers, hyper, BASE)
     tl.store(losses + pair, loss)
 
     if gradient is not None:

@@ -74,7 +74,7 @@ def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan:
             f"`{objective.name}` needs {len(made.weights)} anchors with these hyper-parameters "
             f"(the reference first where it is read, then each opponent); got {anchors}."
         )
-    return made
+    return made._replace(params=tuple(map(float, made.params)), weights=tuple(map(float, made.weights)))
 
 
 def _dpo(values: Values, anchors: int) -> PairPlan:

@@ -23,7 +23,7 @@ def ranked(
     count,
     tokens,
     sft_weight,
-    params,
+    hyper,
     POINT: tl.constexpr,
     MEAN: tl.constexpr,
     SFT: tl.constexpr,
@@ -45,7 +45,7 @@ def ranked(
         count: lists.
         tokens: size of logps.
         sft_weight: factor of (K - 1)² times the negative summed log-prob of the best completion.
-        params: tuple of float, hyper-parameters of the point.
+        hyper: tuple of float, hyper-parameters of the point (the name `params` is taken inside Triton's launcher).
         POINT: (pivot, index, scores, rewards, valid, params) -> (loss of this pivot, its gradient in every score,
             how many terms it has); the loss of a list is the sum over its pivots, divided by the number of terms
             where that is not 0.
@@ -84,7 +84,7 @@ def ranked(
     slopes = tl.zeros((SIZE,), tl.float32)
     k = size * 0
     while k < size:
-        part, slope, more = POINT(k, index, scores, known, valid, params)
+        part, slope, more = POINT(k, index, scores, known, valid, hyper)
         loss, terms = loss + part, terms + more
         slopes += slope
         k += 1

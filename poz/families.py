@@ -7,7 +7,6 @@ log-probabilities and a mask, so a trainer computes token log-probs once, whatev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from poz.backends import Array, Namespace, namespace
@@ -195,7 +194,7 @@ SHAPES: dict[type, dict[str, tuple[str, str]]] = {
 
 
 def prepared(
-    objective: str, batch: Family, family: type[Family], required: Iterable[str], optional: Iterable[str]
+    objective: str, batch: Family, family: type[Family], required: tuple[str, ...], optional: tuple[str, ...]
 ) -> tuple[Namespace, Family]:
     """Checks the fields that an objective reads, drops the others, and widens 16-bit log-probs.
 
@@ -208,57 +207,56 @@ def prepared(
     """
     if type(batch) is not family:
         raise TypeError(f"`{objective}` reads poz.{family.__name__}; got {type(batch).__name__}.")
-    shapes = SHAPES[family]
+    specs = SHAPES[family]
     fields: dict[str, Any] = {}
     sizes: dict[str, Any] = {}
-    xp: Namespace | None = None
-    place: object = None
-    half = False
-    for field in (*required, *optional):
+    first = getattr(batch, required[0])
+    if first is None:
+        raise ValueError(_missing(objective, required[0], family, required))
+    xp, library, shape, half = namespace(first), type(first), first.shape, False
+    place, lead = xp.device(first), specs[required[0]][0]
+    for field in required + optional if optional else required:
         value = getattr(batch, field)
         if value is None:
             if field in required:
                 raise ValueError(_missing(objective, field, family, required))
             continue
-        here = namespace(value)
-        if xp is None:
-            xp, place = here, here.device(value)
-        elif here is not xp:
+        if type(value) is not library and namespace(value) is not xp:
             raise TypeError(
-                f"`{objective}` got {here.name} for {field} but {xp.name} for the fields before it; give one library's arrays."
+                f"`{objective}` got {namespace(value).name} for {field} but {xp.name} for the fields before it; "
+                "give one library's arrays."
             )
-        elif here.device(value) != place:
+        if xp.device(value) != place:
             raise ValueError(
-                f"`{objective}` got {field} on {here.device(value)} but other fields on {place}; move them together."
+                f"`{objective}` got {field} on {xp.device(value)} but other fields on {place}; move them together."
             )
-        dims, content = shapes[field]
-        kind = here.kind(value)
-        if kind != "real":
-            half = half or kind == "half"
-            _check_kind(objective, field, content, kind, value)
-        _check_shape(objective, field, dims, tuple(value.shape), sizes)
+        dims, content = specs[field]
+        kind = xp.kind(value)
+        if kind not in _KINDS[content]:
+            raise TypeError(f"`{objective}` needs {_WANTED[content]} for {field}; got {value.dtype}.")
+        half = half or kind == "half"
+        if not (dims == lead == "b" and value.shape == shape):
+            if not sizes:
+                _check_shape(objective, required[0], lead, tuple(shape), sizes)
+            _check_shape(objective, field, dims, tuple(value.shape), sizes)
         fields[field] = value
-    assert xp is not None
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
     return xp, family(**fields)
 
 
-def _check_kind(objective: str, field: str, content: str, kind: str, value: Array) -> None:
-    allowed = {
-        "logp": ("real", "half"),
-        "number": ("real", "half", "integer", "bool"),
-        "integer": ("integer",),
-        "mask": ("bool",),
-    }[content]
-    if kind not in allowed:
-        wanted = {
-            "logp": "floating-point log-probs in nats",
-            "number": "real numbers",
-            "integer": "integer ids",
-            "mask": "booleans",
-        }
-        raise TypeError(f"`{objective}` needs {wanted[content]} for {field}; got {value.dtype}.")
+_KINDS = {
+    "logp": ("real", "half"),
+    "number": ("real", "half", "integer", "bool"),
+    "integer": ("integer",),
+    "mask": ("bool",),
+}
+_WANTED = {
+    "logp": "floating-point log-probs in nats",
+    "number": "real numbers",
+    "integer": "integer ids",
+    "mask": "booleans",
+}
 
 
 def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> None:
@@ -285,7 +283,7 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
             )
 
 
-def _missing(objective: str, field: str, family: type, required: Iterable[str]) -> str:
+def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:
     return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({', '.join(f'{f}=...' for f in required)})."
 
 

@@ -115,9 +115,14 @@ class Objective:
             TypeError: A hyper-parameter that the objective does not have.
             ValueError: A value outside its domain, or a combination that is not defined.
         """
+        values, required = self._with(params)
+        optional = tuple(name for name in self.may_read if name not in required)
+        return replace(self, values=MappingProxyType(values), may_read=optional, _required=required)
+
+    def _with(self, params: Values) -> tuple[dict[str, Any], tuple[str, ...]]:
         for name, value in params.items():
             if name not in self.params:
-                raise TypeError(f"`{self.name}` has no hyper-parameter {name!r}; it has {_listed(self.params)}.")
+                raise TypeError(f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params)}.")
             problem = self.params[name].domain.problem(value)
             if problem:
                 raise ValueError(f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name)}")
@@ -125,9 +130,7 @@ class Objective:
         problem = self.constraint(values)
         if problem:
             raise ValueError(f"`{self.name}` {problem}")
-        required = self.needs(values)
-        optional = tuple(name for name in self.may_read if name not in required)
-        return replace(self, values=MappingProxyType(values), may_read=optional, _required=required)
+        return values, self.needs(values)
 
     def __call__(self, batch: Any, /, **params: Any) -> Array:
         """Per-example losses in nats, shape (batch,).
@@ -136,11 +139,11 @@ class Objective:
             TypeError: Another family, mixed libraries, integers for log-probs, an unknown hyper-parameter.
             ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
         """
-        this = self.bind(**params) if params else self
-        xp, fields = families.prepared(this.name, batch, this.family, this._required, this.may_read)
-        if this.check_values is not None:
-            this.check_values(xp, fields, this.values)
-        return this.function(xp, fields, **this.values)
+        values, required = self._with(params) if params else (self.values, self._required)
+        xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
+        if self.check_values is not None:
+            self.check_values(xp, fields, values)
+        return self.function(xp, fields, **values)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
@@ -196,7 +199,7 @@ def objective(
             family=family,
             params=MappingProxyType(params),
             function=function,
-            needs=lambda values: tuple((reads if isinstance(reads, str) else reads(values)).split()),
+            needs=_needs(reads),
             may_read=tuple(optional.split()),
             aliases=tuple(aliases),
             published=MappingProxyType(dict(published or {})),
@@ -218,5 +221,8 @@ def _restore(name: str, values: dict[str, Any]) -> Objective:
     return zoo[name].bind(**values)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+def _needs(reads: str | Callable[[Values], str]) -> Callable[[Values], tuple[str, ...]]:
+    if callable(reads):
+        return lambda values: tuple(reads(values).split())
+    fixed = tuple(reads.split())
+    return lambda values: fixed

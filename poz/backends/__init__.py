@@ -9,10 +9,11 @@ overflows. Operators (`+ - * / @`, comparisons, indexing) are the library's own.
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = Any
@@ -27,6 +28,7 @@ class Namespace(Protocol):
     def exp(self, x: Array) -> Array: ...  # noqa: D102
     def log(self, x: Array) -> Array: ...  # noqa: D102
     def sigmoid(self, x: Array) -> Array: ...  # noqa: D102
+    def log_sigmoid(self, x: Array) -> Array: ...  # noqa: D102
     def softplus(self, x: Array) -> Array: ...  # noqa: D102
     def relu(self, x: Array) -> Array: ...  # noqa: D102
     def where(self, condition: Array, x: Array, y: Array) -> Array: ...  # noqa: D102
@@ -65,8 +67,7 @@ class Namespace(Protocol):
         """The values, where reading them costs no transfer and no tracing; None otherwise."""
 
 
-_BY_TYPE: dict[type, Namespace] = {}
-_MODULES = {"numpy": "numpy", "torch": "torch", "jax": "jax", "jaxlib": "jax"}
+_NUMPY = (np.ndarray, np.generic)
 
 
 def namespace(x: object) -> Namespace:
@@ -75,21 +76,20 @@ def namespace(x: object) -> Namespace:
     Raises:
         TypeError: If `x` is no array of NumPy, torch or JAX.
     """
-    found = _BY_TYPE.get(type(x))
-    return found if found is not None else _find(x)
-
-
-def _find(x: object) -> Namespace:
-    for kind in type(x).__mro__:
-        library = _MODULES.get(kind.__module__.partition(".")[0])
-        if library is not None:
-            module: Namespace = importlib.import_module(f"poz.backends.{library}")  # type: ignore[assignment]
-            if module.is_array(x):
-                _BY_TYPE[type(x)] = module
-                return module
-    raise TypeError(
-        f"Log-probs must be NumPy, torch or JAX arrays; got {type(x).__name__}. Wrap plain numbers in numpy.asarray(...)."
-    )
+    # No cache, no union types and no import_module: torch.compile has to trace this.
+    module: Any = None
+    if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+        import poz.backends.torch as module
+    elif isinstance(x, _NUMPY):
+        import poz.backends.numpy as module
+    elif "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array):
+        import poz.backends.jax as module
+    else:
+        raise TypeError(
+            f"Log-probs must be NumPy, torch or JAX arrays; got {type(x).__name__}. "
+            "Wrap plain numbers in numpy.asarray(...)."
+        )
+    return module  # type: ignore[no-any-return]
 
 
 __all__ = ["Array", "Namespace", "namespace"]

@@ -34,6 +34,11 @@ def softplus(x: Real) -> Real:
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def log_sigmoid(x: Real) -> Real:
+    """-softplus(-x)."""
+    return -softplus(-x)
+
+
 def relu(x: Real) -> Real:
     """max(x, 0)."""
     return np.maximum(x, 0.0)

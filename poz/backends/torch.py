@@ -13,10 +13,11 @@ Tensor = torch.Tensor
 
 name = "torch"
 
-exp, log, sigmoid, relu, where, clip, ones_like, stop_gradient = (
+exp, log, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
     torch.exp,
     torch.log,
     torch.sigmoid,
+    F.logsigmoid,
     torch.relu,
     torch.where,
     torch.clamp,

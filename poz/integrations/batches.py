@@ -10,9 +10,7 @@ from torch import Tensor
 
 from poz.families import Pairs, Ranked, TokenPairs
 from poz.objective import Objective
-
-COLUMNS = ("label", "margin", "annotator", "opponents_chosen", "opponents_rejected")
-"""Columns of a data set that objectives may read, beside the texts."""
+from poz.preferences import COLUMNS
 
 CALIBRATION = ("chosen", "rejected", "both")
 """Which completions of the batch may serve as calibration samples."""
@@ -93,7 +91,9 @@ def batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") 
             scores=torch.stack((gap, torch.zeros_like(gap)), -1),
         )
     if objective.family is not Pairs:
-        raise TypeError(f"`{objective.name}` reads poz.{objective.family.__name__}, which pairs of completions do not make.")
+        raise TypeError(
+            f"`{objective.name}` reads poz.{objective.family.__name__}, which pairs of completions do not make."
+        )
     sides = CALIBRATION[:2] if calibration == "both" else (calibration,)
     read = objective.reads | objective.optional
     filled: dict[str, Any] = {name: scored.columns[name] for name in COLUMNS[:3] if name in scored.columns}

@@ -1,8 +1,8 @@
 """TRL's own DPOTrainer with any objective of poz.
 
-    from poz.integrations.trl import DPOTrainer
+from poz.integrations.trl import DPOTrainer
 
-    DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
+DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
 """
 
 from __future__ import annotations
@@ -167,9 +167,7 @@ class DPOTrainer(trl.DPOTrainer):
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
             trls = super()._compute_loss(policy, inputs, return_outputs)
         mask = inputs["completion_mask"]
-        scored = batches.Scored(
-            policy.log_probs(mask), mask[:, 1:].bool(), mask.sum(1), reference, columns
-        )
+        scored = batches.Scored(policy.log_probs(mask), mask[:, 1:].bool(), mask.sum(1), reference, columns)
         losses = self.objective(batches.batch(self._spec, scored, calibration=self._calibration))
         self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
         # What is left of TRL's loss is the load balancing of mixtures of experts.
@@ -212,7 +210,9 @@ class DPOTrainer(trl.DPOTrainer):
         if checkpoint is not None and isinstance(self.objective, LCPO):
             path = os.path.join(checkpoint, STATE)
             if not os.path.exists(path):
-                raise FileNotFoundError(f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one.")
+                raise FileNotFoundError(
+                    f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
+                )
             self.objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
@@ -267,7 +267,9 @@ def _spec(objective: Objective | LCPO) -> Objective:
         return objective
     if isinstance(objective, LCPO):
         count = objective.reliability.shape[0]
-        return zoo["lcpo"].bind(base=objective.base, mode=objective.mode, reliability=objective.reliability if count > 1 else 0.5)
+        return zoo["lcpo"].bind(
+            base=objective.base, mode=objective.mode, reliability=objective.reliability if count > 1 else 0.5
+        )
     raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
 
 
@@ -275,7 +277,9 @@ def _tensor(name: str, values: list[Any]) -> torch.Tensor:
     try:
         tensor = torch.tensor(values)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}.") from error
+        raise ValueError(
+            f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}."
+        ) from error
     return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
 
 

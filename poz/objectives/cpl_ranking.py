@@ -5,7 +5,12 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Values, objective
+
+
+def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
+    if lists.logps.shape[-1] < 2:
+        raise ValueError(f"`cpl_ranking` ranks at least 2 segments; got K = {lists.logps.shape[-1]}.")
 
 
 @objective(
@@ -16,6 +21,7 @@ from poz.objective import Deviation, objective
     reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
     optional="mask",
     published={"alpha": (0.1,), "bias": (0.5,)},
+    check_values=_check_values,
     deviations=[
         Deviation(
             "the authors' code",
@@ -25,7 +31,7 @@ from poz.objective import Deviation, objective
         Deviation("the authors' code", "orders equal scores arbitrarily", "equal scores make no pair"),
         Deviation("the authors' code", "ranks all segments of the batch in one list", "one list of K = batch"),
     ],
-    basis="The authors' code, executed in float64, without its normaliser (objectives-core §5).",
+    basis="The authors' code, executed in float64, without its normaliser.",
 )
 def cpl_ranking(
     xp: Namespace,

@@ -23,7 +23,7 @@ from poz.objective import Deviation, objective
             "TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "a different objective"
         ),
     ],
-    basis="Paper; agrees with the authors' code executed in float64 (objectives-core §1).",
+    basis="Paper; agrees with the authors' code executed in float64.",
 )
 def dpo(
     xp: Namespace,

@@ -15,7 +15,9 @@ CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
-    reliability = values["reliability"]
+    base, reliability = values["base"], values["reliability"]
+    if base.check_values is not None:
+        base.check_values(xp, pairs, base.values)
     if not getattr(reliability, "ndim", 0):
         return
     ids = None if pairs.annotator is None else xp.values(pairs.annotator)
@@ -29,6 +31,12 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         )
 
 
+def _constraint(p: Values) -> str | None:
+    if p["base"].family is not Pairs:
+        return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
+    return None
+
+
 @objective(
     title="Latent Collective Preference Optimization",
     paper="arXiv:2509.24159",
@@ -39,6 +47,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     aliases=("re_po", "lcpo_em"),
     published={"reliability": (0.9, 0.99, 0.75, 0.55)},
     gradient_stops="w, the posterior that the label is clean",
+    constraint=_constraint,
     check_values=_check_values,
     deviations=[Deviation("the paper", "does not clamp η; 0 and 1 are absorbing", "clamped to [1e-4, 1 - 1e-4]")],
     basis="Paper, camera-ready; the authors' code was not compared.",
@@ -66,7 +75,7 @@ def lcpo(
     clean, flipped = xp.sigmoid(v), xp.sigmoid(-v)  # 1 - w would round to 0
     if mode == "weighted":
         return clean * right + flipped * wrong
-    return clean * xp.softplus(-u) + flipped * xp.softplus(u)
+    return -clean * xp.log_sigmoid(u) - flipped * xp.log_sigmoid(-u)
 
 
 def posterior_logit(xp: Namespace, u: Array, annotator: Array, reliability: Any) -> Array:

@@ -122,9 +122,9 @@ def mnpo(
         mix = (tau / eta) * terms.gap(xp, pairs, "ref_", length_normalized) + (1 - tau / eta) * mix
     a = beta * (terms.gap(xp, pairs, "", length_normalized) - mix)
     if target == "hard":
-        return xp.softplus(-a)
+        return -xp.log_sigmoid(a)
     b = eta * xp.astype(pairs.margin, a) if target == "reward" else xp.ones_like(a) * (0.5 / eta)
     if distance == "squared":
         return (a - b) ** 2
     a, b = xp.where(b < 0, -a, a), xp.where(b < 0, -b, b)  # KL is the same, and nothing large cancels
-    return xp.softplus(-a) - xp.softplus(-b) + xp.sigmoid(-b) * (a - b)
+    return xp.log_sigmoid(b) - xp.log_sigmoid(a) + xp.sigmoid(-b) * (a - b)

@@ -49,7 +49,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
             "the authors' code", "argparse default sft_weight = 2; every released script sets 0.05", "sft_weight=2.0"
         ),
     ],
-    basis="Paper, and the authors' compute_loss reproduced to its own epsilon (objectives-core §4).",
+    basis="Paper, and the authors' compute_loss reproduced to its own epsilon.",
 )
 def pro(
     xp: Namespace,
@@ -76,8 +76,10 @@ def pro(
             scores = xp.where(valid, xp.astype(lists.scores, mean), zero)
             gaps = xp.where(rest[k], scores[..., k : k + 1] - scores[..., k + 1 :], zero)
             pivot, others = pivot * xp.amax(gaps, -1)[..., None], others * gaps
+        left = xp.sum(xp.astype(rest[k], mean), -1) > 0
         logits = xp.where(rest[k], others - pivot, xp.constant(-np.inf, mean))
-        loss = loss + xp.logsumexp(xp.concatenate([zero * pivot, logits], -1), -1)
+        stage = xp.softplus(xp.logsumexp(xp.where(left[..., None], logits, zero), -1))
+        loss = loss + xp.where(left, stage, zero)
     first = xp.cumsum(xp.astype(valid, mean), -1) * xp.astype(valid, mean) == 1
     best = xp.sum(xp.where(first, lists.logps, zero), -1)
     return loss - sft_weight * (count - 1) ** 2 * best

@@ -35,7 +35,7 @@ def _constraint(p: Values) -> str | None:
         Deviation("the authors, TRL", "label smoothing negates the whole logit, margin included", "smoothing='trl'"),
         Deviation("TRL, Liger", "NaN for an empty completion", "it counts as one token"),
     ],
-    basis="Paper and the authors' code, executed in float64 (objectives-core §3).",
+    basis="Paper and the authors' code, executed in float64.",
 )
 def simpo(
     xp: Namespace,

@@ -119,7 +119,10 @@ def conform(
         try:
             losses, gradients = run(candidate, case.objective, batch, dtype)
         except Exception as error:  # a peer's bug is a result to report, not a reason to stop
-            problem = problem or f"case {index}, {case.objective!r}: {type(error).__name__}: {error}"
+            problem = (
+                problem
+                or f"case {index}, {case.objective!r}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            )
             continue
         found = float(relative_error(losses, wanted.losses, wanted.loss_scale, FLOOR[dtype]).max(initial=0))
         worst_loss = max(worst_loss, found)

@@ -102,7 +102,9 @@ def linear_logps(
         call.plan.implementation, call.group, call.first, call.vocabulary, check,
     )  # fmt: skip
     shaped = {
-        name: value.reshape(targets.shape) for name, value in zip(OUTPUTS, results, strict=False) if name in call.outputs
+        name: value.reshape(targets.shape)
+        for name, value in zip(OUTPUTS, results, strict=False)
+        if name in call.outputs
     }
     return shaped["logps"] if call.outputs == ("logps",) else LinearLogps(**shaped)
 

@@ -125,7 +125,11 @@ def _forward_torch(
     )  # fmt: skip
     joined = join(part, group, vocabulary, first)
     if mode != "forward":
-        stats[LOGP, :count], stats[LSE, :count], stats[TARGET_LOGIT, :count] = joined.logp, joined.lse, joined.target_logit
+        stats[LOGP, :count], stats[LSE, :count], stats[TARGET_LOGIT, :count] = (
+            joined.logp,
+            joined.lse,
+            joined.target_logit,
+        )
         stats[TOTAL, :count] = part.total
         if joined.entropy is not None:
             stats[ENTROPY, :count] = joined.entropy
@@ -145,9 +149,7 @@ def _(
     dtype = compute_dtype(hidden)
     wanted = outputs.split(",")
     full = [
-        hidden.new_empty(
-            targets.shape if name in wanted else (0,), dtype=torch.int64 if name == "top1" else dtype
-        )
+        hidden.new_empty(targets.shape if name in wanted else (0,), dtype=torch.int64 if name == "top1" else dtype)
         for name in ("logps", *EXTRAS)
     ]
     return (*full, *_saved(hidden, weight, rows, mode, fast))
@@ -177,7 +179,9 @@ def linear_logps_backward(
         if need_bias and bias is not None:
             grad_bias = torch.empty(bias.shape, dtype=bias.dtype, device=bias.device)
         use_kept = mode == "keep" and grad_entropy is None
-        use_one_pass = mode == "one pass" and grad_entropy is None and grad_lse is None and not (need_weight or need_bias)
+        use_one_pass = (
+            mode == "one pass" and grad_entropy is None and grad_lse is None and not (need_weight or need_bias)
+        )
         if use_one_pass:
             by_logp = upstream[0]
             grad_rows = kept.new_zeros((count, hidden.shape[1]))
@@ -279,7 +283,9 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
 
 def _differentiate(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
     if ctx.mode == "forward":
-        raise RuntimeError("poz.torch.linear_logps was run without keeping what a gradient needs; run it again with grad.")
+        raise RuntimeError(
+            "poz.torch.linear_logps was run without keeping what a gradient needs; run it again with grad."
+        )
     hidden, weight, bias, targets, rows, stats, tile_lse, kept = ctx.saved_tensors
     needs = ctx.needs_input_grad[:3]
     results = linear_logps_backward(

@@ -262,7 +262,9 @@ def forward_tiles(
             if logit_sum is not None:
                 logit_sum[here] += logits.sum(1).double()
             if energy is not None:
+                # A softmax sums to 1 only to float32; left in, that error would be multiplied by the size of the logits.
                 mean = torch.bmm(tile.unsqueeze(1), logits.unsqueeze(2)).view(size).double()
+                mean = mean - top.double() * (tile.sum(1).double() - 1)
                 energy[here] = energy[here] * (before - grown).exp() + mean * (lse - grown).exp()
             if log_square is not None:
                 log_square[here] = torch.logaddexp(

@@ -1,0 +1,242 @@
+"""Compiles every kernel ahead of time, without a GPU, and holds its resources against a committed table.
+
+    python -m poz.kernels.aot --check     # fails on a spill, on too much shared memory, on more registers than before
+    python -m poz.kernels.aot --write     # rewrites resources.json
+
+A new kernel is one more function in `KERNELS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from poz.kernels.launch import FIXED, point
+from poz.kernels.pairs import pairs
+from poz.kernels.plan import ListPlan, PairPlan, plan
+from poz.kernels.ranked import ranked
+from poz.zoo import zoo
+
+TABLE = Path(__file__).with_name("resources.json")
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+SHARED = {"sm_80": 166912, "sm_90": 232448, "sm_100": 232448, "gfx942": 65536}
+"""Bytes of shared memory that one program may use."""
+
+
+class Case(NamedTuple):
+    """One specialisation of a kernel: types of its arguments, values of its constants, launch options."""
+
+    name: str
+    kernel: Any
+    signature: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+class Resources(NamedTuple):
+    """Registers per thread (vector registers on AMD), bytes or registers spilled, bytes of shared memory."""
+
+    registers: int
+    spills: int
+    shared: int
+
+
+def pair_cases() -> Iterator[Case]:
+    """The pair skeleton: every point over tokens in bf16, and what else changes the code around it."""
+    swap = zoo["simpo"].bind(smoothing="swap")
+    mnpo = {"eta": 1.0, "tau": 0.3}
+    variants: list[tuple[str, dict[str, Any], int]] = [
+        ("dpo", {}, 1),
+        ("ipo", {"length_normalized": True}, 1),
+        ("simpo", {}, 0),
+        ("simpo", {"smoothing": "swap"}, 0),
+        ("simpo", {"link": "hinge"}, 0),
+        ("cpl", {}, 0),
+        ("cpl", {"discount": 0.9, "regularizer": "kl"}, 1),
+        ("lcpo", {}, 1),
+        ("lcpo", {"base": swap, "mode": "weighted"}, 0),
+        ("inpo", {"eta": 1.0, "tau": 0.3}, 2),
+        ("mnpo", {**mnpo}, 3),
+        ("mnpo", {**mnpo, "distance": "backward_kl"}, 2),
+        ("mnpo", {**mnpo, "distance": "backward_kl", "target": "reward", "length_normalized": True}, 2),
+    ]
+    plans = [plan(zoo[name].bind(**values), anchors) for name, values, anchors in variants]
+    for made in (*plans, PairPlan("cpl.cloning", (), columns=("chosen", "rejected"), mean=True)):
+        assert isinstance(made, PairPlan)
+        yield _pair_case(made, "bf16", tokens=True)
+    simple = PairPlan("dpo.logistic", (0.1, 0.0), (1.0,))
+    yield _pair_case(simple, "fp16", tokens=True, one=True)
+    yield _pair_case(simple, "fp32", tokens=False)
+    yield _pair_case(simple._replace(mean=True), "fp32", tokens=False)
+
+
+def _pair_case(made: PairPlan, dtype: str, tokens: bool, one: bool = False) -> Case:
+    # Triton turns an argument that is 1 into a constant, so a single pair or token compiles differently.
+    few = {"count": 1, "tokens": 1} if one else {"count": "i32", "tokens": "i32"}
+    words = [f"pairs {made.point}", f"over {made.base}" * bool(made.base), f"{len(made.weights)} anchors"]
+    words += [
+        "mean" * made.mean,
+        "discounted" * (made.discount != 1.0),
+        "tokens" if tokens else "sums",
+        dtype,
+        "one" * one,
+    ]
+    return Case(
+        " ".join(filter(None, words)),
+        pairs,
+        {
+            "logps": f"*{dtype}",
+            "anchors": (f"*{dtype}",) * len(made.weights),
+            "weights": ("fp32",) * len(made.weights),
+            "columns": ("*fp32",) * len(made.columns),
+            "offsets": "*i64",
+            "lengths": "*i64" if made.mean and not tokens else None,
+            "losses": "*fp32",
+            "gradient": "*fp32",
+            **few,
+            "log2_discount": "fp32",
+            "hyper": ("fp32",) * len(made.params),
+            "POINT": point(made.point),
+            "BASE": point(made.base) if made.base else None,
+            "MEAN": made.mean,
+            "DISCOUNTED": made.discount != 1.0,
+            "BLOCK": 1024 if tokens else 128,
+        },
+        {"num_warps": 4 if tokens else 1},
+    )
+
+
+def ranked_cases() -> Iterator[Case]:
+    """The skeleton of ranked lists: every point over tokens in bf16, and PRO over sums with explicit lengths."""
+    gap, plain, compare = (
+        plan(zoo[name].bind(**values), anchors)
+        for name, values, anchors in (
+            ("pro", {}, 0),
+            ("pro", {"temperature": "none"}, 0),
+            ("cpl_ranking", {"regularizer": "kl"}, 1),
+        )
+    )
+    for made, dtype, tokens in (
+        (gap, "bf16", True),
+        (gap, "fp32", False),
+        (plain, "bf16", True),
+        (compare, "bf16", True),
+    ):
+        assert isinstance(made, ListPlan)
+        yield Case(
+            f"ranked {made.point} {len(made.weights)} anchors {'tokens' if tokens else 'sums'} {dtype}",
+            ranked,
+            {
+                "logps": f"*{dtype}",
+                "anchors": (f"*{dtype}",) * len(made.weights),
+                "weights": ("fp32",) * len(made.weights),
+                "rewards": "*fp32" if made.rewards else None,
+                "offsets": "*i64",
+                "lists": "*i64",
+                "lengths": None if tokens else "*i64",
+                "losses": "*fp32",
+                "gradient": "*fp32",
+                "count": "i32",
+                "tokens": "i32",
+                "sft_weight": "fp32",
+                "hyper": ("fp32",) * len(made.params),
+                "POINT": point(made.point),
+                "MEAN": made.mean,
+                "SFT": made.sft_weight != 0.0,
+                "SIZE": 8,
+                "BLOCK": 1024 if tokens else 128,
+            },
+            {"num_warps": 4 if tokens else 1},
+        )
+
+
+KERNELS = (pair_cases, ranked_cases)
+"""Each gives the cases of one kernel."""
+
+
+def cases() -> list[Case]:
+    """Every case of every kernel."""
+    return [case for some in KERNELS for case in some()]
+
+
+def resources(case: Case, arch: str) -> Resources:
+    """What the compiled kernel takes on `arch`, one of `TARGETS`."""
+    constants = {name: kind for name, kind in case.signature.items() if not isinstance(kind, str | tuple)}
+    signature = {name: "constexpr" if name in constants else kind for name, kind in case.signature.items()}
+    source = ASTSource(fn=case.kernel, signature=signature, constexprs=constants)
+    compiled = triton.compile(source, target=TARGETS[arch], options={**FIXED, **case.options})
+    read = _nvidia if arch.startswith("sm_") else _amd
+    return Resources(*read(compiled), compiled.metadata.shared)
+
+
+def _nvidia(compiled: Any) -> tuple[int, int]:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        said = subprocess.run([tool, "-res-usage", file.name], check=True, capture_output=True, text=True).stdout
+    usage = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", said)}
+    return usage["REG"], usage["STACK"] + usage["LOCAL"]
+
+
+def _amd(compiled: Any) -> tuple[int, int]:
+    usage = {key: int(value) for key, value in re.findall(r"\.(\w+):\s+(\d+)", compiled.asm["amdgcn"])}
+    return usage["vgpr_count"], usage["vgpr_spill_count"] + usage["sgpr_spill_count"]
+
+
+def measure(some: Iterable[Case], archs: Sequence[str] = tuple(TARGETS)) -> dict[str, dict[str, Resources]]:
+    """Resources by name of the case and architecture."""
+    return {case.name: {arch: resources(case, arch) for arch in archs} for case in some}
+
+
+def problems(measured: Mapping[str, Mapping[str, Resources]], table: Mapping[str, Any]) -> list[str]:
+    """What is wrong, as sentences. Registers are compared where the table was made with the Triton at hand."""
+    found = []
+    same_triton = table["triton"] == triton.__version__
+    for name, by_arch in measured.items():
+        for arch, now in by_arch.items():
+            known = table["kernels"].get(name, {}).get(arch)
+            if now.spills:
+                found.append(f"{name} on {arch} spills {now.spills}; nothing may spill.")
+            if now.shared > SHARED[arch]:
+                found.append(f"{name} on {arch} takes {now.shared} bytes of shared memory; {arch} has {SHARED[arch]}.")
+            if known is None:
+                found.append(f"{name} on {arch} is not in {TABLE.name}; write the table anew with --write.")
+            elif same_triton and now.registers > known[0]:
+                found.append(f"{name} on {arch} takes {now.registers} registers; the table says {known[0]}.")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 where nothing is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m poz.kernels.aot", description=(__doc__ or "").splitlines()[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with the committed table (the default)")
+    what.add_argument("--write", action="store_true", help="rewrite the committed table")
+    write = parser.parse_args(arguments).write
+    measured = measure(cases())
+    if write:
+        rows = (f"    {json.dumps(name)}: {json.dumps(row)}" for name, row in sorted(measured.items()))
+        text = ",\n".join(rows)
+        TABLE.write_text(f'{{\n  "triton": "{triton.__version__}",\n  "kernels": {{\n{text}\n  }}\n}}\n')
+    found = problems(measured, json.loads(TABLE.read_text()))
+    print("\n".join(found) or f"{len(measured)} kernels on {', '.join(TARGETS)}: no spill, within shared memory.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,207 @@
+"""The command line: poz list | show | plot | verify | demo. Needs the extra `cli`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+import poz
+from poz.objective import Objective
+from poz.zoo import UnknownObjective
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Preference-optimization objectives, exact and fused."
+)
+out = Console()
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
+
+
+def main() -> None:
+    """Entry point of the `poz` command."""
+    app()
+
+
+@app.command("list")
+def list_() -> None:
+    """All objectives, in order of publication."""
+    table = Table(Column("name", no_wrap=True), "title", Column("paper", no_wrap=True), "family", "reads")
+    for spec in poz.zoo.values():
+        fields = [f for f in spec.family._fields if f in spec.reads]
+        table.add_row(spec.name, spec.title, spec.paper, spec.family.__name__, " ".join(fields))
+    out.print(table)
+
+
+@app.command()
+def show(name: str) -> None:
+    """One objective: formula, hyper-parameters with domains, what it reads, published values, deviations."""
+    spec = _find([name])[0]
+    out.print(Text(f"{spec.name}: {spec.title}", style="bold"))
+    out.print(Text(f"{spec.paper}, {spec.equation}"))
+    out.print(Text(" ".join((spec.__doc__ or "").split())))
+    out.print(Text(f"\n  {spec.formula}\n", style="cyan"))
+    fields = [f for f in spec.family._fields if f in spec.reads]
+    optional = [f for f in spec.family._fields if f in spec.optional]
+    out.print(
+        Text(
+            f"Reads poz.{spec.family.__name__}: {', '.join(fields)}"
+            + f"; where given: {', '.join(optional)}" * bool(optional)
+        )
+    )
+    table = Table(Column("parameter", no_wrap=True), "default", "domain", "published", "meaning")
+    for parameter, (default, domain) in spec.params.items():
+        shown = ", ".join(map(str, spec.published.get(parameter, ())))
+        unit = getattr(domain, "unit", "1")
+        meaning = domain.meaning + f" ({unit})" * (unit != "1")
+        cells = (
+            parameter,
+            default.name if isinstance(default, Objective) else repr(default),
+            domain.describe(),
+            shown,
+            meaning,
+        )
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    out.print(table)
+    if spec.gradient_stops:
+        out.print(Text(f"Held constant in the gradient: {spec.gradient_stops}."))
+    for limit in spec.reduces_to:
+        out.print(Text(f"Reduces to {limit.to}: {limit.why}."))
+    if spec.deviations:
+        deviations = Table("who", "does what", "here")
+        for deviation in spec.deviations:
+            deviations.add_row(*(Text(cell) for cell in deviation))
+        out.print(deviations)
+    out.print(Text(f"Rests on: {spec.basis}"))
+
+
+@app.command()
+def plot(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Objectives.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG, PDF or SVG file.")] = Path("poz.png"),
+    widest: Annotated[float, typer.Option(help="Margins from minus this to this, in nats.")] = 10.0,
+) -> None:
+    """Loss and gradient against the margin."""
+    from poz.plotting import plot as draw
+
+    draw(_find(names), output, widest)
+    out.print(f"Wrote {output}")
+
+
+@app.command()
+def verify(
+    names: Names = None,
+    report: Annotated[Path | None, typer.Option("--json", help="Write every result here.")] = None,
+    cases: Annotated[int, typer.Option(help="Draws of inputs and hyper-parameters per objective and backend.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
+) -> None:
+    """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
+    from poz.testing import BACKENDS
+
+    chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
+    backends = backend or list(BACKENDS)
+    unknown = sorted(set(backends) - set(BACKENDS))
+    if unknown:
+        _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    results: list[dict[str, Any]] = []
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verify", total=len(chosen) * len(backends))
+        for name in backends:
+            for result in _in_process(name, chosen, cases, seed):
+                progress.update(task, advance=1, description=f"{result['objective']} on {name}")
+                results.append(result)
+    table = Table("objective", *backends, caption="worst loss error / worst gradient error")
+    for name in chosen:
+        row = {r["backend"]: r for r in results if r["objective"] == name}
+        table.add_row(name, *(_cell(row[b]) for b in backends))
+    out.print(table)
+    missed = [r for r in results if not r["passed"]]
+    for result in missed:
+        out.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
+    if report is not None:
+        report.write_text(
+            json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "results": results}, indent=1) + "\n"
+        )
+    out.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
+    raise typer.Exit(bool(missed))
+
+
+@app.command()
+def demo(
+    objective: Annotated[str, typer.Option(help="Any objective of `poz list`.")] = "simpo",
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL with chosen/rejected, with or without prompt; gzip too.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The curves, as a PNG.")] = Path("poz-demo.png"),
+    seed: Annotated[int, typer.Option(help="Of the model and the order of the data.")] = 0,
+) -> None:
+    """Trains a tiny language model from preferences with TRL and any objective."""
+    from poz.demo import run
+
+    spec = _find([objective])[0]
+    try:
+        run(spec, data=data, **({} if steps is None else {"steps": steps}), output=output, seed=seed)
+    except (ValueError, OSError) as error:
+        _stop(str(error))
+
+
+def _find(names: list[str]) -> list[Objective]:
+    try:
+        return [poz.zoo[name] for name in names]
+    except UnknownObjective as error:
+        _stop(str(error))
+
+
+def _stop(message: str) -> Any:
+    Console(stderr=True).print(Text(message, style="red"))
+    raise typer.Exit(2)
+
+
+def _in_process(backend: str, names: list[str], cases: int, seed: int) -> Any:
+    """Results of one backend from a process of its own: Triton's interpreter must be chosen before it is imported."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONSAFEPATH": "1"}
+    if backend == "triton" and not _has_gpu():
+        environment["TRITON_INTERPRET"] = "1"
+    command = [sys.executable, "-m", "poz.testing.worker", backend, str(cases), str(seed), *names]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield json.loads(line)
+    if process.returncode:
+        _stop(f"The {backend} worker ended with exit code {process.returncode}; its message is above.")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _cell(result: dict[str, Any]) -> Text:
+    if not result["passed"] and not result["loss_error"]:
+        return Text("raised", style="red")
+    gradient = "" if result["gradient_error"] is None else f" / {result['gradient_error']:.0e}"
+    return Text(f"{result['loss_error']:.0e}{gradient}", style="green" if result["passed"] else "red")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "poz": poz.__version__}
+    for package in ("numpy", "torch", "jax", "triton", "trl"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

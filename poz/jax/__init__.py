@@ -1,0 +1,1 @@
+"""poz for JAX. Importing this imports JAX."""

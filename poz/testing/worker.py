@@ -1,0 +1,13 @@
+"""`python -m poz.testing.worker BACKEND CASES SEED NAME...`: one line of JSON per objective."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from poz.testing.conformance import verify
+
+if __name__ == "__main__":
+    backend, cases, seed, *names = sys.argv[1:]
+    for result in verify(names, [backend], int(cases), int(seed)):
+        print(json.dumps({**result._asdict(), "passed": result.passed}), flush=True)

@@ -1,0 +1,102 @@
+"""Every objective on every backend against the float64 reference, with drawn inputs and hyper-parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import poz
+from poz.testing import conform, draw_case
+
+CASES = {"numpy": 40, "torch": 40, "torch.compile": 2, "jax": 3}
+
+
+def jax_batch(batch):
+    return type(batch)(*[None if x is None else jnp.asarray(x) for x in batch])
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("backend", CASES)
+def test_float64_equals_the_reference(name, backend):
+    result = conform(name, backend=backend, cases=CASES[backend])
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_float32_equals_the_reference(name, backend):
+    result = conform(name, backend=backend, dtype="float32", cases=CASES[backend], seed=1)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_vmap_over_examples_equals_the_batch(name):
+    """One example at a time, without the batch dimension, under jax.vmap and jit."""
+    case = draw_case(poz.zoo[name], np.random.default_rng(3), 5, 30.0)
+    axes = {
+        f: {"opponents_chosen": 1, "opponents_rejected": 1, "calibration": None, "ref_calibration": None}.get(f, 0)
+        for f in case.batch._fields
+    }
+    with jax.enable_x64(True):
+        batch = jax_batch(case.batch)
+        in_axes = type(batch)(**{f: None if getattr(batch, f) is None else axes[f] for f in batch._fields})
+        one_by_one = jax.jit(jax.vmap(case.objective, in_axes=(in_axes,)))(batch)
+    # The same arithmetic, fused differently by the compiler.
+    np.testing.assert_allclose(one_by_one, case.objective(case.batch), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(name, dtype):
+    case = draw_case(poz.zoo[name], np.random.default_rng(4), 5, 30.0)
+    half = type(case.batch)(
+        *[None if x is None else torch.tensor(x, dtype=dtype if x.dtype.kind == "f" else None) for x in case.batch]
+    )
+    full = type(half)(*[x.float() if x is not None and x.is_floating_point() else x for x in half])
+    losses = case.objective(half)
+    assert losses.dtype == torch.float32
+    torch.testing.assert_close(losses, case.objective(full), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_nan_and_inf_stay_in_their_example(name, poison):
+    """In values and in gradients; NaN comes out where NaN goes in. Calibration samples are shared by all pairs."""
+    case = draw_case(poz.zoo[name], np.random.default_rng(6), 6, 30.0)
+    clean = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
+    first = next(iter(case.batch._fields))
+    for field, x in clean.items():
+        if not x.is_floating_point() or field in ("calibration", "ref_calibration", "label", "scores"):
+            continue
+        at = (slice(None), 2) if field.startswith("opponents") else (2, *[0] * (x.ndim - 1))
+        given = {
+            f: (v.clone().index_put_([torch.tensor(2)], torch.tensor(True)) if v.dtype == torch.bool else v.clone())
+            for f, v in clean.items()
+        }
+        given[field][at] = poison
+        given[first].requires_grad_()
+        losses = case.objective(type(case.batch)(**given))
+        (slope,) = torch.autograd.grad(losses.sum(), given[first])
+        others = torch.arange(len(losses)) != 2
+        assert torch.isfinite(losses[others]).all(), field
+        assert torch.isfinite(slope[others]).all(), field
+        if np.isnan(poison) and field == first:
+            assert torch.isnan(losses[2])
+
+
+def test_devices_and_graph_are_kept():
+    x = torch.tensor([-1.0, -2.0], requires_grad=True)
+    losses = poz.dpo(poz.Pairs(x, x.detach(), x.detach(), x.detach()))
+    assert losses.grad_fn is not None
+    assert losses.device == x.device
+    assert isinstance(poz.dpo(poz.Pairs(*[jnp.zeros(2)] * 4)), jax.Array)
+    assert isinstance(poz.dpo(poz.Pairs(*[np.zeros(2)] * 4)), np.ndarray)
+
+
+def test_torch_func_transforms_work():
+    pairs = [torch.linspace(-3.0, -1.0, 4, dtype=torch.float64) * k for k in (1, 2, 3, 4)]
+    losses = torch.func.vmap(lambda *p: poz.dpo(poz.Pairs(*p)))(*pairs)
+    torch.testing.assert_close(losses, poz.dpo(poz.Pairs(*pairs)), rtol=0, atol=0)
+    slope = torch.func.grad(lambda c: poz.lcpo(poz.Pairs(c, *pairs[1:])).sum())(pairs[0])
+    assert torch.isfinite(slope).all()

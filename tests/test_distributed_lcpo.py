@@ -1,0 +1,62 @@
+"""Two processes end with equal reliabilities, and with those of one process that saw all the data."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import poz
+from poz.torch.lcpo import LCPO
+
+WORKER = """
+import json, sys, torch, poz
+from poz.torch.lcpo import LCPO
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+loss = LCPO(poz.dpo.bind(beta=0.5), 3, reliability=0.8)
+for step in json.loads(sys.argv[3]):
+    for chosen, annotator in step[rank]:
+        chosen = torch.tensor(chosen)
+        zero = torch.zeros_like(chosen)
+        loss(poz.Pairs(chosen, zero, zero, zero, annotator=torch.tensor(annotator)))
+    loss.step()
+print(json.dumps(loss.reliability.tolist()))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_ranks_hold_equal_reliabilities(tmp_path):
+    # Unequal shares: in step 1 rank 1 has only one label, in step 2 two micro-batches, in step 3 none of annotator 1.
+    steps = [
+        [[([1.0, -2.0, 0.5], [0, 1, 2])], [([3.0], [0])]],
+        [[([0.2, -1.5], [1, 1])], [([2.0, -0.3], [2, 0]), ([-4.0], [1])]],
+        [[([1.0], [0])], [([-1.0, 2.5], [0, 2])]],
+    ]
+    command = [sys.executable, "-P", "-c", WORKER]
+    workers = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store"), json.dumps(steps)], stdout=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    try:
+        printed = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0]
+    first, second = map(json.loads, printed)
+    assert first == second
+
+    alone = LCPO(poz.dpo.bind(beta=0.5), 3, reliability=0.8)
+    for step in steps:
+        batches = [batch for rank in step for batch in rank]
+        chosen = torch.tensor([x for values, _ in batches for x in values])
+        zero = torch.zeros_like(chosen)
+        annotator = torch.tensor([k for _, ids in batches for k in ids])
+        alone(poz.Pairs(chosen, zero, zero, zero, annotator=annotator))
+        alone.step()
+    assert first == pytest.approx(alone.reliability.tolist(), rel=1e-6)
+    assert max(abs(x - 0.8) for x in first) > 0.02

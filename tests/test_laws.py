@@ -1,0 +1,247 @@
+"""Laws: one law, one test, over every objective that obeys it, with drawn inputs and hyper-parameters."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import poz
+from poz.families import SHAPES
+from poz.testing import draw_case
+from poz.testing.strategies import cases
+
+# Ten roundings of float64, relative to the largest log-prob or loss involved.
+CLOSE = 1e-14 * 10
+LIMITS = [(name, limit) for name, spec in poz.zoo.items() for limit in spec.reduces_to]
+MARGIN_ONLY = ["dpo", "ipo", "inpo", "mnpo", "vpo"]  # with sums: a function of chosen - rejected under each policy
+
+
+def close(actual, expected, size=1.0):
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=CLOSE * size)
+
+
+def largest(batch):
+    return max(np.abs(x).max(initial=1) for x in batch if x is not None and x.dtype.kind == "f")
+
+
+def bound_sums(case):
+    sums = {"length_normalized": False} if "length_normalized" in case.objective.params else {}
+    return case.objective.bind(**sums)
+
+
+@pytest.mark.parametrize(("name", "limit"), LIMITS, ids=[f"{name}-{limit.to}" for name, limit in LIMITS])
+@given(data=st.data())
+def test_a_limit_is_the_other_objective(name, limit, data):
+    case = data.draw(cases(poz.zoo[name], widest=100.0))
+    values = dict(case.objective.values)
+    this = poz.zoo[name].bind(**limit.when(values))
+    other = poz.zoo[limit.to].bind(**limit.then(values))
+    batch = draw_case(this, np.random.default_rng(len(case.batch[0])), 6, 100.0).batch
+    needed = draw_case(other, np.random.default_rng(1), 6, 100.0).batch
+    if type(batch) is type(needed):
+        batch = type(batch)(*[x if x is not None else y for x, y in zip(batch, needed, strict=True)])
+    ours, theirs = limit.batch(batch)
+    close(this(ours), other(theirs), size=largest(batch) ** 2)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+@given(data=st.data())
+def test_one_loss_per_example_whatever_the_others(name, data):
+    """Splitting or permuting a batch splits or permutes the losses: nothing leaks between examples."""
+    case = data.draw(cases(poz.zoo[name]))
+    losses = case.objective(case.batch)
+    assert losses.shape == (len(case.batch[0]),)
+
+    def pick(index):
+        axis = {f: dims.find("b") for f, (dims, _) in SHAPES[type(case.batch)].items()}
+        return type(case.batch)(
+            *[x if x is None or axis[f] < 0 else np.take(x, index, axis[f]) for f, x in case.batch._asdict().items()]
+        )
+
+    backwards = np.arange(len(losses))[::-1]
+    np.testing.assert_array_equal(case.objective(pick(backwards)), losses[::-1])
+    if len(losses) > 1:
+        np.testing.assert_array_equal(case.objective(pick(backwards[:1])), losses[-1:])
+
+
+@pytest.mark.parametrize("name", MARGIN_ONLY)
+@given(data=st.data(), shift=st.floats(-50, 50))
+def test_a_constant_on_both_sides_changes_nothing(name, data, shift):
+    case = data.draw(cases(poz.zoo[name], widest=100.0))
+    this = bound_sums(case)
+    moved = case.batch._replace(chosen=case.batch.chosen + shift, rejected=case.batch.rejected + shift)
+    close(this(moved), this(case.batch), size=largest(case.batch) ** 2)
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "vpo"])
+@given(data=st.data())
+def test_only_the_log_ratio_counts(name, data):
+    """Adding any vector to policy and reference of a side changes nothing."""
+    case = data.draw(cases(poz.zoo[name], widest=100.0))
+    this, b = bound_sums(case), case.batch
+    shift = np.linspace(-30, 30, len(b.chosen))
+    moved = b._replace(chosen=b.chosen + shift, ref_chosen=b.ref_chosen + shift)
+    close(this(moved), this(b), size=largest(b) ** 2)
+
+
+@pytest.mark.parametrize("name", MARGIN_ONLY)
+@given(data=st.data())
+def test_gradients_of_the_two_sides_cancel(name, data):
+    case = data.draw(cases(poz.zoo[name], widest=100.0))
+    this = bound_sums(case)
+    given_ = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
+    sides = [given_[s].requires_grad_() for s in ("chosen", "rejected")]
+    slopes = torch.autograd.grad(this(type(case.batch)(**given_)).sum(), sides)
+    np.testing.assert_array_equal(slopes[0], -slopes[1])
+
+
+@pytest.mark.parametrize("name", [n for n, o in poz.zoo.items() if {"mask", "chosen_mask"} & o.optional])
+@given(data=st.data())
+def test_what_is_masked_does_not_count(name, data):
+    """Whatever stands at masked places, NaN too; nor does more padding."""
+    case = data.draw(cases(poz.zoo[name]))
+    fields = {f: x for f, x in case.batch._asdict().items() if x is not None}
+    masks = {"mask": "bk", "chosen_mask": "bt", "rejected_mask": "bu"}
+    expected = case.objective(case.batch)
+    for mask in [m for m in masks if m in fields]:
+        same = [
+            f
+            for f in fields
+            if SHAPES[type(case.batch)][f] != ("b", "number") and SHAPES[type(case.batch)][f][0] == masks[mask]
+        ]
+        for f in same:
+            x = fields[f]
+            filler = np.nan if x.dtype.kind == "f" else 0
+            x = np.where(fields[mask], x, filler) if x.dtype.kind == "f" else x
+            fields[f] = np.concatenate([x, np.full((len(x), 2), filler, x.dtype)], -1)
+    close(case.objective(type(case.batch)(**fields)), expected)
+
+
+@pytest.mark.parametrize("name", [n for n, o in poz.zoo.items() if {"mask", "chosen_mask"} & o.optional])
+def test_masked_places_get_no_gradient(name):
+    rng = np.random.default_rng(11)
+    case = draw_case(poz.zoo[name], rng, 6, 30.0)
+    while not {"mask", "chosen_mask"} & {f for f, x in case.batch._asdict().items() if x is not None}:
+        case = draw_case(poz.zoo[name], rng, 6, 30.0)
+    first, mask = ("logps", "mask") if type(case.batch) is poz.Ranked else ("chosen", "chosen_mask")
+    fields = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
+    fields[first] = torch.where(fields[mask], fields[first], torch.nan).requires_grad_()
+    (slope,) = torch.autograd.grad(case.objective(type(case.batch)(**fields)).sum(), fields[first])
+    assert torch.isfinite(slope).all()
+    assert (slope[~fields[mask]] == 0).all()
+
+
+LOGISTIC = {
+    "dpo": (poz.dpo.bind(beta=0.5), lambda z: poz.Pairs(2 * z, 0 * z, 0 * z, 0 * z)),
+    "simpo": (poz.simpo.bind(beta=1.0, gamma=0.0), lambda z: poz.Pairs(z, 0 * z, None, None, z * 0 + 1, z * 0 + 1)),
+    "vpo": (
+        poz.vpo.bind(beta=1.0, alpha=0.0),
+        lambda z: poz.Pairs(z, *[0 * z] * 3, calibration=0 * z, ref_calibration=0 * z),
+    ),
+    "mnpo": (
+        poz.mnpo.bind(tau=0.0, distance="backward_kl", target="hard"),
+        lambda z: poz.Pairs(z, 0 * z, opponents_chosen=0 * z[None], opponents_rejected=0 * z[None]),
+    ),
+    "lcpo": (poz.lcpo.bind(base=poz.dpo.bind(beta=1.0), reliability=1 - 1e-4), lambda z: poz.Pairs(z, *[0 * z] * 3)),
+    "cpl": (poz.cpl.bind(alpha=1.0, bias=1.0), lambda z: poz.TokenPairs(z[:, None], 0 * z[:, None])),
+    "cpl_ranking": (
+        poz.cpl_ranking.bind(alpha=1.0, bias=1.0),
+        lambda z: poz.Ranked(np.stack([z, 0 * z], 1), scores=np.stack([1 + 0 * z, 0 * z], 1)),
+    ),
+    "pro": (
+        poz.pro.bind(sft_weight=0.0),
+        lambda z: poz.Ranked(np.stack([z, 0 * z], 1), None, np.ones((len(z), 2)), np.stack([1 + 0 * z, 0 * z], 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOGISTIC)
+def test_the_logistic_tail_keeps_its_relative_accuracy(name):
+    """-log sigmoid(z) = log1p(exp(-z)): exact at z = 700 too, where log(1 + exp(-z)) has long been 0."""
+    this, build = LOGISTIC[name]
+    z = np.array([-700.0, -40.0, -1.0, 0.0, 1.0, 40.0, 700.0])
+    expected = np.array([math.log1p(math.exp(-v)) if v > 0 else -v + math.log1p(math.exp(v)) for v in z])
+    if name == "lcpo":  # its posterior has a share of flipped labels of at most e^-z 1e-4
+        np.testing.assert_allclose(this(build(z))[3:4], expected[3:4], rtol=1e-12)
+        assert (np.diff(this(build(z))[3:]) < 0).all()
+        assert this(build(z))[-1] > 0
+        return
+    np.testing.assert_allclose(this(build(z)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo", "cpl", "cpl_ranking", "pro"])
+def test_the_logistic_loss_falls_and_is_convex(name):
+    this, build = LOGISTIC[name]
+    losses = this(build(np.linspace(-30, 30, 241)))
+    assert (np.diff(losses) < 0).all()
+    # Second differences of the exact loss are at least 3e-15 here; rounding of numbers near 30 is 4e-15.
+    assert (np.diff(losses, 2) > -1e-14).all()
+
+
+@given(z=st.floats(-1e3, 1e3), eps=st.floats(0, 0.5))
+def test_dpo_of_the_swapped_pair(z, eps):
+    """DPO(-z) = DPO(z) + z; half smoothing is symmetric; smoothing is the mixture of the two orders."""
+    pair = poz.Pairs(np.array([z]), *[np.zeros(1)] * 3)
+    there, back = (poz.dpo(p, beta=1.0)[0] for p in (pair, pair.swap()))
+    close(back, there + z, size=abs(z) + 1)
+    close(poz.dpo(pair, beta=1.0, label_smoothing=0.5), poz.dpo(pair.swap(), beta=1.0, label_smoothing=0.5), abs(z) + 1)
+    close(poz.dpo(pair, beta=1.0, label_smoothing=eps)[0], (1 - eps) * there + eps * back, abs(z) + 1)
+
+
+@given(data=st.data(), name=st.sampled_from(["dpo", "ipo", "inpo", "mnpo", "simpo", "lcpo", "vpo"]))
+def test_swapping_twice_is_nothing(data, name):
+    case = data.draw(cases(poz.zoo[name]))
+    for before, after in zip(case.batch, case.batch.swap().swap(), strict=True):
+        if before is None:
+            assert after is None
+        else:
+            np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 2.0])
+def test_at_the_reference_dpo_is_log_two(beta):
+    same = np.linspace(-900, -1, 7)
+    np.testing.assert_array_equal(poz.dpo(poz.Pairs(same, same[::-1], same, same[::-1]), beta=beta), math.log(2))
+
+
+@given(data=st.data(), shift=st.floats(-5, 5))
+def test_pro_ignores_a_shift_of_the_rewards(data, shift):
+    case = data.draw(cases(poz.pro, widest=100.0))
+    if case.batch.scores is not None:
+        moved = case.batch._replace(scores=case.batch.scores + shift)
+        np.testing.assert_allclose(case.objective(moved), case.objective(case.batch), rtol=1e-9, atol=1e-9)
+
+
+@given(data=st.data(), shift=st.floats(0.01, 5))
+def test_cpl_is_conservative_exactly_below_bias_one(data, shift):
+    """Adding c to every log-prob: no change at λ = 1 and γ with equal weights, a lower loss at λ < 1."""
+    case = data.draw(cases(poz.cpl, widest=20.0))
+    tokens = poz.TokenPairs(*(x[:, :1] for x in (case.batch.chosen, case.batch.rejected)))
+    moved = poz.TokenPairs(tokens.chosen + shift, tokens.rejected + shift)
+    unbiased = case.objective.bind(bias=1.0, regularizer="none", bc_weight=0.0)
+    close(unbiased(moved), unbiased(tokens), size=100)
+    # Strictly: a label of 1 and a loss that is not rounded to a plain difference or to zero.
+    biased = unbiased.bind(bias=0.5, alpha=0.5)
+    assert (biased(moved) < biased(tokens)).all()
+
+
+@pytest.mark.parametrize("base", ["dpo", "ipo", "simpo"])
+def test_lcpo_posterior_is_the_reliability_where_nothing_is_known(base):
+    """u = 0: the M-step loss is log 2 whatever η, and its slope that of label smoothing with ε = 1 - η."""
+    pairs = poz.Pairs(*[torch.zeros(1, dtype=torch.float64) for _ in range(4)], torch.ones(1), torch.ones(1))
+    spec = poz.zoo[base].bind(gamma=0.0) if base == "simpo" else poz.zoo[base]
+    (slope_u,) = torch.autograd.grad(
+        (lambda c: (spec(pairs._replace(chosen=c).swap()) - spec(pairs._replace(chosen=c))).sum())(
+            c := pairs.chosen.clone().requires_grad_()
+        ),
+        c,
+    )
+    for eta in (0.2, 0.6, 0.9):
+        chosen = pairs.chosen.clone().requires_grad_()
+        loss = poz.lcpo(pairs._replace(chosen=chosen), base=spec, reliability=eta)
+        assert loss.item() == pytest.approx(math.log(2), rel=1e-15)
+        (slope,) = torch.autograd.grad(loss.sum(), chosen)
+        assert slope.item() == pytest.approx((0.5 - eta) * slope_u.item(), rel=1e-12)

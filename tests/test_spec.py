@@ -1,0 +1,127 @@
+"""The specs: names match files, signatures match references, nothing is imported that was not given."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pickle
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import poz
+from poz.domains import Base, Choice, Real
+from poz.objective import Objective
+
+RUN = [sys.executable, "-P", "-c"]
+
+
+def test_a_name_is_a_file(root):
+    files = {p.stem for p in (root / "poz/objectives").glob("[a-z]*.py")}
+    references = {p.stem for p in (root / "reference").glob("[a-z]*.py")}
+    assert files == set(poz.zoo) == references
+    assert all(poz.zoo[name].name == name and getattr(poz, name) is poz.zoo[name] for name in poz.zoo)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_the_spec_is_complete(name):
+    spec = poz.zoo[name]
+    assert spec.title
+    assert spec.paper.startswith("arXiv:")
+    assert spec.equation
+    assert spec.formula
+    assert spec.basis
+    assert spec.__doc__.endswith(".\n    ") or spec.__doc__.rstrip().endswith(".")
+    assert set(spec.published) <= set(spec.params), "published values are of parameters"
+    assert all(param.domain.meaning for param in spec.params.values())
+    assert all(param.domain.problem(param.default) is None for param in spec.params.values())
+    assert spec.reads | spec.optional <= set(spec.family._fields)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_the_reference_takes_the_same_parameters_and_defaults(name):
+    signature = inspect.signature(getattr(importlib.import_module("poz.reference"), name)).parameters
+    for parameter, spec in poz.zoo[name].params.items():
+        if isinstance(spec.domain, Base):
+            assert {parameter, f"{parameter}_params"} <= set(signature)
+        else:
+            assert signature[parameter].default == spec.default, parameter
+
+
+def test_objective_files_stay_short(root):
+    """At most 50 lines of formula and spec would be ideal; the longest holds a whole family of variants."""
+    sizes = {p.name: len(p.read_text().splitlines()) for p in (root / "poz/objectives").glob("[a-z]*.py")}
+    assert max(sizes.values()) <= 160, sizes
+
+
+def test_aliases_are_unique_and_resolve():
+    aliases = [alias for spec in poz.zoo.values() for alias in spec.aliases]
+    assert len(aliases) == len(set(aliases))
+    assert not set(aliases) & set(poz.zoo)
+    assert poz.zoo["sigmoid"] is poz.dpo
+
+
+def test_import_costs_numpy_only():
+    code = "import sys, poz; print(sorted({'torch', 'jax', 'triton', 'rich', 'hypothesis'} & set(sys.modules)))"
+    assert subprocess.run([*RUN, code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_our_folders_shadow_nobody():
+    """Hugging Face has a package named kernels."""
+    found = importlib.util.find_spec("kernels")
+    assert found is None or "poz" not in str(found.origin)
+    assert importlib.util.find_spec("reference") is None
+
+
+def test_the_package_list_is_the_tree(root):
+    listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {"poz", "poz.kernels", "poz.reference"}
+    for init in (root / "poz").rglob("__init__.py"):
+        found.add(".".join(init.parent.relative_to(root).parts))
+    assert set(listed) == found
+
+
+def test_the_version_is_in_the_changelog(root):
+    assert f"## {poz.__version__}" in (root / "CHANGELOG.md").read_text()
+
+
+def test_references_and_objectives_share_no_code(root):
+    for path in (root / "reference").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert not name.startswith("poz") or name.startswith("poz.reference"), f"{path.name} imports {name}"
+
+
+def test_binding_makes_a_new_objective_and_pickles():
+    bound = poz.simpo.bind(beta=2.5, gamma=1.0)
+    assert isinstance(bound, Objective)
+    assert poz.simpo.values["beta"] == 2.0
+    assert dict(pickle.loads(pickle.dumps(bound)).values) == dict(bound.values)
+    assert bound.reads == {"chosen", "rejected", "chosen_len", "rejected_len"}
+    assert bound.reference_free
+    assert not poz.dpo.reference_free
+    assert "chosen_len" in poz.ipo.bind(length_normalized=True).reads - poz.ipo.reads
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_draws_reach_the_ends_of_every_domain(name):
+    """Else a mistake that shows only there, or only away from the default, would never be seen."""
+    import numpy as np
+
+    from poz.testing import draw_values
+
+    rng = np.random.default_rng(0)
+    drawn = [draw_values(poz.zoo[name], rng) for _ in range(300)]
+    for parameter, spec in poz.zoo[name].params.items():
+        values = [d[parameter] for d in drawn]
+        if isinstance(spec.domain, Choice):
+            assert set(values) == set(spec.domain.options)
+        if isinstance(spec.domain, Real):
+            numbers = np.concatenate([np.ravel(v) for v in values if v is not None])
+            assert len(np.unique(numbers)) > 50
+            ends = [e for e in (spec.domain.low, spec.domain.high) if spec.domain.problem(e) is None]
+            assert all(e in numbers for e in ends)
