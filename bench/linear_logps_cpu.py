@@ -26,7 +26,10 @@ def naive(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 def contenders() -> dict[str, Logps]:
     """Return name -> function; TRL's is missing where it cannot be imported."""
-    found: dict[str, Logps] = {"poz": lambda hidden, weight, targets: linear_logps(hidden, weight, targets), "naive": naive}
+    found: dict[str, Logps] = {
+        "poz": lambda hidden, weight, targets: linear_logps(hidden, weight, targets),
+        "naive": naive,
+    }
     try:
         from trl.kernels.chunked_logprob import ChunkedLogProbFunction
     except ImportError as error:
@@ -46,7 +49,7 @@ def peaked(rows: int, hidden_size: int, vocabulary: int, dtype: torch.dtype) -> 
     return hidden.to(dtype), weight.to(dtype), torch.randint(0, vocabulary, (rows,), generator=generator)
 
 
-def run(case: str, rows: int, hidden_size: int, vocabulary: int, repeats: int) -> None:
+def run(case: str, rows: int, hidden_size: int, vocabulary: int, repeats: int, clock: str) -> None:
     """Time one case with all contenders in turn and print a line for each."""
     kind, dtype_name = case.split("-")
     dtype = getattr(torch, dtype_name)
@@ -57,17 +60,18 @@ def run(case: str, rows: int, hidden_size: int, vocabulary: int, repeats: int) -
     weight.requires_grad_(kind == "train")
     upstream = torch.linspace(-1, 1, rows)
     functions = contenders()
+    now = time.perf_counter if clock == "wall" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in functions}
     errors: dict[str, float] = {}
     for repeat in range(repeats + 1):
         for name, function in functions.items():
             hidden.grad = weight.grad = None
-            begin = time.perf_counter()
+            begin = now()
             logps = function(hidden, weight, targets)
             if kind != "forward":
                 logps.backward(upstream.to(logps.dtype))
             if repeat:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(now() - begin)
             errors[name] = (logps[:128].detach().double() - exact).pow(2).mean().sqrt().item()
     medians = {name: statistics.median(values) for name, values in times.items()}
     print(f"{case}: rows {rows}, hidden {hidden_size}, vocabulary {vocabulary}, {torch.get_num_threads()} threads")
@@ -86,11 +90,15 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=32000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for a busy machine, with one thread"
+    )
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     for case in (*ALLOWED, "frozen-bfloat16", "forward-float32", "forward-bfloat16"):
         if arguments.only in case:
-            run(case, arguments.rows, arguments.hidden, arguments.vocabulary, arguments.repeats)
+            run(case, arguments.rows, arguments.hidden, arguments.vocabulary, arguments.repeats, arguments.clock)
 
 
 if __name__ == "__main__":

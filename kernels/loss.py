@@ -45,7 +45,9 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         ValueError: Missing fields, shapes that do not match.
     """
     objective = zoo[name].bind(**params)
-    xp, fields = families.prepared(objective.name, batch, objective.family, objective.reads, sorted(objective.optional))
+    xp, fields = families.prepared(
+        objective.name, batch, objective.family, tuple(sorted(objective.reads)), tuple(sorted(objective.optional))
+    )
     if xp.name != "torch":
         raise TypeError(f"The kernels take torch tensors; got {xp.name} arrays.")
     if objective.check_values is not None:

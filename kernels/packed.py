@@ -198,7 +198,7 @@ class _Fused(torch.autograd.Function):
         return losses.to(torch.promote_types(logps[0].dtype, torch.float32))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradient, borders = ctx.saved_tensors
         edge, end = upstream.new_zeros(1), borders.new_full((1,), gradient.numel())

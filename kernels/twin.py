@@ -34,7 +34,7 @@ def pairs(
     segment, power = _walk(offsets, values, plan.discount)
     scores = _sums(values * power, segment, 2 * count)
     divisors = _divisors(offsets, lengths, scores) if plan.mean else torch.ones_like(scores)
-    chosen, rejected = (scores / divisors).split(count)
+    chosen, rejected = (scores / divisors).view(2, count)
     numbers = [column.to(values.dtype) for column in columns]
     if plan.base is None:
         losses, up, down = POINTS[plan.point](chosen, rejected, numbers, plan.params)

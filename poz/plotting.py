@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from poz.families import Pairs, Ranked, TokenPairs
 from poz.objective import Objective
+from poz.testing.conformance import reference
 
 Floats = npt.NDArray[np.float64]
 
 
 def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
-    """Losses, and their derivative with respect to the margin.
+    """Losses and the derivative of each with respect to the margin, from the float64 reference.
 
-    The margin is the log-prob of chosen minus that of rejected in nats, the rejected one held at 0 (-1 for the
-    reference-free lists), everything else at 0: reference, opponents and calibration samples; lengths are 1.
+    The margin is the log-prob of chosen minus that of rejected in nats. The rejected one and everything else stands at
+    0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0.
     """
-    step = 1e-4
-    losses: Floats = objective(_batch(objective, margins))
-    slope = (objective(_batch(objective, margins + step)) - objective(_batch(objective, margins - step))) / (2 * step)
-    return losses, slope
+    losses, gradients = reference(objective, _batch(objective, margins))
+    first = next(iter(gradients.values()))
+    return losses, first.reshape(len(margins), -1)[:, 0]
 
 
 def _batch(objective: Objective, z: Floats) -> Any:

@@ -221,6 +221,7 @@ def test_tau_equal_to_eta_forgets_the_current_policy():
         ),
         (lambda: tabular.mnpo_iterates(BENCH, SKEWED, tau=0, eta=1, history=0), "history is the number"),
         (lambda: tabular.mnpo_iterates(BENCH, SKEWED, tau=0, eta=1, weights=(1,)), "must hold 2 numbers"),
+        (lambda: tabular.mnpo_iterates(BENCH, SKEWED, tau=0, eta=1, weights=(2, -1)), "must hold 2 numbers >= 0"),
     ],
 )
 def test_errors_are_sentences(call, sentence):

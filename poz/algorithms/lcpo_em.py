@@ -24,10 +24,7 @@ from poz.backends import Array, namespace
 from poz.families import Pairs
 from poz.objective import Objective
 from poz.objectives import lcpo
-from poz.objectives.lcpo import posterior_logit
-
-CLAMP = 1e-4
-"""Reliabilities stay this far from 0 and 1, which are absorbing: from there no data can move them."""
+from poz.objectives.lcpo import CLAMP, posterior_logit
 
 
 class Sums(NamedTuple):
@@ -79,7 +76,7 @@ def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Arr
     like = np.zeros(0) if like is None else like
     xp = namespace(like)
     nothing = xp.constant(np.zeros(num_annotators), like)
-    return State(nothing + xp.constant(np.clip(first, CLAMP, 1 - CLAMP), like), Sums(nothing, nothing))
+    return State(nothing + xp.constant(np.clip(first, *CLAMP), like), Sums(nothing, nothing))
 
 
 def posterior(u: Array, annotator: Array, reliability: Array) -> Array:
@@ -146,7 +143,8 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
     """M-step of the reliabilities, once for each optimiser step.
 
     eta_k <- (1 - a) eta_k + a mean of w over the labels of annotator k; annotators without a label stay where they
-    are. Two updates with a are not one: they act like 1 - (1 - a)^2.
+    are. Two updates with a are not one: they act like 1 - (1 - a)^2. Reliabilities stay off 0 and 1, which are
+    absorbing: from there no data could move them.
 
     Args:
         state: Before.
@@ -168,7 +166,7 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
     total, count = xp.astype(found.total, before), xp.astype(found.count, before)
     present = count > 0
     mean = total / xp.where(present, count, xp.constant(1.0, before))
-    moved = xp.clip((1 - step_size) * before + step_size * mean, CLAMP, 1 - CLAMP)
+    moved = xp.clip((1 - step_size) * before + step_size * mean, *CLAMP)
     nothing = state.sums.total * 0
     return State(xp.where(present, moved, before), Sums(nothing, nothing))
 

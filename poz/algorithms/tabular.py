@@ -134,7 +134,7 @@ def mnpo_iterates(
     if history < 1:
         raise ValueError(f"history is the number of policies kept and must be >= 1; got {history}.")
     shares = [1.0] * history if weights is None else list(weights)
-    if len(shares) != history or not shares[0] > 0:
+    if len(shares) != history or not shares[0] > 0 or not all(0 <= share < np.inf for share in shares):
         raise ValueError(f"weights must hold {history} numbers >= 0, the first one > 0; got {shares}.")
     first = games.as_policy("start", reference if start is None else start)
     mnpo_step([first], None, reference, P, tau=tau, eta=eta(0) if callable(eta) else eta, beta=beta)  # checks all

@@ -233,6 +233,7 @@ def forward_tiles(
     height, width = min(rows.block_rows, count), weights.tiles[0][1]
     logits_slab = Slab(height, width, dtype, device)
     tile_slab = Slab(height, width, dtype, device) if kept is None or kept.dtype != dtype else None
+    product_slab = Slab(height, width, dtype, device) if entropy else None
     for number, start, stop, weight, bias in weights:
         for low, high in rows.blocks():
             hidden = rows.block(low, high)
@@ -263,8 +264,9 @@ def forward_tiles(
                 logit_sum[here] += logits.sum(1).double()
             if energy is not None:
                 # A softmax sums to 1 only to float32; left in, that error would be multiplied by the size of the logits.
-                mean = torch.bmm(tile.unsqueeze(1), logits.unsqueeze(2)).view(size).double()
-                mean = mean - top.double() * (tile.sum(1).double() - 1)
+                assert product_slab is not None
+                product = torch.mul(tile, logits, out=product_slab.view(size, stop - start))
+                mean = product.sum(1).double() - top.double() * (tile.sum(1).double() - 1)
                 energy[here] = energy[here] * (before - grown).exp() + mean * (lse - grown).exp()
             if log_square is not None:
                 log_square[here] = torch.logaddexp(

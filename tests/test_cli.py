@@ -1,0 +1,104 @@
+"""The command line, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import poz
+from poz.cli import app
+from poz.plotting import _batch, curve
+
+run = CliRunner()
+
+
+def test_list_names_every_objective():
+    result = run.invoke(app, ["list"])
+    assert result.exit_code == 0
+    assert all(name in result.output for name in poz.zoo)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_show_prints_formula_parameters_and_sources(name):
+    result = run.invoke(app, ["show", name], env={"COLUMNS": "400"})
+    spec = poz.zoo[name]
+    flat = "".join(result.output.split())
+    assert result.exit_code == 0
+    for text in (spec.title, spec.paper, spec.formula, *spec.params, *(d.who for d in spec.deviations)):
+        assert "".join(text.split()) in flat, text
+
+
+def test_an_unknown_name_gets_the_nearest():
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "poz", "show", "simop"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "Did you mean 'simpo'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_plot_writes_a_picture(tmp_path):
+    target = tmp_path / "curves.png"
+    result = run.invoke(app, ["plot", "dpo", "pro", "cpl", "mnpo", "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    assert target.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("name", [name for name, spec in poz.zoo.items() if not spec.gradient_stops])
+def test_curves_are_those_of_the_objective(name):
+    margins, step = np.linspace(-8, 8, 17) + 0.01, 1e-4
+    losses, slope = curve(poz.zoo[name], margins)
+    around = [poz.zoo[name](_batch(poz.zoo[name], margins + d)) for d in (-step, 0, step)]
+    np.testing.assert_allclose(losses, around[1], rtol=1e-12, atol=1e-12)
+    # Central differences: 1e-8 times the third derivative, and rounding of 1e-12 over the step.
+    np.testing.assert_allclose(slope, (around[2] - around[0]) / (2 * step), rtol=1e-6, atol=1e-6)
+
+
+def test_verify_writes_json_and_fails_on_a_miss(tmp_path):
+    target = tmp_path / "out.json"
+    result = run.invoke(app, ["verify", "dpo", "ipo", "--backend", "numpy", "--cases", "3", "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    assert "2 passed, 0 failed" in result.output
+    report = json.loads(target.read_text())
+    assert {r["objective"] for r in report["results"]} == {"dpo", "ipo"}
+    assert all(r["passed"] and r["cases"] == 3 for r in report["results"])
+    assert report["versions"]["poz"] == poz.__version__
+
+
+def test_verify_runs_triton_in_the_interpreter():
+    result = run.invoke(app, ["verify", "simpo", "--backend", "triton", "--cases", "2"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_wrong_reference_makes_verify_fail(tmp_path):
+    """A sign flipped in reference/dpo.py, seen by the worker process through a copy of the package."""
+    import shutil
+
+    root = Path(__file__).resolve().parents[1]
+    shutil.copytree(root / "poz", tmp_path / "poz", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / "reference", tmp_path / "poz/reference")
+    broken = tmp_path / "poz/reference/dpo.py"
+    text = broken.read_text()
+    assert text.count("softplus(-z)") >= 1
+    broken.write_text(text.replace("softplus(-z)", "softplus(z)"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    command = [sys.executable, "-P", "-m", "poz", "verify", "dpo", "--backend", "numpy"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "0 passed, 1 failed" in result.stdout
+
+
+def test_an_unknown_backend_gets_a_sentence():
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "poz", "verify", "dpo", "--backend", "mlx"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "There is no backend 'mlx'" in result.stderr

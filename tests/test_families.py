@@ -1,0 +1,77 @@
+"""Families: built from tokens, swapped, and taken by JAX and torch as pytrees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import poz
+
+TOKENS = np.array([[-1.0, -2.0, -4.0], [-8.0, -16.0, -32.0]])
+MASK = np.array([[True, False, True], [False, False, False]])
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor, jnp.asarray])
+def test_pairs_from_tokens_sums_what_is_not_masked(library):
+    pairs = poz.Pairs.from_tokens(
+        library(TOKENS),
+        library(TOKENS[:, :2]),
+        chosen_mask=library(MASK),
+        ref_chosen=library(2 * TOKENS),
+        ref_rejected=library(np.array([-5.0, -6.0])),
+        opponents_chosen=library(np.stack([TOKENS, 3 * TOKENS])),
+        annotator=library(np.array([1, 0])),
+    )
+    np.testing.assert_array_equal(pairs.chosen, [-5, 0])
+    np.testing.assert_array_equal(pairs.rejected, [-3, -24])
+    np.testing.assert_array_equal(pairs.chosen_len, [2, 0])
+    np.testing.assert_array_equal(pairs.rejected_len, [2, 2])
+    np.testing.assert_array_equal(pairs.ref_chosen, [-10, 0])
+    np.testing.assert_array_equal(pairs.ref_rejected, [-5, -6])
+    np.testing.assert_array_equal(pairs.opponents_chosen, [[-5, 0], [-15, 0]])
+    np.testing.assert_array_equal(pairs.annotator, [1, 0])
+
+
+def test_ranked_from_tokens():
+    lists = poz.Ranked.from_tokens(
+        TOKENS[None], token_mask=MASK[None], ref_logps=TOKENS[None], scores=np.array([[1.0, 0.0]])
+    )
+    np.testing.assert_array_equal(lists.logps, [[-5, 0]])
+    np.testing.assert_array_equal(lists.ref_logps, [[-5, 0]])
+    np.testing.assert_array_equal(lists.lengths, [[2, 0]])
+
+
+def test_a_bf16_sum_is_taken_in_float32():
+    """Added up in bf16, a thousand tokens of -1.01 give -256: from there on adding one changes nothing."""
+    tokens = torch.full((1, 1000), -1.01, dtype=torch.bfloat16)
+    pairs = poz.Pairs.from_tokens(tokens, tokens)
+    assert pairs.chosen.dtype == torch.float32
+    assert pairs.chosen.item() == pytest.approx(1000 * tokens[0, 0].item(), rel=1e-6)
+
+
+def test_what_is_masked_gets_no_gradient_and_no_nan():
+    tokens = torch.tensor(np.where(MASK, TOKENS, np.nan), requires_grad=True)
+    pairs = poz.Pairs.from_tokens(tokens, torch.tensor(TOKENS), chosen_mask=torch.tensor(MASK))
+    (slope,) = torch.autograd.grad(pairs.chosen.sum(), tokens)
+    np.testing.assert_array_equal(slope, MASK.astype(float))
+
+
+def test_families_are_pytrees():
+    pairs = poz.Pairs(jnp.zeros(2), jnp.ones(2), margin=jnp.ones(2))
+    doubled = jax.tree.map(lambda x: 2 * x, pairs)
+    assert isinstance(doubled, poz.Pairs)
+    assert doubled.ref_chosen is None
+    assert jax.jit(lambda p: p)(pairs).margin.shape == (2,)
+    leaves, _ = torch.utils._pytree.tree_flatten(pairs)
+    assert len([x for x in leaves if x is not None]) == 3
+
+
+def test_swapping_exchanges_sides_and_turns_labels():
+    one = np.ones(1)
+    pairs = poz.Pairs(1 * one, 2 * one, 3 * one, 4 * one, 5 * one, 6 * one, 0.25 * one, 7 * one, None, 8 * one, 9 * one)
+    swapped = pairs.swap()
+    assert (swapped.chosen, swapped.rejected, swapped.ref_chosen, swapped.chosen_len) == (2, 1, 4, 6)
+    assert (swapped.label, swapped.margin, swapped.opponents_chosen) == (0.75, -7, 9)
+    tokens = poz.TokenPairs(one, 2 * one, chosen_mask=3 * one, label=0.25 * one).swap()
+    assert (tokens.chosen, tokens.rejected_mask, tokens.chosen_mask, tokens.label) == (2, 3, None, 0.75)
