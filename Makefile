@@ -32,7 +32,7 @@ lint: $(READY)
 types: $(READY)
 	@rm -rf build/types
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/types .
-	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p poz
 
 kernels: $(READY)
 	$(PY) -m poz.kernels.aot --check

@@ -1,4 +1,4 @@
-"""What a call of `poz.dpo` costs against the same three lines written by hand: `pytest bench/test_calls.py -p benchmark`.
+"""What a call of `poz.dpo` costs against the same three lines written by hand: `pytest bench/test_calls.py`.
 
 One training evaluation each: losses of 64 pairs, mean, gradient of the policy's log-probs. Compare medians within a
 group; `ratio` rows time the two in turns, so they hold on a noisy machine too.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -153,7 +153,7 @@ def demo(
 
     spec = _find([objective])[0]
     try:
-        run(spec, data=data, **({} if steps is None else {"steps": steps}), output=output, seed=seed)
+        run(spec, data, out=output, seed=seed, **({} if steps is None else {"steps": steps}))
     except (ValueError, OSError) as error:
         _stop(str(error))
 
@@ -165,7 +165,7 @@ def _find(names: list[str]) -> list[Objective]:
         _stop(str(error))
 
 
-def _stop(message: str) -> Any:
+def _stop(message: str) -> NoReturn:
     Console(stderr=True).print(Text(message, style="red"))
     raise typer.Exit(2)
 

@@ -93,6 +93,7 @@ def run(
     objective = zoo[objective] if isinstance(objective, str) else objective
     if steps < 1:
         raise ValueError(f"The demo takes at least 1 step; got {steps}.")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when TRL is first imported, below
     held_out, train = _split(preferences.load(preferences.SHIPPED if data is None else data), seed, steps * batch_size)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(objective, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
@@ -145,19 +146,18 @@ def _trainer(
     learning_rate: float,
     max_length: int,
 ) -> Any:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch
     from datasets import Dataset
     from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM, ProgressCallback
-    from trl import DPOConfig
+    from trl.trainer.dpo_config import DPOConfig
 
     from poz.integrations.trl import DPOTrainer
 
-    class Bytes(ByT5Tokenizer):  # type: ignore[misc]
+    class Bytes(ByT5Tokenizer):
         def build_inputs_with_special_tokens(self, ids: list[int], other: list[int] | None = None) -> list[int]:
             return ids + (other or [])  # TRL ends the completions itself
 
-    class Bar(ProgressCallback):  # type: ignore[misc]
+    class Bar(ProgressCallback):
         def on_prediction_step(self, *_: Any, **__: Any) -> None:
             pass
 
@@ -263,9 +263,8 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # TRL 1.16 reads a property that transformers 5.23 renamed, and ends completions as ByT5 would too.
+            # TRL 1.16 reads a property that transformers 5.23 renamed.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            warnings.filterwarnings("ignore", message="This sequence already has </s>", category=UserWarning)
             yield
     finally:
         logger.setLevel(level)

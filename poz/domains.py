@@ -10,6 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+NUMBERS = (float, int)
+FLAG = (False, True)
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -62,9 +65,7 @@ class Real(Domain):
         """Outside the interval, not a number, or NaN."""
         if value is None:
             return None if self.optional else f"a number in {self.describe()}"
-        if isinstance(value, bool | str):
-            return f"a number in {self.describe()}"
-        if not isinstance(value, int | float):
+        if type(value) not in NUMBERS:
             return None if hasattr(value, "dtype") else f"a number in {self.describe()}"
         above = value > self.low if self.open in ("low", "both") else value >= self.low
         below = value < self.high if self.open in ("high", "both") else value <= self.high
@@ -99,9 +100,7 @@ class Weights(Domain):
         """Negative, infinite or no numbers."""
         if value is None or hasattr(value, "dtype"):
             return None
-        numbers = isinstance(value, tuple | list) and all(
-            isinstance(w, int | float) and not isinstance(w, bool) and 0 <= w < math.inf for w in value
-        )
+        numbers = isinstance(value, tuple | list) and all(type(w) in NUMBERS and 0 <= w < math.inf for w in value)
         return None if numbers and len(value) else self.describe()
 
 
@@ -118,6 +117,3 @@ class Base(Domain):
         from poz.objective import Objective
 
         return None if isinstance(value, Objective) else self.describe()
-
-
-FLAG = (False, True)

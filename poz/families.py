@@ -213,33 +213,34 @@ def prepared(
     first = getattr(batch, required[0])
     if first is None:
         raise ValueError(_missing(objective, required[0], family, required))
-    xp, library, shape, half = namespace(first), type(first), first.shape, False
-    place, lead = xp.device(first), specs[required[0]][0]
+    xp = namespace(first)
+    like, lead, half = (type(first), first.dtype, first.shape, xp.device(first)), specs[required[0]], False
     for field in required + optional if optional else required:
         value = getattr(batch, field)
         if value is None:
             if field in required:
                 raise ValueError(_missing(objective, field, family, required))
             continue
-        if type(value) is not library and namespace(value) is not xp:
+        fields[field] = value
+        # The usual case, and the only one that has to be fast: the same kind of thing as the first field.
+        same = specs[field] is lead and value is not first and type(value) is like[0]
+        if same and (value.dtype, value.shape, xp.device(value)) == like[1:]:
+            continue
+        if namespace(value) is not xp:
             raise TypeError(
                 f"`{objective}` got {namespace(value).name} for {field} but {xp.name} for the fields before it; "
                 "give one library's arrays."
             )
-        if xp.device(value) != place:
+        if xp.device(value) != like[3]:
             raise ValueError(
-                f"`{objective}` got {field} on {xp.device(value)} but other fields on {place}; move them together."
+                f"`{objective}` got {field} on {xp.device(value)} but other fields on {like[3]}; move them together."
             )
         dims, content = specs[field]
         kind = xp.kind(value)
         if kind not in _KINDS[content]:
             raise TypeError(f"`{objective}` needs {_WANTED[content]} for {field}; got {value.dtype}.")
         half = half or kind == "half"
-        if not (dims == lead == "b" and value.shape == shape):
-            if not sizes:
-                _check_shape(objective, required[0], lead, tuple(shape), sizes)
-            _check_shape(objective, field, dims, tuple(value.shape), sizes)
-        fields[field] = value
+        _check_shape(objective, field, dims, tuple(value.shape), sizes)
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
     return xp, family(**fields)
@@ -284,7 +285,8 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
 
 
 def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:
-    return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({', '.join(f'{f}=...' for f in required)})."
+    all_of_them = ", ".join(f"{name}=..." for name in required)
+    return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({all_of_them})."
 
 
 def _swapped_sides(batch: Any) -> dict[str, Array]:

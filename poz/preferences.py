@@ -101,7 +101,8 @@ def _pair(line: bytes, where: str) -> Pair:
 
 
 def _prompt_length(chosen: str, rejected: str) -> int:
-    shared = os.path.commonprefix([chosen, rejected])
+    differ = (i for i, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other)
+    shared = chosen[: next(differ, min(len(chosen), len(rejected)))]
     turn = shared.rfind(TURN)
     return turn + len(TURN) if turn >= 0 else shared.rfind(" ") + 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poz.backends import Array, Namespace
+from poz.domains import NUMBERS
 from poz.families import Pairs
 
 
@@ -26,6 +27,6 @@ def gap(xp: Namespace, pairs: Pairs, of: str = "", length_normalized: bool = Fal
 
 def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     """Binary cross-entropy of the logit z against 1 - label_smoothing: -(1-e) log s(z) - e log s(-z)."""
-    if isinstance(label_smoothing, float | int) and label_smoothing == 0:
+    if type(label_smoothing) in NUMBERS and label_smoothing == 0:
         return -xp.log_sigmoid(z)  # 0 * z would be NaN at an infinite z
     return label_smoothing * z - xp.log_sigmoid(z)

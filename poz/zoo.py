@@ -34,7 +34,7 @@ class Zoo(Mapping[str, Objective]):
         return len(self._named)
 
 
-class UnknownObjective(KeyError):  # noqa: N818 - it reads as a sentence
+class UnknownObjective(KeyError):
     """No objective of that name; says which names are near."""
 
     def __str__(self) -> str:

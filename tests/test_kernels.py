@@ -1,7 +1,7 @@
 """The Triton kernels in the interpreter and in the compiler, their torch twins, and how they are called.
 
-Triton decides at import whether it interprets, so both halves run this file as a script in a process of their own, once,
-and the tests below look at what came back.
+Triton decides at import whether it interprets, so both halves run this file as a script in a process of their own,
+once, and the tests below look at what came back.
 """
 
 import dataclasses
@@ -25,9 +25,16 @@ from poz.testing.tolerances import FLOOR, RTOL, assert_close, relative_error
 
 pytest.importorskip("triton")
 
-every_objective = pytest.mark.parametrize("name", PLANS)
+NAMES = tuple(PLANS)
+every_objective = pytest.mark.parametrize("name", NAMES)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 DRAWS = 3
+# Bases that bring numbers of their own to LCPO, and are not drawn.
+OVER = {
+    f"lcpo {mode} over {base.name}": poz.lcpo.bind(base=base, mode=mode, reliability=0.7)
+    for mode in ("gibbs", "weighted")
+    for base in (poz.vpo.bind(alpha=0.5), poz.mnpo.bind(eta=1.0, tau=0.3, target="reward", distance="backward_kl"))
+}
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
 LISTS = (3, 2, 5, 1)
@@ -213,7 +220,7 @@ def interpret():
 
     torch.empty = poisoned
     found = {"batches": {}, "tokens": {}, "spoiled": {}}
-    for name in PLANS:
+    for name in NAMES:
         found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=4)
         for dtype in EPS:
             found["tokens"][name, dtype] = [
@@ -223,6 +230,8 @@ def interpret():
         packed = draw(name, _draws(name)[0], "float32")
         found["spoiled"][name] = packed.call("triton", "float32", logps=_spoiled(packed))
     long = draw("dpo", _draws("dpo")[0], "float32")
+    for key, over in OVER.items():
+        found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=4)
     found["scaled"] = long.call("triton", "float32", upstream=np.arange(6.0))
     found["special"] = {key: special(key) for key in SPECIAL}
     return found
@@ -284,7 +293,7 @@ def launch():
     compiled = {}
     for kernel in (launcher.pair_file.pairs, launcher.ranked_file.ranked):
         kernel.run = functools.partial(_compile_only, kernel.run, compiled)
-    for name in PLANS:
+    for name in NAMES:
         packed = draw(name, _draws(name)[0], "bfloat16")
         logps = torch.tensor(packed.logps).bfloat16()
         anchors = [torch.tensor(a) for a in packed.anchors]
@@ -326,7 +335,7 @@ def launched(tmp_path_factory):
 # -- laws -------------------------------------------------------------------------------------------------------------
 
 
-@every_objective
+@pytest.mark.parametrize("name", [*NAMES, *OVER])
 def test_kernel_equals_reference_on_batches(interpreted, name):
     result = interpreted["batches"][name]
     assert result.passed, result.problem

@@ -66,14 +66,14 @@ DOMAINS = {
         "beta": positive,
         "eta": positive,
         "tau": closed(0.0, 1.0),
-        "weights": one_of(None, (0.6, 0.4, 0.0), (1.0, 0.5, 0.25)),
+        "weights": one_of(None, (0.6, 0.4, 0.0), (1.0, 0.5, 0.25), (0.8,)),
         "distance": one_of("squared", "backward_kl"),
         "target": one_of("constant", "reward", "hard"),
         "length_normalized": one_of(True, False),
     },
     "lcpo": {
         "base": one_of("dpo", "ipo", "simpo", "vpo", "inpo", "mnpo"),
-        "reliability": one_of(0.0, 0.5, 0.73, 1.0, (0.9, 0.05), (1.0, 0.6)),
+        "reliability": one_of(0.0, 0.5, 0.73, 1.0, (0.9, 0.05), (1.0, 0.6), (0.8,)),
         "mode": one_of("gibbs", "weighted"),
     },
 }
@@ -104,10 +104,13 @@ def draw_pairs(rng, name, params, size=4):
     if name == "simpo" or params.get("length_normalized"):
         fields |= {side: rng.choice([0, 1, 3, 8, 17], size) for side in LENGTHS}
     if name == "vpo":
-        fields |= {"calibration": grid(rng, 3), "ref_calibration": grid(rng, 3)}
-    if name in ("inpo", "mnpo"):
-        fields |= {side: grid(rng, 3 if name == "mnpo" else 1, size) for side in OPPONENTS}
+        count = rng.integers(1, 4)
+        fields |= {"calibration": grid(rng, count), "ref_calibration": grid(rng, count)}
+    if name == "inpo":
+        fields |= {side: grid(rng, 1, size) for side in OPPONENTS}
     if name == "mnpo":
+        count = len(params.get("weights") or range(rng.integers(1, 4)))
+        fields |= {side: grid(rng, count, size) for side in OPPONENTS}
         fields["margin"] = grid(rng, size, low=-3.0, high=3.0)
     if params.get("link") == "hinge":
         # keep the finite differences away from the kink: there the logistic loss is softplus(-1)
@@ -123,7 +126,7 @@ def draw_tokens(rng, params, size=4, steps=(3, 5)):
     if rng.integers(2):
         fields |= {f"{side}_mask": rng.integers(2, size=fields[side].shape).astype(bool) for side in SIDES[:2]}
     if rng.integers(3):
-        fields["label"] = rng.choice([0.0, 0.5, 1.0, 0.3, 0.85], size)
+        fields["label"] = rng.choice([0.0, 0.45, 0.5, 0.55, 1.0], size)
     return fields
 
 
@@ -150,7 +153,7 @@ def draw(name, seed):
         return draw_lists(rng, name, params), params
     if name == "lcpo":
         fields = draw_pairs(rng, params["base"], params["base_params"])
-        return {**fields, "annotator": rng.integers(2, size=4)}, params
+        return fields if params["reliability"] == (0.8,) else {**fields, "annotator": rng.integers(2, size=4)}, params
     return draw_pairs(rng, name, params), params
 
 
@@ -173,7 +176,7 @@ def listed(fields):
 
 def posterior(fields, params):
     exact, base_params = literal.exact(listed(fields)), literal.exact(params["base_params"])
-    annotator = exact.pop("annotator")
+    annotator = exact.pop("annotator", None)
     return literal.lcpo_posterior(params["base"], base_params, literal.exact(params["reliability"]), exact, annotator)
 
 
@@ -329,25 +332,41 @@ def test_a_nan_log_prob_is_never_swallowed(name, seed):
     assert np.isnan(gradients["chosen"]).all()
 
 
-@every_seed
-@pytest.mark.parametrize("name", ["pro", "cpl", "cpl_ranking"])
-def test_masked_entries_do_not_exist(name, seed):
+def draw_masked(name, seed):
+    """A draw in which every side has a mask, and the mask by field."""
     fields, params = draw(name, seed)
-    masks = {"pro": ["mask"], "cpl_ranking": ["mask"], "cpl": ["chosen_mask", "rejected_mask"]}[name]
-    shapes = {"mask": fields.get("logps"), "chosen_mask": fields.get("chosen"), "rejected_mask": fields.get("rejected")}
-    fields |= {mask: np.random.default_rng(seed).integers(2, size=shapes[mask].shape).astype(bool) for mask in masks}
-    poisoned = {}
-    for key, value in fields.items():
-        mask = fields.get("mask") if name != "cpl" else fields["rejected_mask" if "rejected" in key else "chosen_mask"]
-        floats = value.dtype == np.float64 and value.ndim == 2
-        poisoned[key] = np.where(mask, value, np.nan) if floats else value
+    masks = {"chosen": "chosen_mask", "rejected": "rejected_mask"} if name == "cpl" else {"logps": "mask"}
+    for shape_of, mask in masks.items():
+        fields[mask] = np.random.default_rng(seed).integers(2, size=fields[shape_of].shape).astype(bool)
+    covered = {key: mask for key in fields for side, mask in masks.items() if key.endswith(side)}
+    if name != "cpl":
+        covered |= {key: "mask" for key in ("scores", "lengths") if key in fields}
+    return fields, params, {key: fields[mask] for key, mask in covered.items()}
+
+
+masked_objectives = pytest.mark.parametrize("name", ["pro", "cpl", "cpl_ranking"])
+
+
+@every_seed
+@masked_objectives
+def test_masked_entries_do_not_exist(name, seed):
+    fields, params, masks = draw_masked(name, seed)
+    poisoned = {key: np.where(masks[key], value, np.nan) if key in masks else value for key, value in fields.items()}
     losses, gradients = call(name, fields, params)
     again, gradients_again = call(name, poisoned, params)
     np.testing.assert_array_equal(again, losses)
     for key, gradient in gradients.items():
         np.testing.assert_array_equal(gradients_again[key], gradient, err_msg=key)
-        mask = fields.get("mask") if name != "cpl" else fields["rejected_mask" if "rejected" in key else "chosen_mask"]
-        assert (gradient[~mask] == 0.0).all()
+
+
+@every_seed
+@masked_objectives
+def test_masked_entries_have_no_gradient_whatever_the_others_are(name, seed):
+    fields, params, masks = draw_masked(name, seed)
+    unknown = {key: np.full(value.shape, np.nan) if key in LOGPS else value for key, value in fields.items()}
+    for given in (fields, unknown):
+        for key, gradient in call(name, given, params)[1].items():
+            assert (gradient[~masks[key]] == 0.0).all()
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -361,6 +380,12 @@ def test_mnpo_reads_an_infinite_target_as_a_hard_label(sign):
     soft, gradients = call("mnpo", fields, {**params, "target": "reward"})
     np.testing.assert_allclose(soft, hard, rtol=1e-13)
     np.testing.assert_allclose(gradients["chosen"], slopes["chosen" if sign > 0 else "rejected"], rtol=1e-13)
+
+
+def test_mnpo_does_not_read_a_reference_without_weight():
+    fields, params = draw_pairs(np.random.default_rng(0), "mnpo", {}), {"eta": 0.5, "tau": 0.0}
+    unknown = {key: np.full(4, np.nan) if key.startswith("ref") else value for key, value in fields.items()}
+    np.testing.assert_array_equal(call("mnpo", unknown, params)[0], call("mnpo", fields, params)[0])
 
 
 def test_the_simpo_hinge_is_flat_at_its_kink():

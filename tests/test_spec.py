@@ -7,9 +7,9 @@ import inspect
 import pickle
 import subprocess
 import sys
-import tomllib
 
 import pytest
+import tomllib
 
 import poz
 from poz.domains import Base, Choice, Real
@@ -125,3 +125,10 @@ def test_draws_reach_the_ends_of_every_domain(name):
             assert len(np.unique(numbers)) > 50
             ends = [e for e in (spec.domain.low, spec.domain.high) if spec.domain.problem(e) is None]
             assert all(e in numbers for e in ends)
+
+
+def test_the_page_of_theorems_is_what_the_tests_say(root):
+    script = importlib.util.spec_from_file_location("theorems_table", root / "docs/theorems_table.py")
+    module = importlib.util.module_from_spec(script)
+    script.loader.exec_module(module)
+    assert (root / "docs/theorems.md").read_text() == module.table(), "run `python docs/theorems_table.py`"

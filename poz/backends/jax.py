@@ -30,7 +30,7 @@ def amax(x: Real, axis: int) -> Real:
 
 
 def logsumexp(x: Real, axis: int) -> Real:
-    """log sum exp along an axis that has at least one entry above -inf."""
+    """Log-sum-exp along an axis that has at least one entry above -inf."""
     return jax.nn.logsumexp(x, axis=axis)
 
 

@@ -60,7 +60,7 @@ def amax(x: Real, axis: int) -> Real:
 
 
 def logsumexp(x: Real, axis: int) -> Real:
-    """log sum exp along an axis that has at least one entry above -inf."""
+    """Log-sum-exp along an axis that has at least one entry above -inf."""
     top = np.max(x, axis=axis, keepdims=True)
     return np.squeeze(top, axis) + np.log(np.sum(np.exp(x - top), axis=axis))
 

@@ -64,7 +64,7 @@ def amax(x: Tensor, axis: int) -> Tensor:
 
 
 def logsumexp(x: Tensor, axis: int) -> Tensor:
-    """log sum exp along an axis that has at least one entry above -inf."""
+    """Log-sum-exp along an axis that has at least one entry above -inf."""
     return torch.logsumexp(x, dim=axis)
 
 

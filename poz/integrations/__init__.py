@@ -1,1 +1,1 @@
-
+"""One thin module per trainer; what they share is in `batches`."""

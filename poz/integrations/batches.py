@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +32,21 @@ class Scored(NamedTuple):
     lengths: Tensor
     ref_logps: Tensor | None = None
     columns: Mapping[str, Tensor] = {}
+
+
+class Columns:
+    """A collator that adds columns of the data set to what another collator makes."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], names: Sequence[str]) -> None:
+        self.collator, self.names = collator, names
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """The other collator's batch, and a tensor for each column that the examples have."""
+        made = self.collator(examples)
+        for name in self.names:
+            if name in examples[0]:
+                made[name] = _tensor(name, [example[name] for example in examples])
+        return made
 
 
 def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -162,6 +177,16 @@ def _token_pairs(scored: Scored) -> TokenPairs:
         rejected_mask=rejected_mask,
         label=scored.columns.get("label"),
     )
+
+
+def _tensor(name: str, values: list[Any]) -> torch.Tensor:
+    try:
+        tensor = torch.tensor(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}."
+        ) from error
+    return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
 
 
 _MEANING = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 
 try:
     import trl
-    from accelerate.utils import is_peft_model
     from packaging.version import Version
+    from peft import PeftModel
     from transformers import TrainerCallback
+    from trl.trainer import dpo_config, dpo_trainer
 except ImportError as error:
     raise ImportError(f"poz.integrations.trl needs TRL: pip install 'poz[trl]'. {error}") from error
 
@@ -32,11 +33,12 @@ from poz.zoo import zoo
 if Version(trl.__version__) < Version("1.15"):
     raise ImportError(f"poz.integrations.trl needs trl >= 1.15, which has the fused LM head; found {trl.__version__}.")
 
+Base: Any = dpo_trainer.DPOTrainer
 STATE = "objective.pt"
 """The file of a checkpoint that holds the state of an objective that has one."""
 
 
-class DPOTrainer(trl.DPOTrainer):
+class DPOTrainer(Base):  # type: ignore[misc]
     """TRL's DPOTrainer with one more argument, `objective`.
 
     Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
@@ -74,6 +76,9 @@ class DPOTrainer(trl.DPOTrainer):
         poz.zoo.UnknownObjective: No objective of that name.
     """
 
+    data_collator: Any
+    _signature_columns: Any
+
     def __init__(
         self,
         model: Any,
@@ -84,7 +89,7 @@ class DPOTrainer(trl.DPOTrainer):
         calibration: str = "chosen",
         **kwargs: Any,
     ) -> None:
-        self.objective = zoo[objective] if isinstance(objective, str) else objective
+        self.objective: Objective | LCPO = zoo[objective] if isinstance(objective, str) else objective
         self._spec = _spec(self.objective)
         if calibration not in batches.CALIBRATION:
             raise ValueError(f"calibration must be one of {batches.CALIBRATION}; got {calibration!r}.")
@@ -92,10 +97,11 @@ class DPOTrainer(trl.DPOTrainer):
         self._columns = sum(batches.columns_read(self._spec), ())
         self._tag_names = ["trl", "poz", self._spec.name]
         self._name = self._spec.title
-        self._paper = {"title": self._spec.title, "id": self._spec.paper.removeprefix("arXiv:")}
+        preprint = self._spec.paper.removeprefix("arXiv:")
+        self._paper = {"title": self._spec.title, "id": preprint} if preprint != self._spec.paper else {}
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
-            args = trl.DPOConfig(f"{name.rsplit('/', 1)[-1] or 'model'}-{self._spec.name}")
+            args = dpo_config.DPOConfig(f"{name.rsplit('/', 1)[-1] or 'model'}-{self._spec.name}")
         first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
@@ -104,13 +110,12 @@ class DPOTrainer(trl.DPOTrainer):
             # Told that log-probs are precomputed, TRL loads no reference; there is nothing to precompute either.
             args = copy.copy(args)
             args.precompute_ref_log_probs = True
-        elif ref_model is None and not (isinstance(model, str) or is_peft_model(model) or precompute):
-            if kwargs.get("peft_config") is None and not model.config._name_or_path:
-                ref_model = copy.deepcopy(model)
+        elif ref_model is None and not precompute and kwargs.get("peft_config") is None and _has_no_path(model):
+            ref_model = copy.deepcopy(model)
         super().__init__(model, ref_model, args, **kwargs)
         self.args.precompute_ref_log_probs = self.precompute_ref_logps = precompute
-        self.loss_types, self.loss_weights = [], []  # so TRL's own loss is 0
-        self.data_collator = _Columns(self.data_collator, self._columns)
+        self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
+        self.data_collator = batches.Columns(self.data_collator, self._columns)
         if isinstance(self.objective, LCPO):
             self.objective.to(self.accelerator.device)
             self.add_callback(_Stateful(self.objective))
@@ -122,12 +127,12 @@ class DPOTrainer(trl.DPOTrainer):
         for field, default in _TRL_LOSS.items():
             if getattr(args, field) != default:
                 raise ValueError(
-                    f"DPOConfig({field}={getattr(args, field)!r}) sets TRL's own loss, which the objective `{name}` replaces. "
+                    f"DPOConfig({field}={getattr(args, field)!r}) sets TRL's own loss, which `{name}` replaces. "
                     f"Leave it {default!r} and give the objective its hyper-parameters, as in {self._spec!r}."
                 )
         if self._reads_reference and args.precompute_ref_log_probs and self._spec.family is TokenPairs:
             raise ValueError(
-                f"`{name}` reads reference log-probs per token, and precompute_ref_log_probs=True keeps only their sums. "
+                f"`{name}` reads reference log-probs per token; precompute_ref_log_probs=True keeps only their sums. "
                 "Set it False."
             )
         if not self._reads_reference and ref_model is not None:
@@ -233,21 +238,7 @@ class _Recorder:
         return self.output.log_probs[:, 1 - completion_mask.size(1) :]  # type: ignore[no-any-return]
 
 
-class _Columns:
-    """A collator that adds columns of the data set to what another collator makes."""
-
-    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], names: Sequence[str]) -> None:
-        self.collator, self.names = collator, names
-
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        made = self.collator(examples)
-        for name in self.names:
-            if name in examples[0]:
-                made[name] = _tensor(name, [example[name] for example in examples])
-        return made
-
-
-class _Stateful(TrainerCallback):  # type: ignore[misc]
+class _Stateful(TrainerCallback):
     """Moves the state of an objective with the optimiser, and saves it with the checkpoints."""
 
     def __init__(self, objective: LCPO) -> None:
@@ -266,21 +257,13 @@ def _spec(objective: Objective | LCPO) -> Objective:
     if isinstance(objective, Objective):
         return objective
     if isinstance(objective, LCPO):
-        count = objective.reliability.shape[0]
-        return zoo["lcpo"].bind(
-            base=objective.base, mode=objective.mode, reliability=objective.reliability if count > 1 else 0.5
-        )
+        bound = zoo["lcpo"].bind(base=objective.base, mode=objective.mode)
+        return bound.bind(reliability=objective.reliability) if len(objective.reliability) > 1 else bound
     raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
 
 
-def _tensor(name: str, values: list[Any]) -> torch.Tensor:
-    try:
-        tensor = torch.tensor(values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}."
-        ) from error
-    return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
+def _has_no_path(model: Any) -> bool:
+    return not isinstance(model, str | PeftModel) and not model.config._name_or_path
 
 
 _TRL_LOSS = {

@@ -10,7 +10,6 @@ from poz.families import Pairs
 from poz.objective import Deviation, Objective, Values, objective
 from poz.objectives.dpo import dpo
 
-
 CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
 
 
@@ -85,5 +84,5 @@ def posterior_logit(xp: Namespace, u: Array, annotator: Array, reliability: Any)
         logit = xp.constant(np.log(eta) - np.log1p(-eta), u)
     else:
         eta = xp.clip(reliability, *CLAMP)
-        logit = xp.log(eta) - xp.log(1 - eta)
+        logit = xp.astype(xp.log(eta) - xp.log(1 - eta), u)
     return u + (xp.gather(logit, annotator) if logit.ndim else logit)

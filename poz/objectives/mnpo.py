@@ -13,7 +13,9 @@ def _needs(p: Values) -> str:
     fields = "chosen rejected opponents_chosen opponents_rejected"
     if not (isinstance(p["tau"], int | float) and p["tau"] == 0):
         fields += " ref_chosen ref_rejected"
-    return fields + " margin" * (p["target"] == "reward") + " chosen_len rejected_len" * bool(p["length_normalized"])
+    if p["target"] == "reward":
+        fields += " margin"
+    return fields + " chosen_len rejected_len" * bool(p["length_normalized"])
 
 
 def _constraint(p: Values) -> str | None:

@@ -64,7 +64,7 @@ def row_gradients(
 
 def backward_tiles(
     rows: Rows, weights: Weights, targets: Tensor, head: Head, lse: Tensor, tile_lse: Tensor, kept: Tensor | None,
-    kept_rows: int, positions: Tensor | None, by_row: RowGradients, into: Gradients,
+    kept_rows: int, positions: Tensor | None, by_row: RowGradients, into: Gradients, add: bool = False,
 ) -> None:  # fmt: skip
     """Fill the gradients.
 
@@ -80,6 +80,7 @@ def backward_tiles(
         positions: (rows,) where the rows lie in `kept`, or None if all of them take part.
         by_row: coefficients.
         into: where gradients go.
+        add: whether those of weight and bias are added to what is there; they must then be of the computing dtype.
     """
     dtype, device = compute_dtype(rows.hidden), rows.hidden.device
     height, width = min(rows.block_rows, padded(rows.count)), weights.tiles[0][1]
@@ -129,11 +130,11 @@ def backward_tiles(
                 multiply_into(into.hidden[low:high], part, weight, accumulate=number > 0)
             if into.weight is not None:
                 target = into.weight[start:stop] if sums is None else sums[: stop - start]
-                multiply_into(target, part.t(), hidden[: high - low], accumulate=low > 0)
+                multiply_into(target, part.t(), hidden[: high - low], accumulate=add or low > 0)
         if sums is not None and into.weight is not None:
             into.weight[start:stop].copy_(sums[: stop - start])
     if into.bias is not None and bias_sums is not None:
-        into.bias.copy_(bias_sums)
+        into.bias.add_(bias_sums) if add else into.bias.copy_(bias_sums)
 
 
 def one_pass_gradient(

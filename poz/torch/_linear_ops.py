@@ -190,10 +190,7 @@ def linear_logps_backward(
                 torch.mul(kept[:count], by_logp.to(kept.dtype).unsqueeze(1), out=grad_rows)
                 grad_rows.masked_fill_(~active.unsqueeze(1), 0.0)
         else:
-            if implementation == "triton":
-                from poz.torch._linear_triton import backward_rows as backward
-            else:
-                backward = _backward_torch
+            backward = backward_of(implementation)
             grad_rows = backward(
                 hidden, weight, bias, index, local, count, head, upstream, stats, tile_lse, kept if use_kept else None,
                 block_rows, Gradients(hidden if need_hidden else None, grad_weight if need_weight else None,
@@ -210,9 +207,19 @@ def linear_logps_backward(
         return grad_hidden.index_copy_(0, index, grad_rows.to(hidden.dtype)), grad_weight, grad_bias
 
 
+def backward_of(implementation: str) -> Any:
+    """Return the function that fills gradients."""
+    if implementation == "torch":
+        return _backward_torch
+    from poz.torch._linear_triton import backward_rows
+
+    return backward_rows
+
+
 def _backward_torch(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor | None, local: Tensor, count: int, head: Head,
     upstream: list[Tensor | None], stats: Tensor, tile_lse: Tensor, kept: Tensor | None, block_rows: int, into: Gradients,
+    add: bool = False,
 ) -> Tensor:  # fmt: skip
     active = torch.zeros(count, dtype=torch.bool, device=hidden.device)
     for gradient in upstream:
@@ -225,7 +232,7 @@ def _backward_torch(
     size = positions.shape[0]
     if size == 0:
         for gradient in into[1:]:
-            if gradient is not None:
+            if gradient is not None and not add:
                 gradient.zero_()
         return hidden.new_empty(0) if grad_rows is None else grad_rows
     everything = size == count
@@ -251,7 +258,7 @@ def _backward_torch(
     backward_tiles(
         Rows(hidden, index, block_rows, dtype), Weights(weight, bias, dtype), chosen_targets, head, row_stats[LSE],
         at(tile_lse), kept, padded(count), None if everything else positions, by_row,
-        Gradients(target, into.weight, into.bias),
+        Gradients(target, into.weight, into.bias), add,
     )  # fmt: skip
     if grad_rows is None:
         return hidden.new_empty(0)

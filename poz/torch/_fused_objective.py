@@ -1,0 +1,228 @@
+"""The loss inside the loop over chunks: whole pairs or lists at a time, gradients made at once, nothing kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import poz
+from poz.torch import _linear_ops as operators
+from poz.torch._linear_backward import Gradients
+from poz.torch._linear_logps import check_scaling, check_tensors
+from poz.torch._linear_plan import make_plan
+from poz.torch._linear_tiles import Head, compute_dtype, padded
+from poz.torch._memory import bytes_of
+
+
+class FusedLoss(NamedTuple):
+    """What `fused_objective` returns.
+
+    Attributes:
+        loss: () weighted sum of the losses; differentiable in hidden, weight and bias, once.
+        losses: (B,) losses per example, nats; without gradient.
+        logps: log-prob of each completion, summed over its tokens, nats: (2, B) for pairs, (B, K) for lists; no gradient.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    logps: Tensor
+
+
+class _Settings(NamedTuple):
+    objective: Any
+    fields: Mapping[str, Tensor]
+    ignore_index: int
+    head: Head
+    memory: int | str
+    implementation: str
+
+
+def fused_objective(
+    objective: Any, hidden: Tensor, weight: Tensor, targets: Tensor, *, fields: Mapping[str, Tensor] | None = None,
+    example_weights: Tensor | None = None, bias: Tensor | None = None, ignore_index: int = -100, temperature: float = 1.0,
+    logit_scale: float = 1.0, softcap: float | None = None, memory: int | str = "1GiB", precision: str = "exact",
+    implementation: str = "auto",
+) -> FusedLoss:  # fmt: skip
+    """Return the loss of a separable objective, with gradients made in the same pass over the vocabulary (6NVD operations).
+
+    A chunk is as many whole pairs or lists as fit `memory`; one that does not fit alone has its logits made twice. The result
+    is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit.
+
+    Args:
+        objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to its hyper-parameters.
+        hidden: (2, B, T, D), chosen then rejected; for lists (B, K, T, D).
+        weight: (V, D).
+        targets: (2, B, T) or (B, K, T) int64; `ignore_index` where there is no completion token.
+        fields: what else the objective reads, by field name, such as `ref_chosen` (B,). Lengths and masks are filled in.
+        example_weights: (B,) factor of each example; 1/B where not given, which is the mean.
+        bias: as in `linear_logps`, like all that follow.
+        ignore_index: target that marks rows to leave out.
+        temperature: divides the logits.
+        logit_scale: multiplies them first.
+        softcap: bound on their size.
+        memory: bytes, or text such as "512MiB", to use beyond inputs, outputs and gradients.
+        precision: "exact" or "fast".
+        implementation: "auto", "torch" or "triton".
+
+    Raises:
+        ValueError: the objective couples examples, so that no chunk's loss is known before all are done; or bad arguments.
+    """
+    check_scaling(temperature, logit_scale, softcap, precision)
+    check_tensors(hidden, weight, targets, bias, None)
+    _check_separable(objective)
+    lists = objective.family is poz.Ranked
+    if targets.dim() != 3 or (not lists and targets.shape[0] != 2):
+        shape = "(B, K, T)" if lists else "(2, B, T), chosen then rejected"
+        raise ValueError(f"`{objective.name}` needs `targets` of shape {shape}; got {tuple(targets.shape)}.")
+    examples = targets.shape[0] if lists else targets.shape[1]
+    if example_weights is None:
+        example_weights = hidden.new_full((examples,), 1 / max(examples, 1), dtype=compute_dtype(hidden))
+    if example_weights.shape != (examples,):
+        raise ValueError(f"`example_weights` must be ({examples},); got {tuple(example_weights.shape)}.")
+    fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
+    head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
+    settings = _Settings(objective, dict(fields or {}), ignore_index, head, memory, implementation)
+    return FusedLoss(*_LossInTheLoop.apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
+
+
+def _check_separable(objective: Any) -> None:
+    reason = ""
+    if getattr(objective, "batch_coupled", False):
+        reason = getattr(objective, "batch_coupled_reason", "") or "each loss depends on the whole batch"
+    elif "calibration" in objective.reads:
+        reason = "it also differentiates the log-probs of calibration completions"
+    elif objective.family not in (poz.Pairs, poz.TokenPairs, poz.Ranked):
+        reason = f"its family, {objective.family.__name__}, is not made of pairs or lists"
+    if reason:
+        raise ValueError(
+            f"`{objective.name}` cannot be computed inside the loop: {reason}. Use poz.torch.linear_logps and call the "
+            "objective on its result."
+        )
+
+
+class _Chunk(NamedTuple):
+    """The examples from `low` to `high`, and the loss on their log-probs."""
+
+    settings: _Settings
+    low: int
+    high: int
+    lists: bool
+
+    def take(self, tensor: Tensor) -> Tensor:
+        return tensor[self.low : self.high] if self.lists else tensor[:, self.low : self.high]
+
+    def batch(self, logps: Tensor, mask: Tensor) -> Any:
+        objective = self.settings.objective
+        used = objective.reads | objective.optional
+        fields = {name: self._slice(name, value) for name, value in self.settings.fields.items()}
+        if self.lists:
+            made = {"logps": logps.sum(-1), "lengths": mask.sum(-1).to(logps.dtype)}
+        elif objective.family is poz.TokenPairs:
+            made = {"chosen": logps[0], "rejected": logps[1], "chosen_mask": mask[0], "rejected_mask": mask[1]}
+        else:
+            lengths = mask.sum(-1).to(logps.dtype)
+            sums = logps.sum(-1)
+            made = {"chosen": sums[0], "rejected": sums[1], "chosen_len": lengths[0], "rejected_len": lengths[1]}
+        made = {name: value for name, value in made.items() if name in used or name in ("chosen", "rejected", "logps")}
+        return objective.family(**{**made, **fields})
+
+    def _slice(self, name: str, value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.dim() == 0:
+            return value
+        if name.startswith("opponents_"):
+            return value[:, self.low : self.high].detach()
+        return value[self.low : self.high].detach()
+
+
+class _LossInTheLoop(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, example_weights: Tensor,
+        settings: _Settings, lists: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        dtype = compute_dtype(hidden)
+        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        need_bias = need_bias and bias is not None
+        examples = targets.shape[0] if lists else targets.shape[1]
+        losses = torch.zeros(examples, dtype=dtype, device=hidden.device)
+        logps = torch.zeros(targets.shape[:2], dtype=dtype, device=hidden.device)
+        grad_hidden = torch.zeros_like(hidden) if need_hidden else None
+        grad_weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if need_weight else None
+        grad_bias = torch.zeros(weight.shape[0], dtype=dtype, device=weight.device) if need_bias else None
+        for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples, lists):
+            chunk = _Chunk(settings, low, high, lists)
+            part, chosen = chunk.take(targets), chunk.take(hidden).reshape(-1, hidden.shape[-1])
+            flat, mask = part.reshape(-1), part != settings.ignore_index
+            index = operators.taking_part(flat, None, settings.ignore_index)
+            head = settings.head
+            results = operators.linear_logps_forward(
+                chosen, weight, bias, flat, index, settings.ignore_index, *head, "logps", mode, plan.block_rows,
+                plan.implementation, "", 0, weight.shape[0], hidden.device.type == "cpu",
+            )  # fmt: skip
+            with torch.enable_grad():
+                leaf = results[0].view(part.shape).requires_grad_()
+                made = settings.objective(chunk.batch(leaf, mask))
+                total = (made * example_weights[low:high].to(made.dtype)).sum()
+                coefficients = torch.autograd.grad(total, leaf)[0].reshape(-1) if mode != "forward" else None
+            losses[low:high] = made.detach()
+            chunk.take(logps).copy_(leaf.detach().sum(-1))
+            if coefficients is None:
+                continue
+            count = flat.shape[0] if index is None else index.shape[0]
+            rows = operators.backward_of(plan.implementation)(
+                chosen, weight, bias, index, operators.local_targets(flat, index, 0), count, head,
+                [(coefficients if index is None else coefficients[index]).double(), None, None], results[6], results[7],
+                results[8] if mode == "keep" else None, plan.block_rows,
+                Gradients(chosen if need_hidden else None, grad_weight, grad_bias), True,
+            )  # fmt: skip
+            if grad_hidden is not None:
+                whole = rows
+                if index is not None:
+                    whole = torch.zeros(chosen.shape, dtype=rows.dtype, device=rows.device).index_copy_(0, index, rows)
+                chunk.take(grad_hidden).copy_(whole.view(*part.shape, -1))
+            del results
+        ctx.gradients = (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
+        )
+        ctx.mark_non_differentiable(losses, logps)
+        return (losses * example_weights.to(dtype)).sum(), losses, logps
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError(
+                "poz.torch.fused_objective holds its gradients once: call it again instead of calling backward twice."
+            )
+        gradients, ctx.gradients = ctx.gradients, None
+        if upstream.device.type != "cpu" or upstream.item() != 1.0:
+            for gradient in gradients:
+                if gradient is not None:
+                    gradient.mul_(upstream)
+        return (*gradients, None, None, None, None)
+
+
+def _chunks(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, settings: _Settings, examples: int, lists: bool,
+) -> list[tuple[int, int, str, Any]]:  # fmt: skip
+    """Return (first, last + 1, mode, plan) of each chunk: the most examples whose probabilities fit the memory."""
+    per_example = max(1, targets.numel() // max(examples, 1))
+    limit = bytes_of(settings.memory)
+    grad = any(tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias))
+    head = settings.head
+    rows = min(per_example * examples, 4096)
+    with torch.no_grad():
+        plan = make_plan(
+            hidden, weight, bias, max(rows, per_example), softcap=head.softcap, outputs=frozenset(("logps",)),
+            memory=settings.memory, fast=head.fast, implementation=settings.implementation,
+        )  # fmt: skip
+    item = hidden.dtype.itemsize if head.fast or plan.implementation == "triton" else compute_dtype(hidden).itemsize
+    fitting = (limit - plan.workspace) // (weight.shape[0] * item)
+    mode = "forward" if not grad else "keep" if fitting >= padded(per_example) else "recompute"
+    size = max(1, min(int(fitting) if mode == "keep" else rows, 4096) // padded(per_example))
+    return [(low, min(low + size, examples), mode, plan) for low in range(0, examples, size)]

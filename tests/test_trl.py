@@ -1,0 +1,508 @@
+"""TRL's DPOTrainer with objectives of poz: equal to TRL's own losses, and everything that TRL can do keeps working."""
+
+import copy
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import datasets
+import peft
+import pytest
+import torch
+import trl
+from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM
+
+import poz
+from poz.integrations import batches
+from poz.integrations.trl import STATE, DPOTrainer
+from poz.torch.lcpo import LCPO
+
+pytestmark = [
+    # TRL 1.16 uses names of transformers that 5.23 has changed.
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
+]
+
+PAIRS = [
+    {"prompt": "Is it late?", "chosen": " Yes, it is.", "rejected": " no"},
+    {"prompt": "Hi", "chosen": " Hello there!", "rejected": " what do you want from me"},
+    {"prompt": "2 + 2?", "chosen": " 4", "rejected": " 5 or so"},
+    {"prompt": "", "chosen": "Good morning.", "rejected": "meh"},  # the completion begins at the first token
+]
+
+
+class Bytes(ByT5Tokenizer):
+    def build_inputs_with_special_tokens(self, ids, other=None):
+        return ids + (other or [])
+
+
+def tiny(seed):
+    torch.manual_seed(seed)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokens = {"vocab_size": 384, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    return LlamaForCausalLM(LlamaConfig(initializer_range=0.2, **tokens, **shape))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_bars():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return tiny(0)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return tiny(1)
+
+
+def settings(folder, **more):
+    given = {
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-2,
+        "bf16": False,
+        "use_cpu": True,
+        "report_to": "none",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": False,
+    }
+    return trl.DPOConfig(str(folder), **{**given, **more})
+
+
+def trainer(folder, model, objective, pairs=PAIRS, *, ref_model=None, calibration="chosen", arguments=None, **more):
+    """One of ours, or TRL's own where `objective` is None."""
+    ours = {"objective": objective, "calibration": calibration}
+    return (trl.DPOTrainer if objective is None else DPOTrainer)(
+        copy.deepcopy(model),
+        ref_model if ref_model is None else copy.deepcopy(ref_model),
+        settings(folder, **(arguments or {})),
+        train_dataset=datasets.Dataset.from_list(pairs),
+        processing_class=Bytes(),
+        **({} if objective is None else ours),
+        **more,
+    )
+
+
+def inputs(made):
+    return made.data_collator([made.train_dataset[i] for i in range(len(made.train_dataset))])
+
+
+def loss_and_gradients(made):
+    made.model.train()
+    made.model.zero_grad()
+    loss = made.compute_loss(made.model, inputs(made))
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}
+
+
+def log_probs(model, made):
+    """Per-token log-probs without TRL's fused head, (rows, tokens - 1), and their mask."""
+    batch = inputs(made)
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    chosen = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+    return chosen, batch["completion_mask"][:, 1:].bool()
+
+
+def sums(model, made):
+    logps, mask = log_probs(model, made)
+    return logps.where(mask, torch.zeros(())).sum(1).chunk(2)
+
+
+def close(actual, expected, what, rtol=2e-5):
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(actual, expected, rtol=rtol, atol=rtol * scale, msg=lambda m: f"{what}: {m}")
+
+
+class TestEqualsTRL:
+    @pytest.mark.parametrize("beta", [0.1, 0.7])
+    @pytest.mark.parametrize(
+        ("loss_type", "ours"),
+        [
+            ("sigmoid", lambda beta: poz.dpo.bind(beta=beta)),
+            ("ipo", lambda beta: poz.ipo.bind(tau=beta, length_normalized=True)),
+        ],
+    )
+    def test_loss_and_every_gradient(self, tmp_path, policy, reference, loss_type, ours, beta):
+        theirs = trainer(tmp_path, policy, None, ref_model=reference, arguments={"loss_type": loss_type, "beta": beta})
+        made = trainer(tmp_path, policy, ours(beta), ref_model=reference)
+        (expected, gradients), (loss, found) = loss_and_gradients(theirs), loss_and_gradients(made)
+        close(loss, expected, "loss", 1e-6)
+        assert found.keys() == gradients.keys() == dict(policy.named_parameters()).keys()
+        for name, gradient in gradients.items():
+            assert gradient.abs().max() > 0
+            close(found[name], gradient, name)
+
+    def test_every_metric(self, tmp_path, policy, reference):
+        theirs, made = (trainer(tmp_path, policy, which, ref_model=reference) for which in (None, "dpo"))
+        for one in (theirs, made):
+            loss_and_gradients(one)
+        assert (
+            made._metrics["train"].keys()
+            == theirs._metrics["train"].keys()
+            >= {"rewards/margins", "entropy", "logps/chosen"}
+        )
+        for name, expected in theirs._metrics["train"].items():
+            assert made._metrics["train"][name] == pytest.approx(expected, rel=1e-5), name
+
+    def test_names_of_logs_and_evaluation(self, tmp_path, policy):
+        arguments = {"eval_strategy": "steps", "eval_steps": 2}
+        names = []
+        for objective in (None, "simpo"):
+            made = trainer(
+                tmp_path,
+                policy,
+                objective,
+                ref_model=None if objective else policy,
+                arguments=arguments,
+                eval_dataset=datasets.Dataset.from_list(PAIRS),
+            )
+            made.train()
+            names.append({name for log in made.state.log_history for name in log})
+        assert names[0] == names[1] >= {"loss", "eval_loss", "eval_rewards/accuracies"}
+
+
+@pytest.mark.parametrize("name", list(poz.zoo))
+def test_every_objective_trains(tmp_path, policy, name):
+    made = trainer(tmp_path, policy, name)
+    made.train()
+    losses = [log["loss"] for log in made.state.log_history if "loss" in log]
+    assert len(losses) == 2
+    assert all(loss == loss and abs(loss) < 1e6 for loss in losses)
+    before = dict(policy.named_parameters())
+    assert all(not torch.equal(before[key], after) for key, after in made.model.named_parameters())
+
+
+class TestReference:
+    def test_free_objective_runs_no_reference_pass(self, tmp_path, policy):
+        made = trainer(tmp_path, policy, "simpo", arguments={"precompute_ref_log_probs": True})
+        calls = []
+        made.model.register_forward_hook(lambda *_: calls.append(1))
+        loss_and_gradients(made)
+        assert made.ref_model is None
+        assert len(calls) == 1
+        assert "ref_chosen_logps" not in made.train_dataset.column_names
+        assert made.evaluate(datasets.Dataset.from_list(PAIRS))["eval_loss"] > 0
+
+    def test_one_pass_where_it_is_read(self, tmp_path, policy):
+        made = trainer(tmp_path, policy, "dpo")
+        calls = []
+        made.ref_model.register_forward_hook(lambda *_: calls.append(1))
+        loss, _ = loss_and_gradients(made)
+        assert len(calls) == 1
+        assert loss.item() == pytest.approx(torch.tensor(2.0).log().item(), abs=0)  # the copy is the policy, bitwise
+
+    def test_precomputed(self, tmp_path, policy, reference):
+        expected, gradients = loss_and_gradients(trainer(tmp_path, policy, "dpo", ref_model=reference))
+        made = trainer(tmp_path, policy, "dpo", ref_model=reference, arguments={"precompute_ref_log_probs": True})
+        calls = []
+        made.ref_model.register_forward_hook(lambda *_: calls.append(1))
+        loss, found = loss_and_gradients(made)
+        assert not calls
+        close(loss, expected, "loss", 1e-6)
+        for name, gradient in gradients.items():
+            close(found[name], gradient, name)
+
+    def test_precomputed_from_the_policy_and_evaluated(self, tmp_path, policy):
+        arguments = {"precompute_ref_log_probs": True, "eval_strategy": "steps", "eval_steps": 1}
+        made = trainer(tmp_path, policy, "dpo", arguments=arguments, eval_dataset=datasets.Dataset.from_list(PAIRS))
+        assert made.ref_model is None
+        made.train()
+        assert made.state.log_history[0]["loss"] == pytest.approx(0.6931, abs=1e-4)
+
+    def test_columns_survive_precomputing(self, tmp_path, policy, reference):
+        pairs = [{**pair, "margin": 1.0 + i} for i, pair in enumerate(PAIRS)]
+        objective = poz.mnpo.bind(target="reward", eta=0.5, tau=0.1)
+        expected, _ = loss_and_gradients(trainer(tmp_path, policy, objective, pairs, ref_model=reference))
+        made = trainer(
+            tmp_path, policy, objective, pairs, ref_model=reference, arguments={"precompute_ref_log_probs": True}
+        )
+        close(loss_and_gradients(made)[0], expected, "loss", 1e-6)
+        assert made.evaluate(datasets.Dataset.from_list(pairs))["eval_loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+    def test_reference_per_token(self, tmp_path, policy, reference):
+        objective = poz.cpl.bind(regularizer="kl", bias=0.75)
+        made = trainer(tmp_path, policy, objective, ref_model=reference)
+        (chosen, rejected), (ref_chosen, ref_rejected) = (sums(model, made) for model in (policy, reference))
+        right = 0.1 * (chosen - ref_chosen)
+        wrong = 0.1 * (rejected - ref_rejected)
+        expected = torch.nn.functional.softplus(0.75 * wrong - right).mean()
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
+
+def lora():
+    return peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+
+
+class TestPEFT:
+    def moved(self, made):
+        torch.manual_seed(7)
+        with torch.no_grad():
+            for name, p in made.model.named_parameters():
+                if ".default." in name:
+                    p.add_(0.1 * torch.randn(p.shape))
+        return made
+
+    def test_adapter_off_is_the_reference(self, tmp_path, policy):
+        theirs, made = (self.moved(trainer(tmp_path, policy, which, peft_config=lora())) for which in (None, "dpo"))
+        (expected, gradients), (loss, found) = loss_and_gradients(theirs), loss_and_gradients(made)
+        close(loss, expected, "loss", 1e-6)
+        assert abs(loss.item() - 0.6931) > 1e-4
+        assert found.keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            assert "lora" in name
+            close(found[name], gradient, name)
+
+    @pytest.mark.parametrize("objective", ["dpo", "simpo"])
+    def test_an_adapter_trained_before_is_the_reference(self, tmp_path, policy, objective):
+        adapted = peft.get_peft_model(copy.deepcopy(policy), lora())
+        made = trainer(tmp_path, adapted, objective)
+        self.moved(made)
+        before = {name: p.clone() for name, p in made.model.named_parameters()}
+        made.train()
+        changed = {name for name, p in made.model.named_parameters() if not torch.equal(before[name], p)}
+        assert changed
+        assert all(".default." in name for name in changed)
+
+
+class TestTraining:
+    def test_accumulated_micro_batches_are_one_batch(self, tmp_path, policy, reference):
+        plain = {
+            "max_steps": 1,
+            "optim": "sgd",
+            "learning_rate": 0.5,
+            "max_grad_norm": 0.0,
+            "lr_scheduler_type": "constant",
+        }
+        after = []
+        for size, count in ((4, 1), (2, 2), (1, 4)):
+            arguments = {**plain, "per_device_train_batch_size": size, "gradient_accumulation_steps": count}
+            made = trainer(tmp_path, policy, "dpo", ref_model=reference, arguments=arguments)
+            made.train()
+            after.append(dict(made.model.named_parameters()))
+        for name, p in policy.named_parameters():
+            step = (after[0][name] - p).detach()
+            assert step.abs().max() > 0
+            for other in after[1:]:
+                close((other[name] - p).detach(), step, name, rtol=1e-4)
+
+    @pytest.mark.parametrize("dtype", ["autocast", "weights"])
+    def test_bf16(self, tmp_path, policy, reference, dtype):
+        expected, _ = loss_and_gradients(trainer(tmp_path, policy, "dpo", ref_model=reference))
+        cast = (lambda model: copy.deepcopy(model).bfloat16()) if dtype == "weights" else (lambda model: model)
+        made = trainer(tmp_path, cast(policy), "dpo", ref_model=cast(reference), arguments={"bf16": True})
+        made.train()
+        first = made.state.log_history[0]
+        assert first["loss"] == pytest.approx(expected.item(), rel=0.05)
+        assert first["loss"] != expected.item()
+
+    def test_gradient_checkpointing(self, tmp_path, policy, reference):
+        expected, gradients = loss_and_gradients(trainer(tmp_path, policy, "dpo", ref_model=reference))
+        made = trainer(tmp_path, policy, "dpo", ref_model=reference)
+        made.model.gradient_checkpointing_enable()
+        loss, found = loss_and_gradients(made)
+        close(loss, expected, "loss", 1e-6)
+        close(found["lm_head.weight"], gradients["lm_head.weight"], "lm_head.weight")
+
+    def test_model_card_names_the_objective(self, tmp_path, policy):
+        trainer(tmp_path, policy, "simpo").create_model_card()
+        card = (tmp_path / "README.md").read_text()
+        assert "trained with Simple Preference Optimization" in card
+        assert "2405.14734" in card
+
+
+class TestColumns:
+    def test_label_margin_and_opponents_reach_the_objective(self, tmp_path, policy, reference):
+        opponents = [([-20.0 - i, -3.0], [-18.0, -4.0 - i]) for i in range(4)]
+        pairs = [
+            {**pair, "margin": 0.5 * i, "opponents_chosen": one, "opponents_rejected": other}
+            for i, (pair, (one, other)) in enumerate(zip(PAIRS, opponents, strict=True))
+        ]
+        objective = poz.mnpo.bind(target="reward", eta=0.5, tau=0.1, weights=(0.25, 0.75))
+        made = trainer(tmp_path, policy, objective, pairs, ref_model=reference)
+        (chosen, rejected), (ref_chosen, ref_rejected) = (sums(model, made) for model in (policy, reference))
+        gaps = torch.tensor([[a - b for a, b in zip(*sides, strict=True)] for sides in opponents])
+        a = (chosen - rejected) - 0.2 * (ref_chosen - ref_rejected) - 0.8 * (0.25 * gaps[:, 0] + 0.75 * gaps[:, 1])
+        expected = ((a - 0.5 * torch.tensor([0.0, 0.5, 1.0, 1.5])) ** 2).mean()
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
+    def test_the_reference_is_the_opponent_by_default(self, tmp_path, policy, reference):
+        free = poz.mnpo.bind(tau=0.0, eta=0.5)
+        assert free.reference_free
+        found, _ = loss_and_gradients(trainer(tmp_path, policy, free, ref_model=reference))
+        expected, _ = loss_and_gradients(trainer(tmp_path, policy, poz.ipo.bind(tau=0.5), ref_model=reference))
+        close(found, expected, "loss", 1e-6)
+
+    def test_opponents_without_a_reference(self, tmp_path, policy):
+        pairs = [{**pair, "opponents_chosen": [-5.0], "opponents_rejected": [-6]} for pair in PAIRS]
+        made = trainer(tmp_path, policy, poz.mnpo.bind(tau=0.0, eta=0.5), pairs)
+        assert made.ref_model is None
+        chosen, rejected = sums(policy, made)
+        close(loss_and_gradients(made)[0], ((chosen - rejected - 1 - 1) ** 2).mean().detach(), "loss")
+
+    def test_labels_of_cpl(self, tmp_path, policy):
+        pairs = [{**pair, "label": label} for pair, label in zip(PAIRS, [1.0, 0.0, 0.5, 1.0], strict=True)]
+        made = trainer(tmp_path, policy, "cpl", pairs)
+        chosen, rejected = sums(policy, made)
+        softplus, label = torch.nn.functional.softplus, torch.tensor([1.0, 0.0, 0.5, 1.0])
+        right, wrong = softplus(0.05 * rejected - 0.1 * chosen), softplus(0.05 * chosen - 0.1 * rejected)
+        close(loss_and_gradients(made)[0], (label * right + (1 - label) * wrong).mean().detach(), "loss")
+
+    def test_reward_gap_of_pro(self, tmp_path, policy):
+        def loss(pairs):
+            return loss_and_gradients(trainer(tmp_path, policy, "pro", pairs))[0].item()
+
+        one, two = ([{**pair, "margin": gap} for pair in PAIRS] for gap in (1.0, 2.0))
+        assert loss(PAIRS) == loss(one) != loss(two)
+
+    @pytest.mark.parametrize(("calibration", "side"), [("chosen", [0]), ("rejected", [1]), ("both", [0, 1])])
+    def test_calibration_of_vpo(self, tmp_path, policy, reference, calibration, side):
+        objective = poz.vpo.bind(alpha=0.5, sign=-1)
+        made = trainer(tmp_path, policy, objective, ref_model=reference, calibration=calibration)
+        ours, theirs = sums(policy, made), sums(reference, made)
+        h = (ours[0] - ours[1]) - (theirs[0] - theirs[1])
+        bonus = torch.cat([ours[i] - theirs[i] for i in side]).mean()
+        expected = torch.nn.functional.softplus(-0.1 * h).mean() - 0.05 * bonus
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
+    @pytest.mark.parametrize(
+        ("objective", "column"),
+        [
+            (poz.mnpo.bind(target="reward"), "margin"),
+            (poz.lcpo.bind(reliability=torch.tensor([0.9, 0.6])), "annotator"),
+            (LCPO(num_annotators=2), "annotator"),
+        ],
+    )
+    def test_missing_column(self, tmp_path, policy, objective, column):
+        with pytest.raises(ValueError, match=f"reads the column '{column}', which the data set 'train' does not have"):
+            trainer(tmp_path, policy, objective)
+
+    def test_half_of_the_opponents(self, tmp_path, policy):
+        with pytest.raises(ValueError, match="'opponents_rejected'"):
+            trainer(tmp_path, policy, "mnpo", [{**pair, "opponents_chosen": [0.0]} for pair in PAIRS])
+
+    def test_opponents_in_one_data_set_only(self, tmp_path, policy):
+        pairs = [{**pair, "opponents_chosen": [0.0], "opponents_rejected": [0.0]} for pair in PAIRS]
+        with pytest.raises(ValueError, match="or in neither"):
+            trainer(tmp_path, policy, poz.mnpo.bind(tau=0.0), pairs, eval_dataset=datasets.Dataset.from_list(PAIRS))
+
+    def test_a_column_that_holds_no_numbers(self):
+        collate = batches.Columns(lambda examples: {}, ("margin", "annotator"))
+        assert collate([{"annotator": 1}, {"annotator": 0}])["annotator"].tolist() == [1, 0]
+        with pytest.raises(ValueError, match=r"'margin' must hold numbers.*None"):
+            collate([{"margin": 1.0}, {"margin": None}])
+
+    def test_a_family_that_pairs_do_not_make(self):
+        class Other(tuple):
+            __slots__ = ()
+
+        other = copy.copy(poz.dpo)
+        object.__setattr__(other, "family", Other)
+        with pytest.raises(TypeError, match=r"reads poz\.Other, which pairs of completions do not make"):
+            batches.batch(other, batches.Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
+
+
+class TestRewards:
+    def scored(self):
+        logps = torch.tensor([[-1.0, -2.0], [-4.0, 0.0]])
+        mask = torch.tensor([[True, True], [True, False]])
+        return batches.Scored(logps, mask, mask.sum(1), 0.5 * logps)
+
+    @pytest.mark.parametrize(
+        ("objective", "chosen", "rejected"),
+        [
+            (poz.dpo.bind(beta=0.2), 0.2 * -1.5, 0.2 * -2.0),
+            (poz.lcpo.bind(base=poz.dpo.bind(beta=0.2)), 0.2 * -1.5, 0.2 * -2.0),
+            (poz.simpo.bind(beta=2.0), 2 * -1.5, 2 * -4.0),
+            (poz.ipo.bind(tau=0.5), 0.5 * -1.5, 0.5 * -2.0),
+            (poz.ipo.bind(tau=0.5, length_normalized=True), 0.5 * -0.75, 0.5 * -2.0),
+            (poz.cpl.bind(alpha=0.3), 0.3 * -3.0, 0.3 * -4.0),
+            (poz.cpl_ranking.bind(alpha=0.3, regularizer="kl"), 0.3 * -1.5, 0.3 * -2.0),
+            (poz.pro, -1.5, -4.0),
+        ],
+        ids=lambda value: value.name if isinstance(value, poz.Objective) else "",
+    )
+    def test_implicit(self, objective, chosen, rejected):
+        found = batches.implicit_rewards(objective, self.scored())
+        assert [reward.item() for reward in found] == pytest.approx([chosen, rejected])
+
+
+ANNOTATED = [{**pair, "annotator": i % 2} for i, pair in enumerate(PAIRS)]
+
+
+class TestLCPO:
+    def test_moves_once_for_each_optimiser_step_and_not_in_evaluation(self, tmp_path, policy, monkeypatch):
+        moves = []
+        plain = LCPO.step
+        monkeypatch.setattr(LCPO, "step", lambda self: (moves.append(self._waiting[1].tolist()), plain(self))[1])
+        objective = LCPO(poz.dpo.bind(beta=0.5), num_annotators=2)
+        arguments = {
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "eval_strategy": "steps",
+            "eval_steps": 1,
+        }
+        evaluated = datasets.Dataset.from_list(ANNOTATED)
+        made = trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments, eval_dataset=evaluated)
+        made.train()
+        assert moves == [[2.0, 2.0]] * 2  # both micro-batches, and none of the evaluation
+        after = objective.reliability.clone()
+        assert not torch.equal(after, torch.full((2,), 0.9))
+        made.evaluate()
+        assert torch.equal(objective.reliability, after)
+
+    def test_state_is_in_the_checkpoint(self, tmp_path, policy):
+        arguments = {"save_strategy": "steps", "save_steps": 1, "save_only_model": False}
+        whole = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, whole, ANNOTATED, arguments=arguments).train()
+        first = torch.load(tmp_path / "checkpoint-1" / STATE, weights_only=True)["reliability"]
+        assert not torch.equal(first, whole.reliability)
+        resumed = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, resumed, ANNOTATED, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
+        assert torch.equal(resumed.reliability, whole.reliability)
+        (tmp_path / "checkpoint-1" / STATE).unlink()
+        with pytest.raises(FileNotFoundError, match="has no objective"):
+            trainer(tmp_path, policy, LCPO(num_annotators=2), ANNOTATED).train(str(tmp_path / "checkpoint-1"))
+
+    def test_one_annotator_needs_no_column(self, tmp_path, policy, reference):
+        fixed, _ = loss_and_gradients(trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8), ref_model=reference))
+        made = trainer(tmp_path, policy, LCPO(reliability=0.8), ref_model=reference)
+        close(loss_and_gradients(made)[0], fixed, "loss", 1e-6)
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        "field",
+        [{"loss_type": "ipo"}, {"beta": 0.5}, {"label_smoothing": 0.1}, {"ld_alpha": 0.5}, {"use_weighting": True}],
+    )
+    def test_hyper_parameters_of_trls_own_loss(self, tmp_path, policy, field):
+        with pytest.raises(
+            ValueError, match=rf"DPOConfig\({next(iter(field))}=.*sets TRL's own loss, which `dpo` replaces"
+        ):
+            trainer(tmp_path, policy, "dpo", arguments=field)
+
+    def test_a_reference_that_is_not_read(self, tmp_path, policy, reference):
+        with pytest.raises(ValueError, match="`simpo` reads no reference, but got a ref_model"):
+            trainer(tmp_path, policy, "simpo", ref_model=reference)
+        with pytest.raises(ValueError, match="`simpo` reads no reference, but got sync_ref_model"):
+            trainer(tmp_path, policy, "simpo", arguments={"sync_ref_model": True})
+
+    def test_sums_of_the_reference_for_an_objective_on_tokens(self, tmp_path, policy):
+        with pytest.raises(ValueError, match="keeps only their sums"):
+            trainer(tmp_path, policy, poz.cpl.bind(regularizer="kl"), arguments={"precompute_ref_log_probs": True})
+
+    def test_unknown_objective_calibration_and_images(self, tmp_path, policy):
+        with pytest.raises(KeyError, match="Did you mean"):
+            trainer(tmp_path, policy, "simp0")
+        with pytest.raises(TypeError, match="objective must be a name"):
+            trainer(tmp_path, policy, 3)
+        with pytest.raises(ValueError, match="calibration must be one of"):
+            trainer(tmp_path, policy, "vpo", calibration="all")
+        with pytest.raises(ValueError, match="trains on text"):
+            trainer(tmp_path, policy, "dpo", [{**pair, "image": "x.png"} for pair in PAIRS])
