@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import tempfile
@@ -198,6 +197,7 @@ def _trainer(
             eval_steps=max(1, steps // 8),
             save_strategy="no",
             report_to="none",
+            disable_tqdm=False,
             bf16=False,
             activation_checkpointing=False,
             seed=seed,
@@ -258,15 +258,11 @@ def _quiet() -> Iterator[None]:
 
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # TRL 1.16 reads a property that transformers 5.23 renamed.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
         if not bars:
             datasets.enable_progress_bars()

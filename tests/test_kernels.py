@@ -16,10 +16,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from poz.kernels.plan import PLANS, PairPlan, plan
 
 import poz
-from poz.testing import conform, draw_values
+from poz.kernels.plan import PLANS, PairPlan, plan
+from poz.testing import conform, conformance, draw_values
 from poz.testing.conformance import expected
 from poz.testing.tolerances import FLOOR, RTOL, assert_close, relative_error
 
@@ -79,8 +79,11 @@ class Packed:
         return losses.detach().numpy(), [slope.double().numpy() for slope in slopes]
 
 
-def draw(name, rng, dtype="float64"):
-    """Completions of 0, 1, 63, 257, ... tokens; the last pair has a margin near 1e4 nats."""
+def draw(name, rng, dtype="float64", infinite=False):
+    """Completions of 0, 1, 63, 257, ... tokens; the last pair has a margin near 1e4 nats.
+
+    `infinite` makes tokens impossible: under the policy, under the first anchor, or under both, on either side.
+    """
     while True:
         objective = poz.zoo[name].bind(**draw_values(poz.zoo[name], rng))
         weights = objective.values.get("weights")
@@ -97,6 +100,10 @@ def draw(name, rng, dtype="float64"):
     others = [logps * np.exp(rng.normal(0, 0.3, tokens)) for _ in range(3)]
     for x in (logps, *others):
         x[~inside] = np.nan  # nothing may read them
+    if infinite:
+        for place, impossible in zip((1, 2, 4, 6, 7, 9), ((0,), (1,), (0, 1), (0,), (1,), (0, 1)), strict=True):
+            for which in impossible:
+                (logps, others[0])[which][offsets[place]] = -np.inf
     logps, *others = (_rounded(x, dtype) for x in (logps, *others))
     make = {poz.Pairs: _pairs, poz.TokenPairs: _token_pairs, poz.Ranked: _ranked}[objective.family]
     batch, anchors, data, owner = make(objective, rng, logps, others, offsets, sizes)
@@ -177,7 +184,7 @@ def _ranked(objective, rng, logps, others, offsets, sizes):
     return batch, anchors, {"lists": lists, "rewards": scores[mask]}, np.repeat(np.arange(len(LISTS)), LISTS)
 
 
-def reference(packed, dtype):
+def reference(packed, dtype, expected=expected):
     """Losses, token gradients (policy first, then anchors) and their scales."""
     wanted = expected(packed.objective, packed.batch, dtype)
     sizes = np.diff(packed.offsets)
@@ -219,7 +226,7 @@ def interpret():
         return fresh.fill_(torch.nan) if fresh.is_floating_point() else fresh
 
     torch.empty = poisoned
-    found = {"batches": {}, "tokens": {}, "spoiled": {}}
+    found = {"batches": {}, "tokens": {}, "spoiled": {}, "infinite": {}}
     for name in NAMES:
         found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=4)
         for dtype in EPS:
@@ -227,6 +234,7 @@ def interpret():
                 draw(name, rng, dtype).call("triton", dtype)
                 for rng in _draws(name)[: DRAWS if dtype == "float32" else 1]
             ]
+        found["infinite"][name] = [draw(name, rng, "float32", True).call("triton", "float32") for rng in _draws(name)]
         packed = draw(name, _draws(name)[0], "float32")
         found["spoiled"][name] = packed.call("triton", "float32", logps=_spoiled(packed))
     long = draw("dpo", _draws("dpo")[0], "float32")
@@ -275,9 +283,10 @@ def special(key):
 
 def launch():
     """Compiles for Hopper through Triton's launcher, exactly as called, without a driver; nothing runs."""
-    import poz.kernels.launch as launcher
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
+
+    import poz.kernels.launch as launcher
 
     class NoDevice:
         def get_current_target(self):
@@ -362,6 +371,23 @@ def test_nan_stays_in_its_example(interpreted, name):
     np.testing.assert_array_equal(spoiled[0], np.where(ill, np.nan, clean[0]))
     ill = packed.owner == 1
     np.testing.assert_array_equal(spoiled[1][0][~ill], clean[1][0][~ill])
+
+
+def _unscaled(objective, batch, dtype):
+    losses, gradients = conformance.reference(objective, batch)
+    return conformance.Expected(losses, gradients, losses, gradients)
+
+
+@every_objective
+def test_infinities_are_those_of_the_reference(interpreted, name):
+    for rng, (losses, slopes) in zip(_draws(name), interpreted["infinite"][name], strict=True):
+        packed = draw(name, rng, "float32", infinite=True)
+        (wanted, _), gradients = reference(packed, "float32", _unscaled)
+        # a reference that subtracts infinities says NaN where the limit is inf
+        close = np.isclose(losses, wanted, rtol=1e-4, equal_nan=True) | np.isnan(wanted) & np.isposinf(losses)
+        assert close.all(), (packed.objective, losses, wanted)
+        for slope, (want, _) in zip(slopes, gradients, strict=True):
+            np.testing.assert_allclose(slope, want, rtol=1e-4, atol=1e-5)
 
 
 @every_objective

@@ -332,6 +332,13 @@ class TestColumns:
         expected = ((a - 0.5 * torch.tensor([0.0, 0.5, 1.0, 1.5])) ** 2).mean()
         close(loss_and_gradients(made)[0], expected.detach(), "loss")
 
+    def test_lengths_are_those_of_the_completion_mask(self, tmp_path, policy):
+        made = trainer(tmp_path, policy, poz.simpo.bind(beta=2.0, gamma=0.5))
+        lengths = [[len(pair[side]) + 1 for pair in PAIRS] for side in ("chosen", "rejected")]  # with the end token
+        means = [total / torch.tensor(length) for total, length in zip(sums(policy, made), lengths, strict=True)]
+        expected = torch.nn.functional.softplus(0.5 - 2 * (means[0] - means[1])).mean()
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
     def test_the_reference_is_the_opponent_by_default(self, tmp_path, policy, reference):
         free = poz.mnpo.bind(tau=0.0, eta=0.5)
         assert free.reference_free

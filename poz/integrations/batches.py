@@ -182,7 +182,7 @@ def _token_pairs(scored: Scored) -> TokenPairs:
 def _tensor(name: str, values: list[Any]) -> torch.Tensor:
     try:
         tensor = torch.tensor(values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}."
         ) from error

@@ -33,6 +33,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
 def _constraint(p: Values) -> str | None:
     if p["base"].family is not Pairs:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
+    if "margin" in p["base"].reads:
+        return f"needs a base that depends on the label; `{p['base'].name}` with a known reward gap is the same for both orders."
     return None
 
 

@@ -50,9 +50,9 @@ def _check_targets(targets: Tensor, vocabulary: int) -> None:
         )
 
 
-def multiply_dtype(hidden: Tensor, fast: bool) -> torch.dtype:
-    """Return the dtype of the matrix products' factors."""
-    return hidden.dtype if fast else compute_dtype(hidden)
+def multiply_dtype(hidden: Tensor, fast: bool, implementation: str) -> torch.dtype:
+    """Return the dtype of the matrix products' factors; only Triton's path multiplies 16-bit ones into float32."""
+    return hidden.dtype if fast or implementation == "triton" else compute_dtype(hidden)
 
 
 @torch.library.custom_op("poz::linear_logps", mutates_args=())
@@ -69,10 +69,10 @@ def linear_logps_forward(
         local = local_targets(targets, index, first)
         process_group = find_group(group)
         dtype = compute_dtype(hidden)
-        participants = Rows(hidden, index, block_rows, multiply_dtype(hidden, fast))
+        participants = Rows(hidden, index, block_rows, multiply_dtype(hidden, fast, implementation))
         if check:
             _check_targets(local[: participants.count] + first, vocabulary)
-        stats, tile_lse, kept = _saved(hidden, weight, rows, mode, fast)
+        stats, tile_lse, kept = _saved(hidden, weight, rows, mode, multiply_dtype(hidden, fast, implementation))
         if implementation == "triton":
             from poz.torch._linear_triton import forward_rows as forward
         else:
@@ -94,13 +94,14 @@ def linear_logps_forward(
         return (*full, stats, tile_lse, kept)
 
 
-def _saved(hidden: Tensor, weight: Tensor, rows: Tensor | None, mode: str, fast: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _saved(
+    hidden: Tensor, weight: Tensor, rows: Tensor | None, mode: str, kept_dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
     """Allocate what the backward pass is to find: stats, tile_lse and kept."""
     count = padded(hidden.shape[0] if rows is None else rows.shape[0])
     saved = count if mode != "forward" else 0
     tiles = len(vocabulary_tiles(weight.shape[0]))
     kept_shape: tuple[int, ...] = (0,)
-    kept_dtype = multiply_dtype(hidden, fast)
     if mode == "keep":
         kept_shape = (count * weight.shape[0],)
     elif mode == "one pass":
@@ -152,7 +153,7 @@ def _(
         hidden.new_empty(targets.shape if name in wanted else (0,), dtype=torch.int64 if name == "top1" else dtype)
         for name in ("logps", *EXTRAS)
     ]
-    return (*full, *_saved(hidden, weight, rows, mode, fast))
+    return (*full, *_saved(hidden, weight, rows, mode, multiply_dtype(hidden, fast, implementation)))
 
 
 @torch.library.custom_op("poz::linear_logps_backward", mutates_args=())
@@ -251,7 +252,7 @@ def _backward_torch(
     )  # fmt: skip
     if not everything:
         index = positions if index is None else index[positions]
-    dtype = multiply_dtype(hidden, head.fast)
+    dtype = multiply_dtype(hidden, head.fast, "torch")
     target = grad_rows
     if grad_rows is not None and not everything:
         target = grad_rows.new_empty((size, hidden.shape[1]))

@@ -1,0 +1,74 @@
+"""`poz demo`: learns visibly, works with any objective and any data, and prints none of the data."""
+
+import math
+
+import pytest
+
+import poz
+from poz import demo, preferences
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+def test_learns_the_shipped_preference_on_held_out_pairs(tmp_path, lines, capsys):
+    result = demo.run("simpo", steps=16, out=tmp_path / "new" / "curves.png", show=lines.append)
+    assert (result.train_pairs, result.held_out_pairs) == (96, 24)
+    assert result.after.accuracy >= 0.9 > 0.7 >= result.before.accuracy
+    assert result.after.margin > result.before.margin + 0.2
+    assert result.after.loss < result.before.loss
+    assert result.held_out[0] == (0, result.before)
+    assert result.held_out[-1] == (16, result.after)
+    assert [step for step, _ in result.training] == list(range(1, 17))
+    assert result.picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert lines[0].startswith("Simple Preference Optimization (arXiv:2405.14734), 16 steps of 8 pairs")
+    assert [line.split()[0] for line in lines[3:6]] == list(demo.Measured._fields)
+    printed = capsys.readouterr()
+    assert "16/16" in printed.err  # TRL's progress bar
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("name", [name for name in poz.zoo if name != "simpo"])
+def test_any_objective(tmp_path, lines, name):
+    result = demo.run(name, steps=1, batch_size=2, out=tmp_path / "curves.png", show=lines.append)
+    assert all(map(math.isfinite, (*result.before, *result.after)))
+    assert result.before != result.after
+    if not poz.zoo[name].reference_free:
+        assert (result.before.margin, result.before.accuracy) == (0, 0.5)  # the policy is its own reference
+
+
+def test_hh_rlhf(root, tmp_path, lines, capsys):
+    path = root.parent / "shared" / "data" / "hh_rlhf_harmless_base_test.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not part of the repository and not beside it")
+    result = demo.run(
+        poz.mnpo.bind(eta=0.1, tau=0.05), path, 2, tmp_path / "curves.png", batch_size=4, show=lines.append
+    )
+    assert (result.train_pairs, result.held_out_pairs) == (8, 64)
+    assert result.before.margin == 0 != result.after.margin
+    shown = "".join(lines) + "".join(capsys.readouterr())
+    assert "Human" not in shown
+    assert "Assistant" not in shown
+
+
+def test_long_texts_keep_the_end_of_the_prompt_and_the_beginning_of_the_completions():
+    pair = {"prompt": "é" * 40 + "end?", "chosen": "Yes." + "b" * 60, "rejected": "No.", "margin": 1.0}
+    short = demo._shortened(pair, 40)
+    assert short == {"prompt": "é" * 8 + "end?", "chosen": "Yes." + "b" * 16, "rejected": "No.", "margin": 1.0}
+    roomy = demo._shortened({**pair, "chosen": "Yes."}, 40)
+    assert roomy["prompt"].endswith("é" * 16 + "end?")
+    assert len(roomy["prompt"].encode()) == 36
+    assert demo._shortened(pair, 1000) == pair
+
+
+def test_refuses(tmp_path):
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(preferences.SHIPPED.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(ValueError, match="at least 5 pairs, to hold some out; got 4"):
+        demo.run(data=few, out=tmp_path / "x.png")
+    with pytest.raises(ValueError, match="at least 1 step; got 0"):
+        demo.run(steps=0, out=tmp_path / "x.png")
+    with pytest.raises(KeyError, match="no objective 'nothing'"):
+        demo.run("nothing", out=tmp_path / "x.png")
