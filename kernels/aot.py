@@ -39,12 +39,23 @@ SHARED = {"sm_80": 166912, "sm_90": 232448, "sm_100": 232448, "gfx942": 65536}
 
 
 class Case(NamedTuple):
-    """One specialisation of a kernel: types of its arguments, values of its constants, launch options."""
+    """One specialisation of a kernel.
+
+    Attributes:
+        name: Its row in the table.
+        kernel: The `triton.jit` function.
+        signature: For every argument its type, a tuple of types, or the value of a constant.
+        options: Options of the launch.
+        aligned: Arguments known to be multiples of 16: addresses and strides that the kernel may load vectors from.
+        archs: Where it is meant to run.
+    """
 
     name: str
     kernel: Any
     signature: Mapping[str, Any]
     options: Mapping[str, Any]
+    aligned: Sequence[str] = ()
+    archs: Sequence[str] = tuple(TARGETS)
 
 
 class Resources(NamedTuple):
@@ -177,7 +188,8 @@ def resources(case: Case, arch: str) -> Resources:
     """What the compiled kernel takes on `arch`, one of `TARGETS`."""
     constants = {name: kind for name, kind in case.signature.items() if not isinstance(kind, str | tuple)}
     signature = {name: "constexpr" if name in constants else kind for name, kind in case.signature.items()}
-    source = ASTSource(fn=case.kernel, signature=signature, constexprs=constants)
+    attributes = {(list(signature).index(name),): [["tt.divisibility", 16]] for name in case.aligned}
+    source = ASTSource(fn=case.kernel, signature=signature, constexprs=constants, attrs=attributes)
     compiled = triton.compile(source, target=TARGETS[arch], options={**FIXED, **case.options})
     read = _nvidia if arch.startswith("sm_") else _amd
     return Resources(*read(compiled), compiled.metadata.shared)
@@ -200,7 +212,7 @@ def _amd(compiled: Any) -> tuple[int, int]:
 
 def measure(some: Iterable[Case], archs: Sequence[str] = tuple(TARGETS)) -> dict[str, dict[str, Resources]]:
     """Resources by name of the case and architecture."""
-    return {case.name: {arch: resources(case, arch) for arch in archs} for case in some}
+    return {case.name: {arch: resources(case, arch) for arch in archs if arch in case.archs} for case in some}
 
 
 def problems(measured: Mapping[str, Mapping[str, Resources]], table: Mapping[str, Any]) -> list[str]:

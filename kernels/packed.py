@@ -213,7 +213,7 @@ def _fused(
     logps: Tensor, anchors: tuple[Tensor, ...], weights: Weights, go: Callable[..., Any], borders: Tensor, copies: int
 ) -> Tensor:
     # The tokens between `borders` belong to example 0, 1, ...; `copies` times over.
-    return cast(Tensor, _Fused.apply(go, weights, borders, copies, logps, *anchors))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Fused.apply(go, weights, borders, copies, logps, *anchors))
 
 
 def _objective(name: str, params: Mapping[str, Any]) -> Objective:

@@ -254,8 +254,12 @@ def _draw(result: Result, objective: Objective) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hides what TRL and its friends say about themselves; leaves the progress bar of the training."""
-    import datasets
-
+    try:
+        import datasets
+        import matplotlib  # noqa: F401 - rather now than after the training
+        import trl  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"The demo needs TRL and matplotlib: pip install 'poz[trl,plot]'. {error}") from error
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:

@@ -17,7 +17,7 @@ COLUMNS = ("label", "margin", "annotator", "opponents_chosen", "opponents_reject
 TURN = "\n\nAssistant:"
 """What comes before the last turn of a dialogue in HH-RLHF."""
 
-SHIPPED = Path(__file__).parent / "data" / "preferences.jsonl"
+SHIPPED = Path(__file__).parent / "preferences.jsonl"
 """A small set that comes with poz: chosen is polite and to the point, rejected curt or rambling."""
 
 Pair = dict[str, Any]

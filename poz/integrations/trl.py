@@ -85,7 +85,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         ref_model: Any = None,
         args: Any = None,
         *,
-        objective: str | Objective | LCPO = "simpo",
+        objective: str | Objective | LCPO = "dpo",
         calibration: str = "chosen",
         **kwargs: Any,
     ) -> None:

@@ -100,7 +100,7 @@ def _saved(
     """Allocate what the backward pass is to find: stats, tile_lse and kept."""
     count = padded(hidden.shape[0] if rows is None else rows.shape[0])
     saved = count if mode != "forward" else 0
-    tiles = len(vocabulary_tiles(weight.shape[0]))
+    tiles = len(vocabulary_tiles(*weight.shape))
     kept_shape: tuple[int, ...] = (0,)
     if mode == "keep":
         kept_shape = (count * weight.shape[0],)

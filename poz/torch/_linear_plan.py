@@ -62,7 +62,7 @@ def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int
     """Return the bytes that the tiles of one pass take: slabs, a block of hidden states, converted weights, statistics."""
     dtype = compute_dtype(weight)
     item = dtype.itemsize
-    tiles = vocabulary_tiles(weight.shape[0])
+    tiles = vocabulary_tiles(*weight.shape)
     width, count = tiles[0][1], padded(rows)
     block = min(block_rows, count)
     size = slabs * block * width * item + 3 * block * hidden_size * item + count * 8 * (2 * len(tiles) + 32)

@@ -1,6 +1,6 @@
 """Log-probabilities and their gradients in tiles of the vocabulary, in plain torch.
 
-The logits exist one tile at a time: `block` rows by at most `TILE_WIDTH` columns, in one reused slab. A tile's softmax is
+The logits exist one tile at a time: `block` rows by at most `WIDEST` columns, in one reused slab. A tile's softmax is
 normalised within the tile, and its log-sum-exp (kept per tile and row, in float64) joins the tiles:
 
     p_j = softmax_tile(z)_j * exp(lse_tile - lse).
@@ -8,7 +8,7 @@ normalised within the tile, and its log-sum-exp (kept per tile and row, in float
 The target is taken out of its tile, so that `log p = -log(1 + exp(lse_others - z_target))` has full relative precision for
 confident tokens, and its gradient is `-expm1(log p)`.
 
-Tile widths depend on the vocabulary alone and rows come in multiples of `ROW_QUANTUM`, so every way through (keep,
+Tile widths depend on the shape of the head alone and rows come in multiples of `ROW_QUANTUM`, so every way through (keep,
 recompute, one pass, forward only, any memory limit) multiplies the same shapes and gives bitwise the same log-probabilities.
 """
 
@@ -21,7 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-TILE_WIDTH = 2048
+WIDEST = 8192
+WEIGHTS_PER_TILE = 2**23
 BLOCK_ROWS = 1024
 ROW_QUANTUM = 64
 LOWEST = -1e300
@@ -60,10 +61,13 @@ class Partials(NamedTuple):
     best_index: Tensor | None
 
 
-def vocabulary_tiles(size: int) -> list[tuple[int, int]]:
-    """Return the (start, stop) of each tile: as even as multiples of 16 allow, never wider than `TILE_WIDTH`."""
-    count = max(1, -(-size // TILE_WIDTH))
-    even = -(-size // count)
+def vocabulary_tiles(size: int, hidden_size: int) -> list[tuple[int, int]]:
+    """Return the (start, stop) of each tile: as even as multiples of 16 allow, narrower for wide hidden states.
+
+    Wide tiles mean few parallel regions, which matters on a busy machine more than a slab that fits the cache.
+    """
+    widest = min(WIDEST, max(512, WEIGHTS_PER_TILE // max(hidden_size, 1) // 16 * 16))
+    even = -(-size // -(-size // widest))
     width = -(-even // 16) * 16
     return [(start, min(start + width, size)) for start in range(0, size, width)]
 
@@ -114,7 +118,7 @@ class Weights:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.weight, self.bias, self.dtype = weight, bias, dtype
-        self.tiles = vocabulary_tiles(weight.shape[0])
+        self.tiles = vocabulary_tiles(*weight.shape)
         self._buffer: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[int, int, int, Tensor, Tensor | None]]:
@@ -266,7 +270,7 @@ def forward_tiles(
                 # A softmax sums to 1 only to float32; left in, that error would be multiplied by the size of the logits.
                 assert product_slab is not None
                 product = torch.mul(tile, logits, out=product_slab.view(size, stop - start))
-                mean = product.sum(1).double() - top.double() * (tile.sum(1).double() - 1)
+                mean = product.sum(1).double() - top.double().clamp(min=-1e30) * (tile.sum(1).double() - 1)
                 energy[here] = energy[here] * (before - grown).exp() + mean * (lse - grown).exp()
             if log_square is not None:
                 log_square[here] = torch.logaddexp(

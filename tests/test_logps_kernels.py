@@ -1,0 +1,99 @@
+"""The Triton kernels under the interpreter, which has to be asked for before Triton is imported: in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+SCRIPT = r"""
+import itertools
+import torch, triton
+from poz.kernels import logps as kernels
+from poz.torch._linear_logps import linear_logps, linear_logps_plan
+from poz.torch._logps import logps
+from poz.torch._linear_tiles import Head
+from poz.torch._linear_triton import pass_over
+
+torch.manual_seed(0)
+ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
+rows, hidden, vocabulary = 70, 9, 517
+modes = set()
+for dtype, softcap, head, outputs, memory in itertools.product(
+    (torch.float32, torch.bfloat16), (None, 5.0), (True, False), (("logps",), ALL), ("1GiB", "330KiB")
+):
+    if memory != "1GiB" and (dtype == torch.bfloat16 or not head):
+        continue
+    h, w, b = (torch.randn(n).to(dtype) for n in ((rows, hidden), (vocabulary, hidden), (vocabulary,)))
+    t = torch.randint(0, vocabulary, (rows,))
+    t[0], t[5:9] = vocabulary - 1, -100
+    c = torch.randn(rows)
+    c[20:30] = 0
+    results = {}
+    for implementation in ("torch", "triton"):
+        a = [tensor.clone().requires_grad_(head or i == 0) for i, tensor in enumerate((h, w, b))]
+        options = dict(bias=a[2], softcap=softcap, temperature=1.2, outputs=outputs, implementation=implementation,
+                       memory=memory if implementation == "triton" else "1GiB")
+        made = linear_logps(a[0], a[1], t, **options)
+        if implementation == "triton":
+            modes.add(linear_logps_plan(a[0], a[1], t, **options).mode)
+        many = len(outputs) > 1
+        ((made.logps * c + made.entropy * c + made.lse * 0.3).sum() if many else (made * c).sum()).backward()
+        results[implementation] = [*(made if many else [made]), *[tensor.grad for tensor in a if tensor.grad is not None]]
+    values = len(outputs)
+    for number, (ours, theirs) in enumerate(zip(results["triton"], results["torch"], strict=True)):
+        ours, theirs = ours.double(), theirs.double()
+        limit = 5e-6 if number < values or dtype == torch.float32 else 2e-2
+        error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+        assert error <= limit, (dtype, softcap, head, outputs, memory, number, error)
+assert modes == {"keep", "recompute", "one pass"}, modes
+
+z = torch.randn(5, 300)
+z[2, 7] = float("nan")
+t = torch.tensor([0, 299, 5, -1, 300])
+residual = torch.full((5, 300), float("nan"), dtype=torch.bfloat16)
+part = pass_over(z, None, t, Head(1.0, 1.0, None, False), frozenset(("entropy",)), residual)
+assert part.others.isnan().tolist() == [False, False, True, False, False]
+assert part.target_logit.isnan().tolist() == [False, False, False, True, True]
+assert residual.isnan().any(1).tolist() == [False, False, True, False, False]
+assert torch.allclose(part.total[3], z[3].double().logsumexp(0))
+inplace = z.clone()
+pass_over(inplace, None, t, Head(1.0, 1.0, None, False), frozenset(), inplace)
+want = z[0].softmax(0)
+want[0] -= 1
+assert torch.allclose(inplace[0], want, atol=1e-6)
+
+z = torch.randn(6, 50)
+t = torch.randint(0, 50, (6,))
+assert torch.allclose(logps(z, t, implementation="triton"), logps(z, t), atol=1e-6)
+
+for dtype, softcap in itertools.product((torch.float32, torch.bfloat16), (0.0, 4.0)):
+    h, w, b = torch.randn(37, 40).to(dtype), torch.randn(150, 40).to(dtype), torch.randn(150)
+    t = torch.randint(0, 150, (37,))
+    splits = 3
+    top, total = torch.full((splits, 37), float("nan")), torch.full((splits, 37), float("nan"))
+    own = torch.full((37,), float("nan"))
+    inner, outer = (1 / softcap, softcap) if softcap else (1.0, 1.0)
+    kernels.fused_forward[(triton.cdiv(37, 16), splits)](
+        h, h.stride(0), w, w.stride(0), b, t, top, total, own, 37, 150, 40, inner, outer, CAPPED=bool(softcap), ROWS=16,
+        COLUMNS=32, DEPTH=16, SPLIT=64, AS_FLOAT32=True,
+    )
+    logits = h.double() @ w.double().T + b
+    logits = softcap * torch.tanh(logits / softcap) if softcap else logits
+    assert torch.allclose(own.double(), logits.gather(1, t[:, None])[:, 0], atol=1e-4)
+    others = (top.double() + total.double().log()).logsumexp(0)
+    assert torch.allclose(torch.logaddexp(others, own.double()), logits.logsumexp(1), atol=1e-4)
+print("all agree")
+"""
+
+
+def test_kernels_agree_with_torch(tmp_path):
+    script = tmp_path / "kernels.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, cwd=Path(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "all agree" in done.stdout

@@ -1,0 +1,96 @@
+"""A head sharded over processes gives what the whole head gives."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+
+from poz.torch._linear_logps import linear_logps
+
+VOCABULARY, HIDDEN, ROWS = 301, 12, 40
+OUTPUTS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
+SHARDS = {2: (100, 201), 4: (17, 130, 1, 153)}
+
+
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(ROWS, HIDDEN, generator=generator)
+    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator)
+    bias = torch.randn(VOCABULARY, generator=generator)
+    targets = torch.randint(0, VOCABULARY, (ROWS,), generator=generator)
+    targets[:8] = torch.tensor([0, 16, 17, 146, 147, 148, 300, -100])
+    return hidden, weight, bias, targets
+
+
+def whole(head, outputs):
+    hidden, weight, bias, targets = problem()
+    hidden, weight, bias = hidden.requires_grad_(), weight.requires_grad_(head), bias.requires_grad_(head)
+    made = linear_logps(hidden, weight, targets, bias=bias, outputs=outputs, softcap=9.0, memory="8MiB")
+    backward(made, outputs)
+    return made, hidden.grad, weight.grad, bias.grad
+
+
+def backward(made, outputs):
+    factor = torch.linspace(-1, 1, ROWS)
+    loss = made * factor if len(outputs) == 1 else made.logps * factor + made.entropy * 0.3 + made.lse * factor
+    loss.sum().backward()
+
+
+def work(rank, world, path):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=world)
+    first = sum(SHARDS[world][:rank])
+    mine = slice(first, first + SHARDS[world][rank])
+    for head in (True, False):
+        for outputs in (("logps",), OUTPUTS):
+            want, by_hidden, by_weight, by_bias = whole(head, outputs)
+            hidden, weight, bias, targets = problem()
+            hidden.requires_grad_()
+            shard, part = weight[mine].clone().requires_grad_(head), bias[mine].clone().requires_grad_(head)
+            made = linear_logps(
+                hidden, shard, targets, bias=part, outputs=outputs, softcap=9.0, group=dist.group.WORLD, memory="8MiB"
+            )
+            backward(made, outputs)
+            pairs = zip(made, want, strict=True) if len(outputs) > 1 else [(made, want)]
+            for ours, theirs in pairs:
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-5)
+            torch.testing.assert_close(hidden.grad, by_hidden, rtol=1e-4, atol=1e-5)
+            if head:
+                torch.testing.assert_close(shard.grad, by_weight[mine], rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(part.grad, by_bias[mine], rtol=1e-4, atol=1e-5)
+    check_dtensor(rank, world)
+    check_refusals(rank)
+    dist.destroy_process_group()
+
+
+def check_dtensor(rank, world):
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+
+    mesh = init_device_mesh("cpu", (world,))
+    hidden, weight, _, targets = problem()
+    sharded = distribute_tensor(weight, mesh, [Shard(0)]).requires_grad_()
+    made = linear_logps(hidden, sharded, targets)
+    torch.testing.assert_close(made, linear_logps(hidden, weight, targets), rtol=1e-5, atol=1e-5)
+    made.sum().backward()
+    weight.requires_grad_()
+    linear_logps(hidden, weight, targets).sum().backward()
+    torch.testing.assert_close(sharded.grad.full_tensor(), weight.grad, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="must be sharded on dimension 0"):
+        linear_logps(hidden, distribute_tensor(weight.detach(), mesh, [Replicate()]), targets)
+
+
+def check_refusals(rank):
+    from torch.distributed.tensor import DTensor, Shard, init_device_mesh
+
+    hidden, weight, _, targets = problem()
+    with pytest.raises(ValueError, match=r"Targets must lie in \[0, "):
+        linear_logps(hidden, weight[:10], targets, group=dist.group.WORLD)
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    wrong = DTensor.from_local(weight[: 10 + rank], mesh, [Shard(0)], shape=torch.Size((VOCABULARY, HIDDEN)), stride=(HIDDEN, 1))
+    with pytest.raises(ValueError, match="in all, but the head has 301"):
+        linear_logps(hidden, wrong, targets)
+
+
+@pytest.mark.parametrize("world", sorted(SHARDS))
+def test_sharded_head_agrees_with_the_whole_one(world, tmp_path):
+    multiprocessing.spawn(work, (world, tmp_path / "store"), nprocs=world)
