@@ -15,6 +15,8 @@ class Compiled(NamedTuple):
     kernel: Any
     signature: dict[str, Any]
     options: dict[str, int]
+    aligned: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
 @triton.jit
@@ -75,8 +77,8 @@ def logps_pass(
         others: (rows,) float32, log-sum-exp without the target.
         target_logits: (rows,) float32, NaN without a target.
         totals: (rows,) float32, log-sum-exp of all.
-        energies: (rows,) sum of p * logit; log_squares: log of the sum of p^2, plus twice the log-sum-exp;
-        log_squares: see above.
+        energies: (rows,) float32, sum of p * logit.
+        log_squares: (rows,) float32, log of the sum of exp(2 * logit).
         logit_sums: (rows,) sum of the logits.
         best: (rows,) largest logit.
         best_index: (rows,) int64, the first token that has it.
@@ -84,7 +86,12 @@ def logps_pass(
         inner: factor inside the cap.
         outer: factor outside it.
         bend: what turns a logit back into the tanh.
-        CAPPED, ENTROPY, SQUARES, MEAN, TOP1, RESIDUAL: what to do.
+        CAPPED: whether there is a cap.
+        ENTROPY: whether to write energies.
+        SQUARES: whether to write log_squares.
+        MEAN: whether to write logit_sums.
+        TOP1: whether to write best and best_index.
+        RESIDUAL: whether to write residual.
         BLOCK: columns per step.
     """
     row = tl.program_id(0).to(tl.int64)
@@ -170,14 +177,22 @@ def logits_gradient(
     """Turn one block of a row's logits into their gradient: `p * (level + tilt * z)`, and `at_target` at the target.
 
     Args:
-        logits: (rows, vocabulary) float32 products; bias, targets, vocabulary, inner, outer, bend as in `logps_pass`.
+        logits: (rows, vocabulary) float32 products, not yet scaled.
+        logits_stride: elements between rows.
+        bias: (vocabulary,) or None.
+        targets: (rows,) int64.
         gradient: (rows, vocabulary) written; may be `logits`.
         gradient_stride: elements between its rows.
         lse: (rows,) float32, log-sum-exp over all shards.
         level: (rows,) float32.
         tilt: (rows,) float32 where TILTED.
         at_target: (rows,) float32.
-        CAPPED, TILTED: what to do.
+        vocabulary: columns.
+        inner: factor inside the cap.
+        outer: factor outside it.
+        bend: what turns a logit back into the tanh.
+        CAPPED: whether there is a cap.
+        TILTED: whether there is a tilt.
         BLOCK: columns per program; rows are on the first grid axis, which alone may exceed 65535.
     """
     row = tl.program_id(0).to(tl.int64)
@@ -205,8 +220,10 @@ def fused_forward(
     """Running maximum and sum of exp, without the target, of `hidden @ weight.T` over SPLIT columns; no logits are stored.
 
     Args:
-        hidden: (rows, width), contiguous along width; hidden_stride between rows.
-        weight: (vocabulary, width), likewise.
+        hidden: (rows, width), contiguous along width.
+        hidden_stride: elements between its rows.
+        weight: (vocabulary, width), contiguous along width.
+        weight_stride: elements between its rows.
         bias: (vocabulary,) or None.
         targets: (rows,) int64.
         maxima: (splits, rows) float32, written.
@@ -215,8 +232,12 @@ def fused_forward(
         rows: number of rows.
         vocabulary: tokens.
         width: hidden size.
-        inner, outer, CAPPED: as in `logps_pass`.
-        ROWS, COLUMNS, DEPTH: sizes of a tile.
+        inner: factor inside the cap.
+        outer: factor outside it.
+        CAPPED: whether there is a cap.
+        ROWS: rows of a tile.
+        COLUMNS: columns of a tile.
+        DEPTH: hidden sizes per step.
         SPLIT: columns per program, a multiple of COLUMNS.
         AS_FLOAT32: convert tiles before multiplying, which the interpreter needs for bfloat16.
     """
@@ -271,7 +292,9 @@ def _pointers(names: str, kind: str) -> dict[str, str]:
 
 
 def _case(name: str, kernel: Any, types: dict[str, Any], warps: int, **options: int) -> Compiled:
-    return Compiled(name, kernel, {name: types[name] for name in kernel.arg_names}, {"num_warps": warps, **options})
+    aligned = tuple(name for name, kind in types.items() if isinstance(kind, str) and (kind[0] == "*" or "stride" in name))
+    signature = {name: types[name] for name in kernel.arg_names}
+    return Compiled(name, kernel, signature, {"num_warps": warps, **options}, aligned)
 
 
 def _cases() -> list[Compiled]:
@@ -303,7 +326,7 @@ def _cases() -> list[Compiled]:
         **_pointers("inner outer", "fp32"),
     }  # fmt: skip
     constants = {
-        "bias": None, "CAPPED": False, "ROWS": 128, "COLUMNS": 128, "DEPTH": 64, "SPLIT": 2048, "AS_FLOAT32": False,
+        "bias": None, "CAPPED": False, "ROWS": 128, "COLUMNS": 64, "DEPTH": 64, "SPLIT": 2048, "AS_FLOAT32": False,
     }  # fmt: skip
     cases.append(_case("fused_forward", fused_forward, signature | constants, 8, num_stages=3))
     return cases

@@ -28,5 +28,5 @@ def gap(xp: Namespace, pairs: Pairs, of: str = "", length_normalized: bool = Fal
 def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     """Binary cross-entropy of the logit z against 1 - label_smoothing: -(1-e) log s(z) - e log s(-z)."""
     if type(label_smoothing) in NUMBERS and label_smoothing == 0:
-        return -xp.log_sigmoid(z)  # 0 * z would be NaN at an infinite z
-    return label_smoothing * z - xp.log_sigmoid(z)
+        return -xp.log_sigmoid(z)  # 0 times the other half would be NaN at an infinite z
+    return -(1 - label_smoothing) * xp.log_sigmoid(z) - label_smoothing * xp.log_sigmoid(-z)

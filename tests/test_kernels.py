@@ -30,7 +30,7 @@ pytest.importorskip("triton")
 NAMES = tuple(PLANS)
 every_objective = pytest.mark.parametrize("name", NAMES)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-DRAWS = 3
+DRAWS = 2
 # A base that brings a term of its own to LCPO, and is not drawn.
 OVER = {
     f"lcpo {mode} over vpo": poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), mode=mode, reliability=0.7)
@@ -229,7 +229,7 @@ def interpret():
     torch.empty = poisoned
     found = {"batches": {}, "tokens": {}, "spoiled": {}, "infinite": {}}
     for name in NAMES:
-        found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=4)
+        found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=4, size=5)
         for dtype in EPS:
             found["tokens"][name, dtype] = [
                 draw(name, rng, dtype).call("triton", dtype)
@@ -240,7 +240,7 @@ def interpret():
         found["spoiled"][name] = packed.call("triton", "float32", logps=_spoiled(packed))
     long = draw("dpo", _draws("dpo")[0], "float32")
     for key, over in OVER.items():
-        found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=4)
+        found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=4, size=5)
     found["scaled"] = long.call("triton", "float32", upstream=np.arange(6.0))
     found["special"] = {key: special(key) for key in SPECIAL}
     return found

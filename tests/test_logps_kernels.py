@@ -20,12 +20,12 @@ from poz.torch._linear_triton import pass_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
-rows, hidden, vocabulary = 70, 9, 517
+rows, hidden, vocabulary = 66, 9, 261
 modes = set()
 for dtype, softcap, head, outputs, memory in itertools.product(
-    (torch.float32, torch.bfloat16), (None, 5.0), (True, False), (("logps",), ALL), ("1GiB", "330KiB")
+    (torch.float32, torch.bfloat16), (None, 5.0), (True, False), (("logps",), ALL), ("1GiB", "200KiB")
 ):
-    if memory != "1GiB" and (dtype == torch.bfloat16 or not head):
+    if (memory != "1GiB" and (dtype == torch.bfloat16 or not head)) or (len(outputs) > 1 and not head):
         continue
     h, w, b = (torch.randn(n).to(dtype) for n in ((rows, hidden), (vocabulary, hidden), (vocabulary,)))
     t = torch.randint(0, vocabulary, (rows,))

@@ -1,16 +1,24 @@
-"""The hand-worked values, against the float64 references and (losses only) against the literal formulas."""
+"""The hand-worked values, against the objectives, the float64 references and (losses only) the literal formulas."""
+
+import dataclasses
 
 import literal
 import numpy as np
 import pytest
-from values import LCPO_A, LCPO_EM, P1P2, ROWS, Row
+import torch
+from values import LCPO_A, LCPO_EM, P1P2, ROWS
 
+import poz
 import poz.reference
 
 
 def reference_call(name, fields, params):
     """Losses and gradients of a reference; fields are arrays by family field name."""
     return getattr(poz.reference, name)(**fields, **params)
+
+
+def losses_only(row):
+    return dataclasses.replace(row, gradients={})
 
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=[row.item for row in ROWS])
@@ -21,10 +29,32 @@ def test_reference_gives_the_hand_worked_values(row):
     row.check(*reference_call(row.objective, row.arrays(), row.params))
 
 
+def objective_call(name, fields, params):
+    """Losses of an objective, from arrays of NumPy or torch by family field name; per-annotator numbers as an array."""
+    values = {key: np.array(value) if key == "reliability" else value for key, value in params.items()}
+    if "base_params" in values:
+        values["base"] = poz.zoo[values["base"]].bind(**values.pop("base_params"))
+    return poz.zoo[name](poz.zoo[name].family(**fields), **values)
+
+
+@every_row
+def test_objective_gives_the_hand_worked_losses(row):
+    losses_only(row).check(objective_call(row.objective, row.arrays(), row.params), {})
+
+
+@every_row
+def test_objective_gives_the_hand_worked_gradients(row):
+    wanted = {part for key in row.gradients for part in key.split("+")}
+    fields = {key: torch.tensor(x, requires_grad=key in wanted) for key, x in row.arrays().items()}
+    losses = objective_call(row.objective, fields, row.params)
+    slopes = torch.autograd.grad(losses.sum(), [fields[key] for key in wanted]) if wanted else ()
+    row.check(losses.detach().numpy(), dict(zip(wanted, (slope.numpy() for slope in slopes), strict=True)))
+
+
 @every_row
 def test_literal_formula_gives_the_hand_worked_losses(row):
     losses = np.array(literal.losses(row.objective, row.fields, row.params), dtype=float)
-    Row(row.item, row.objective, row.fields, row.params, row.losses, mean=row.mean).check(losses, {})
+    losses_only(row).check(losses, {})
 
 
 def test_every_row_has_its_own_name():

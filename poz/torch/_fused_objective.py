@@ -85,7 +85,8 @@ def fused_objective(
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
     settings = _Settings(objective, dict(fields or {}), ignore_index, head, memory, implementation)
-    return FusedLoss(*_LossInTheLoop.apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
+    apply: Any = _LossInTheLoop.apply
+    return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
 
 
 def _check_separable(objective: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from poz.torch import _linear_ops as operators
 from poz.torch._linear_plan import Plan, make_plan
-from poz.torch._vocab_parallel import shard_of
+from poz.torch._vocab_parallel import shard_of, shard_of_bias
 
 OUTPUTS = ("logps", *operators.EXTRAS)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -130,8 +130,7 @@ def _prepare(
     check_scaling(temperature, logit_scale, softcap, precision)
     chosen = _check_outputs(outputs)
     local, group_name, first, vocabulary = shard_of(weight, group)
-    if bias is not None and hasattr(bias, "device_mesh"):
-        bias = bias.to_local()
+    bias = shard_of_bias(bias)
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)

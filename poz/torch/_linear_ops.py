@@ -91,7 +91,8 @@ def linear_logps_forward(
             whole = value.new_zeros(targets.shape)
             whole[...] = value if index is None else whole.index_copy(0, index, value)
             full.append(whole)
-        return (*full, stats, tile_lse, kept)
+        logps, lse, entropy, log_square, mean_logit, top1 = full
+        return logps, lse, entropy, log_square, mean_logit, top1, stats, tile_lse, kept
 
 
 def _saved(
@@ -144,9 +145,10 @@ def _forward_torch(
 
 @linear_logps_forward.register_fake
 def _(
-    hidden, weight, bias, targets, rows, ignore_index, temperature, logit_scale, softcap, fast, outputs, mode, block_rows,
-    implementation, group, first, vocabulary, check,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, ignore_index: int,
+    temperature: float, logit_scale: float, softcap: float | None, fast: bool, outputs: str, mode: str, block_rows: int,
+    implementation: str, group: str, first: int, vocabulary: int, check: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
     dtype = compute_dtype(hidden)
     wanted = outputs.split(",")
     full = [
@@ -270,13 +272,15 @@ def _backward_torch(
 
 @linear_logps_backward.register_fake
 def _(
-    grad_logp, grad_lse, grad_entropy, hidden, weight, bias, targets, rows, stats, tile_lse, kept, ignore_index, temperature,
-    logit_scale, softcap, fast, mode, block_rows, implementation, group, first, need_hidden, need_weight, need_bias,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None, hidden: Tensor, weight: Tensor,
+    bias: Tensor | None, targets: Tensor, rows: Tensor | None, stats: Tensor, tile_lse: Tensor, kept: Tensor,
+    ignore_index: int, temperature: float, logit_scale: float, softcap: float | None, fast: bool, mode: str, block_rows: int,
+    implementation: str, group: str, first: int, need_hidden: bool, need_weight: bool, need_bias: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
     return (
         torch.empty(hidden.shape if need_hidden else (0,), dtype=hidden.dtype, device=hidden.device),
         torch.empty(weight.shape, dtype=weight.dtype, device=weight.device) if need_weight else hidden.new_empty(0),
-        torch.empty(bias.shape, dtype=bias.dtype, device=bias.device) if need_bias else hidden.new_empty(0),
+        hidden.new_empty(0) if bias is None or not need_bias else torch.empty_like(bias, memory_format=torch.contiguous_format),
     )
 
 

@@ -173,7 +173,8 @@ def backward_rows(
             factor = by_row.level[low:high].to(dtype).unsqueeze(1)
             factors = (block[: high - low] * factor).to(hidden.dtype)
         else:
-            assert logits_slab is not None and small is not None
+            assert logits_slab is not None
+            assert small is not None
             logits = logits_slab.view(block.shape[0], size)
             _logits(logits, block, weight, head.fast)
             tile = small.view(block.shape[0], size)

@@ -46,7 +46,8 @@ def logps(
     flat = logits.reshape(-1, logits.shape[-1])
     if inplace and flat.data_ptr() != logits.data_ptr():
         raise ValueError("inplace=True needs contiguous logits; call .contiguous() first, or leave it out.")
-    result: Tensor = _Selected.apply(flat, targets.reshape(-1), ignore_index, float(temperature), inplace, chosen)
+    apply: Any = _Selected.apply
+    result: Tensor = apply(flat, targets.reshape(-1), ignore_index, float(temperature), inplace, chosen)
     return result.view(targets.shape)
 
 

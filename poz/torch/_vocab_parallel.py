@@ -25,7 +25,8 @@ class Statistics(NamedTuple):
 
 def find_group(name: str) -> Any:
     """Return the process group of that name; None for the empty one."""
-    return dist.distributed_c10d._resolve_process_group(name) if name else None
+    resolve: Any = vars(dist.distributed_c10d)["_resolve_process_group"]
+    return resolve(name) if name else None
 
 
 def reduce_over(group: Any, tensor: Tensor, largest: bool = False) -> Tensor:
@@ -78,7 +79,7 @@ def join(part: Partials, group: Any, vocabulary: int, first: int) -> Statistics:
     return Statistics(logp, lse, target_logit, entropy, log_square, mean_logit, top1)
 
 
-def shard_of(weight: Tensor, group: Any) -> tuple[Tensor, str, int, int]:
+def shard_of(weight: Any, group: Any) -> tuple[Tensor, str, int, int]:
     """Return the local shard, the group's name, the number of its first token and the size of the whole vocabulary.
 
     A DTensor sharded on dimension 0 brings its own group and size. Plain shards may differ in size: the sizes are gathered,
@@ -113,3 +114,9 @@ def shard_of(weight: Tensor, group: Any) -> tuple[Tensor, str, int, int]:
             f"The shards have {[size for size, _ in shards]} tokens, {total} in all, but the head has {expected}."
         )
     return weight, str(group.group_name), sum(size for size, _ in shards[:rank]), total
+
+
+def shard_of_bias(bias: Any) -> Tensor | None:
+    """Return the local part of a bias laid out as its head."""
+    local: Tensor | None = bias.to_local() if hasattr(bias, "device_mesh") else bias
+    return local

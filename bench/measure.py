@@ -1,0 +1,292 @@
+"""Times, memory and ceilings of one case: every implementation in turn, round after round, in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from poz.bench import inputs as generator
+from poz.bench.exact import Errors, Exact, errors, exact, refusal, rounding
+from poz.bench.peers import Peer, Run
+from poz.bench.shapes import BYTES, MATMULS, Case, floor_seconds, flops, traffic
+
+CHUNK = {"cpu": 1024, "cuda": 4096}
+"""Rows of the matrix products whose rate is the ceiling: what an implementation multiplies at a time."""
+COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
+"""Bytes of the copy whose rate is the other ceiling."""
+ROUNDS = (5, 60)
+"""Fewest and most rounds."""
+
+
+@dataclass
+class Row:
+    """One implementation on one case.
+
+    Attributes:
+        peer: Its name.
+        task: What it computes, see `Peer`.
+        status: "measured", "missing" (not here), "refused" (by the gate) or "failed" (raised).
+        reason: Why, where it was not measured.
+        seconds: p20, p50 and p80.
+        rounds: Number of times.
+        peak_bytes: Most memory in use during a call beyond what was there before it, results included.
+        errors: Against float64.
+        to_best_peer: Median over that of the fastest implementation that is not ours and can serve a preference loss.
+        to_floor: Median over the floor.
+        tflops: Operations that the definition asks for over the median, 1e12 per second.
+    """
+
+    peer: str
+    task: str
+    status: str
+    reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    rounds: int = 0
+    peak_bytes: int | None = None
+    errors: dict[str, float | None] = field(default_factory=dict)
+    to_best_peer: float | None = None
+    to_floor: float | None = None
+    tflops: float | None = None
+
+    @property
+    def p50(self) -> float:
+        """Median, seconds."""
+        return self.seconds["p50"]
+
+
+@dataclass
+class Measured:
+    """A case and all its rows.
+
+    Attributes:
+        case: What was measured.
+        name: The case's name.
+        floor: Seconds, the rates it was made of, and what it counted.
+        rounding: Relative error of rounding the exact gradients, by name.
+        logps: Mean log-prob of the targets, nats: how peaked the inputs are.
+        rows: One for each implementation.
+    """
+
+    case: dict[str, Any]
+    name: str
+    floor: dict[str, Any]
+    rounding: dict[str, float | None]
+    logps: float
+    rows: list[Row]
+
+    def row(self, peer: str) -> Row | None:
+        """The row of an implementation, if it has numbers."""
+        return next((row for row in self.rows if row.peer == peer and row.status == "measured"), None)
+
+
+def measure(
+    case: Case,
+    peers: Sequence[Peer],
+    device: str = "cpu",
+    seconds: float = 20.0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Measured:
+    """Gate and time all peers of the case's library.
+
+    Args:
+        case: What to measure.
+        peers: Implementations; those of the other library are left out.
+        device: "cpu" or "cuda".
+        seconds: To spend on timing; at least `ROUNDS[0]` rounds are made whatever they take.
+        tell: Is given a line of progress.
+    """
+    tell(f"{case.name}: inputs")
+    given = generator.make(case, device)
+    answers: dict[str, Exact] = {}
+    rows, runs = [], {}
+    for peer in peers:
+        if peer.library != case.library:
+            continue
+        tell(f"{case.name}: {peer.name}")
+        if peer.task not in answers and not peer.available(case, device):
+            answers[peer.task] = exact(given, peer.task, case.mode)
+        row, run = _gate(peer, given, device, answers.get(peer.task))
+        rows.append(row)
+        if run is not None:
+            runs[len(rows) - 1] = run
+    first = next(iter(answers.values()), None)
+    told = {} if first is None else rounding(first, given.hidden.dtype)
+    mean = float("nan") if first is None else first.logps.mean().item()
+    del answers, first
+    tell(f"{case.name}: timing {len(runs)} implementations")
+    products = ceilings(case, device)
+    times = interleaved([*runs.values(), *products.values()], device, seconds)
+    for index, taken in zip(runs, times, strict=False):
+        rows[index].seconds, rows[index].rounds = quantiles(taken), len(taken)
+    floor = _floor(case, device, dict(zip(products, times[len(runs) :], strict=True)))
+    judge(rows, floor["seconds"], flops(case))
+    return Measured(asdict_case(case), case.name, floor, told, mean, rows)
+
+
+def asdict_case(case: Case) -> dict[str, Any]:
+    """A case as plain data."""
+    return {**case._asdict(), "head": case.head._asdict(), "scored": case.scored}
+
+
+def _gate(peer: Peer, given: generator.Inputs, device: str, answer: Exact | None) -> tuple[Row, Run | None]:
+    """Run once, compare with float64, measure memory; a row that is wrong, or raises, gives no function to time."""
+    case = given.case
+    reason = peer.available(case, device)
+    if reason or answer is None:
+        return Row(peer.name, peer.task, "missing", reason or ""), None
+    try:
+        run = peer.prepare(given, case.mode)
+        result = run()
+        found = errors(*result, answer, given, peer.task)
+        del result
+        refused = refusal(found, case.dtype)
+        if refused:
+            return Row(peer.name, peer.task, "refused", refused, errors=_plain(found)), None
+        peak = _jax_peak(peer, given) if peer.library == "jax" else peak_bytes(run, device)
+    except Exception as error:  # a peer that breaks is a result
+        kind = type(error).__name__
+        reason = "out of memory" if "OutOfMemory" in kind else f"{kind}: {str(error).strip().partition(chr(10))[0][:160]}"
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        return Row(peer.name, peer.task, "failed", reason), None
+    return Row(peer.name, peer.task, "measured", errors=_plain(found), peak_bytes=peak), run
+
+
+def _plain(found: Errors) -> dict[str, float | None]:
+    return found._asdict()
+
+
+def peak_bytes(run: Callable[[], Any], device: str) -> int:
+    """Most memory in use during a call beyond what was there before: torch's own account of it on either device."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        kept = run()
+        torch.cuda.synchronize()
+        del kept
+        return int(torch.cuda.max_memory_allocated() - before)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
+        kept = run()
+    alive = peak = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            alive += event.nbytes()
+            peak = max(peak, alive)
+    del kept
+    return peak
+
+
+def _jax_peak(peer: Peer, given: generator.Inputs) -> int:
+    """What XLA's plan of the compiled function sets aside: temporaries and results."""
+    plan = peer.compiled(given, given.case.mode)[0].memory_analysis()
+    return int(plan.temp_size_in_bytes + plan.output_size_in_bytes)
+
+
+def ceilings(case: Case, device: str) -> dict[str, Run]:
+    """The matrix products of a mode on one chunk of rows, with float32 sums, and a copy."""
+    dtype, head = getattr(torch, case.dtype), case.head
+    rows = min(max(case.scored, 1), CHUNK[device])
+    mixed = device == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    hidden, weight, logits = (
+        torch.randn(shape, device=device, dtype=dtype)
+        for shape in ((rows, head.hidden), (head.vocabulary, head.hidden), (rows, head.vocabulary))
+    )
+    out = torch.empty_like(logits, dtype=torch.float32) if mixed else torch.empty_like(logits)
+    options: dict[str, Any] = {"out_dtype": torch.float32} if mixed else {}
+    factors = {"forward": (hidden, weight.t()), "hidden": (logits, weight), "weight": (logits.t(), hidden)}
+    outputs = {"forward": out} | {
+        name: torch.empty(factors[name][0].shape[0], head.hidden, device=device, dtype=out.dtype)
+        for name in MATMULS[case.mode][1:]
+    }
+
+    def product(name: str) -> Run:
+        left, right = factors[name]
+        return lambda: torch.mm(left, right, out=outputs[name], **options)  # type: ignore[return-value]
+
+    source = torch.empty(COPIED[device] // 2, dtype=torch.uint8, device=device)
+    goal = torch.empty_like(source)
+    return {name: product(name) for name in MATMULS[case.mode]} | {"copy": lambda: goal.copy_(source)}  # type: ignore[dict-item]
+
+
+def _floor(case: Case, device: str, times: dict[str, list[float]]) -> dict[str, Any]:
+    each = 2 * min(max(case.scored, 1), CHUNK[device]) * case.head.vocabulary * case.head.hidden
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    rates = {name: each / medians[name] for name in MATMULS[case.mode]}
+    copy_rate = COPIED[device] / medians["copy"]
+    return {
+        "seconds": floor_seconds(case, rates, copy_rate),
+        "tflops": {name: rate / 1e12 for name, rate in rates.items()},
+        "copy_gb_per_s": copy_rate / 1e9,
+        "flops": flops(case),
+        "bytes": traffic(case),
+    }
+
+
+def interleaved(runs: Sequence[Callable[[], Any]], device: str, seconds: float) -> list[list[float]]:
+    """Seconds of each call, all in turn in every round; the order rotates, so that none always follows the same other."""
+    times: list[list[float]] = [[] for _ in runs]
+    for run in runs:  # warm: every run was called once by the gate, the ceilings were not
+        timed(run, device)
+    end = time.perf_counter() + seconds
+    for turn in range(ROUNDS[1]):
+        if turn >= ROUNDS[0] and time.perf_counter() > end:
+            break
+        for place in range(len(runs)):
+            which = (place + turn) % len(runs)
+            times[which].append(timed(runs[which], device))
+    return times
+
+
+def timed(run: Callable[[], Any], device: str) -> float:
+    """Seconds of one call, from the first kernel to the last on a GPU."""
+    if device != "cuda":
+        begin = time.perf_counter()
+        kept = run()
+        taken = time.perf_counter() - begin
+        del kept
+        return taken
+    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    start.record()
+    kept = run()
+    stop.record()
+    torch.cuda.synchronize()
+    del kept
+    return start.elapsed_time(stop) / 1e3
+
+
+def quantiles(taken: Iterable[float]) -> dict[str, float]:
+    """The 20th, 50th and 80th percentile."""
+    ordered = sorted(taken)
+    if len(ordered) == 1:
+        return dict.fromkeys(("p20", "p50", "p80"), ordered[0])
+    cuts = statistics.quantiles(ordered, n=10, method="inclusive")
+    return {"p20": cuts[1], "p50": cuts[4], "p80": cuts[7]}
+
+
+def judge(rows: Sequence[Row], floor: float, operations: int) -> None:
+    """Fill in the ratios."""
+    timed_rows = [row for row in rows if row.status == "measured" and row.seconds]
+    rivals = [row.p50 for row in timed_rows if not row.peer.startswith("poz") and row.task != "mean"]
+    for row in timed_rows:
+        row.to_best_peer = row.p50 / min(rivals) if rivals else None
+        row.to_floor = row.p50 / floor
+        row.tflops = operations / row.p50 / 1e12
+
+
+def plain(measured: Measured) -> dict[str, Any]:
+    """A measured case as plain data."""
+    return asdict(measured)
+
+
+def gradient_bytes(case: Case) -> int:
+    """Bytes of the results that any implementation must return: log-probs and gradients."""
+    rows, head = case.tokens * case.head.hidden, case.head.vocabulary * case.head.hidden
+    size = {"train": rows + head, "frozen": rows, "forward": 0}[case.mode]
+    return BYTES[case.dtype] * size + 4 * case.tokens

@@ -1,0 +1,345 @@
+"""How many mistakes do the tests see? Changes a sign, an operator, a number or a name in a formula and runs them.
+
+    python tests/mutants.py                          every formula: objectives, references and kernel points
+    python tests/mutants.py --only dpo reference     files of that name, or of that folder
+    python tests/mutants.py --sample 100 --seed 3    some of them, drawn
+
+The changed tree is a temporary copy. A process that has imported the libraries forks a child per mutant, which puts
+the copy first on its path and runs the tests of that formula. Mutants that mean the same are in mutants.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import copy
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import types
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = {
+    "poz": [ROOT / "poz/terms.py", *sorted((ROOT / "poz/objectives").glob("[a-z]*.py"))],
+    "reference": sorted(path for path in (ROOT / "reference").glob("*.py") if path.stem != "__init__"),
+    "kernels": [ROOT / "kernels" / f"{path.stem}.py" for path in sorted((ROOT / "reference").glob("[a-z]*.py"))]
+    + [ROOT / "kernels/_maths.py"],
+}
+ENOUGH = 0.95
+SECONDS = 180  # the slowest tests of a formula take a tenth of it: more is a loop that does not end
+KILLED, ELSEWHERE = 1, 99
+
+BINARY: dict[type, type] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+COMPARE: dict[type, type] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+}  # fmt: skip
+NEGATED = {
+    "sigmoid",
+    "softplus",
+    "log_sigmoid",
+    "logsumexp",
+    "softmax",
+    "relu",
+    "exp",
+    "log1p",
+    "soft_label",
+    "smoothed",
+}
+
+
+class Mutant(NamedTuple):
+    """One change; the file as it is has `was` = `now` = ""."""
+
+    path: Path
+    line: int
+    was: str
+    now: str
+    nth: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}  {self.was}  ->  {self.now}" + f"  (nth = {self.nth})" * (
+            self.nth > 1
+        )
+
+
+def exchanged(name: str) -> str:
+    return name.replace("chosen", "rejected") if "chosen" in name else name.replace("rejected", "chosen")
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand instead of a node."""
+    if isinstance(node, ast.BinOp):
+        if type(node.op) in BINARY:
+            yield ast.BinOp(node.left, BINARY[type(node.op)](), node.right)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            yield node.left
+            yield node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
+    elif isinstance(node, ast.AugAssign) and type(node.op) in BINARY:
+        yield ast.AugAssign(node.target, BINARY[type(node.op)](), node.value)
+        yield ast.Pass()
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield node.operand
+    elif isinstance(node, ast.Compare):
+        for at, op in enumerate(node.ops):
+            if type(op) in COMPARE:
+                yield ast.Compare(
+                    node.left, [*node.ops[:at], COMPARE[type(op)](), *node.ops[at + 1 :]], node.comparators
+                )
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        yield ast.Constant(node.value + 1)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        yield ast.Constant(exchanged(node.value))
+    elif isinstance(node, ast.Attribute):
+        yield ast.Attribute(node.value, exchanged(node.attr), node.ctx)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield ast.Name(exchanged(node.id), node.ctx)
+    elif isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        at = 1 if name == "smoothed" else 0
+        if name in NEGATED and len(node.args) > at:
+            minus = ast.UnaryOp(ast.USub(), node.args[at])
+            yield ast.Call(node.func, [*node.args[:at], minus, *node.args[at + 1 :]], node.keywords)
+
+
+def sites(parent: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+    """Every node of the formulas below `parent`: no decorators, annotations, docstrings or messages."""
+    for field, value in ast.iter_fields(parent):
+        if field in ("annotation", "returns", "decorator_list") or (field == "func" and isinstance(value, ast.Name)):
+            continue
+        for at, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            message = isinstance(parent, ast.JoinedStr) and not isinstance(node, ast.Constant)
+            if (
+                not isinstance(node, ast.AST)
+                or isinstance(node, ast.Raise | ast.Import | ast.ImportFrom)
+                or docstring
+                or message
+            ):
+                continue
+            yield parent, field, at, node
+            yield from sites(node)
+
+
+def mutants(path: Path) -> list[Mutant]:
+    """The file as it is, then every change of it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    plain = ast.unparse(tree)
+    found, seen = [Mutant(path, 0, "", "", 0, plain)], Counter[tuple[str, str]]()
+    for parent, field, at, node in list(sites(tree)):
+        for changed in changes(node):
+            was, now = ast.unparse(node), ast.unparse(ast.fix_missing_locations(copy.deepcopy(changed)))
+            if was == now:
+                continue
+            target = parent if at is None else getattr(parent, field)
+            put = setattr if at is None else list.__setitem__
+            put(target, field if at is None else at, changed)  # type: ignore[arg-type]
+            source = ast.unparse(tree)
+            put(target, field if at is None else at, node)  # type: ignore[arg-type]
+            seen[was, now] += 1
+            found.append(Mutant(path, getattr(node, "lineno", 0), was, now, seen[was, now], source))
+    return found
+
+
+def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What to run: a test file, an expression that selects tests, and the objectives whose kernels are interpreted."""
+    kind = "poz" if path.is_relative_to(ROOT / "poz") else path.parent.name
+    name = path.stem
+    shared = name.startswith("_") or name == "terms"
+    mine = "test" if shared else name
+    if kind == "kernels":
+        users = {"dpo": ("dpo", "vpo"), "ipo": ("ipo", "inpo"), "_maths": ("dpo",)}.get(name, (name,))
+        known = "hinge or bitwise or no_pairs or need_a_gradient or swapped_pair or several_blocks or upstream"
+        for names in [users, ("simpo", "pro", "cpl", "lcpo", "mnpo")][: 2 if shared else 1]:
+            yield (
+                "test_kernels.py",
+                f"({' or '.join(names)} or {known}) and not twin_equals_reference and not launcher",
+                names,
+            )
+        return
+    yield "test_values.py", "test", ()
+    if kind == "reference":
+        yield "test_reference.py", f"{mine} or primitives or hinge", ()
+        yield "test_spec.py", "same_parameters", ()
+        return
+    yield "test_spec.py", f"same_parameters and ({mine})", ()
+    yield "test_laws.py", mine, ()
+    yield "test_errors.py", "not jax", ()
+    yield "test_backends.py", f"({mine}) and (numpy or torch or nan_and_inf) and not compile and not jax", ()
+    yield "test_theorems.py", mine, ()
+
+
+class Interpreter:
+    """Lets the kernel tests interpret in this process, a few objectives only."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        import torch
+
+        tests, empty = session.items[0].module, torch.empty
+
+        def here(what: str, *_: object, **__: object) -> object:
+            tests.NAMES = self.names
+            tests.OVER = tests.OVER if {"lcpo", "vpo"} & {*self.names} else {}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    return tests.interpret()
+                finally:
+                    torch.empty = empty
+
+        tests._elsewhere = here
+
+
+def run_tests(mutant: Mutant, tree: Path) -> int:
+    """In the child: 0 if the tests of the formula pass on the changed tree."""
+    import pytest
+
+    out = os.open(tree / "log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(out, 1), os.dup2(out, 2)
+    sys.path.insert(0, str(tree))
+    for name in ("jax", "jax.numpy"):  # some test files import it; what they test with it is not run here
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["jax"].numpy, sys.modules["jax"].Array = sys.modules["jax.numpy"], type("Array", (), {})  # type: ignore
+    for package in ("poz", "poz.reference", "poz.kernels"):
+        found = importlib.util.find_spec(package)
+        if found is None or not Path(found.origin or "/").is_relative_to(tree):
+            return ELSEWHERE
+    options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=mutants"]
+    options += [f"--rootdir={ROOT}", f"-c{ROOT}/pyproject.toml"]
+    for file, expression, names in stages(mutant.path):
+        plugins = [Interpreter(names)] if names else []
+        code = pytest.main([*options, str(ROOT / "tests" / file), f"-k{expression}"], plugins)
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return KILLED
+    return 0
+
+
+def fork(mutant: Mutant, base: Path, tree: Path) -> int:
+    """Starts a child on a copy of the tree with one file changed."""
+    shutil.copytree(base, tree, copy_function=os.link)
+    where = mutant.path.relative_to(ROOT)
+    target = tree / ("" if where.parts[0] == "poz" else "poz") / where
+    for stale in (target, *(target.parent / "__pycache__").glob(f"{target.stem}.*")):
+        stale.unlink()
+    target.write_text(mutant.source, encoding="utf-8")
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        code = KILLED
+        try:
+            code = run_tests(mutant, tree)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    return pid
+
+
+def survivors_of(chosen: list[Mutant], jobs: int, folder: Path) -> list[Mutant]:
+    """Runs all, `jobs` at a time, and returns those that no test caught."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    base = folder / "base"
+    for source, name in (("poz", "poz"), ("reference", "poz/reference"), ("kernels", "poz/kernels")):
+        shutil.copytree(ROOT / source, base / name, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    compileall.compile_dir(base, quiet=1)
+    waiting, running, alive = [*reversed(chosen)], dict[int, tuple[Mutant, Path, float]](), list[Mutant]()
+    shown = ("[progress.description]{task.description}", "{task.fields[file]}")
+    with Progress(*map(TextColumn, shown), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+        task = progress.add_task("mutants", total=len(chosen), file="")
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                mutant = waiting.pop()
+                tree = folder / str(len(waiting))
+                running[fork(mutant, base, tree)] = mutant, tree, time.monotonic() + SECONDS
+                progress.update(task, file=str(mutant.path.relative_to(ROOT)))
+            time.sleep(0.01)
+            for pid, (mutant, tree, deadline) in [*running.items()]:
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if not done and time.monotonic() > deadline:
+                    os.killpg(pid, signal.SIGKILL)
+                    done, status = os.waitpid(pid, 0)
+                if not done:
+                    continue
+                del running[pid]
+                code = os.waitstatus_to_exitcode(status)
+                if code == ELSEWHERE or (code and not mutant.was):
+                    raise SystemExit(f"{mutant.path.name} fails as it is:\n" + (tree / "log").read_text()[-4000:])
+                if code == 0 and mutant.was:
+                    alive.append(mutant)
+                    progress.console.print(f"survived  {mutant}", markup=False, highlight=False, soft_wrap=True)
+                shutil.rmtree(tree)
+                progress.advance(task)
+    return alive
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="files of that name, or of that folder")
+    parser.add_argument("--sample", type=int, metavar="N", help="draw N of the mutants")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    files = [p for kind, paths in KINDS.items() for p in paths if not options.only or {kind, p.stem} & {*options.only}]
+    every = [mutant for path in files for mutant in mutants(path)]
+    if options.sample:
+        kept = {id(m) for m in random.Random(options.seed).sample([m for m in every if m.was], options.sample)}
+        every = [m for m in every if not m.was or id(m) in kept]
+    listed = tomllib.loads((ROOT / "tests/mutants.toml").read_text(encoding="utf-8"))["equivalent"]
+    known = {(entry["file"], entry["was"], entry["now"], entry.get("nth", 0)) for entry in listed}
+
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE"), "1") | {"TRITON_INTERPRET": "1"}
+    sys.dont_write_bytecode = True
+    for library in ("numpy", "scipy.stats", "mpmath", "torch", "pytest", "hypothesis", "triton"):
+        __import__(library)
+    import hypothesis
+
+    generate = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a counterexample need not be small
+    hypothesis.settings.register_profile(
+        "mutants", deadline=None, derandomize=True, max_examples=25, database=None, phases=generate
+    )
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        alive = survivors_of(every, options.jobs, Path(folder))
+
+    def equivalent(m: Mutant) -> bool:
+        place = str(m.path.relative_to(ROOT)), m.was, m.now
+        return (*place, 0) in known or (*place, m.nth) in known
+
+    changed = [m for m in every if m.was]
+    holes = [m for m in alive if not equivalent(m)]
+    for m in changed:
+        if equivalent(m) and m not in alive:
+            print(f"listed as equivalent, but a test fails:  {m}")
+    for kind, paths in [*KINDS.items(), ("all", files)]:
+        these = [m for m in changed if m.path in paths and not equivalent(m)]
+        if these:
+            missed = sum(m.path in paths for m in holes)
+            print(f"{kind:10} {1 - missed / len(these):7.2%}  {len(these) - missed} of {len(these)} killed")
+    print(f"{sum(map(equivalent, changed))} equivalent; {time.monotonic() - begun:.0f} s")
+    for m in holes:
+        print(f"survived  {m}")
+    return 1 - len(holes) / max(1, len(changed) - sum(map(equivalent, changed))) < ENOUGH
+
+
+if __name__ == "__main__":
+    sys.exit(main())
