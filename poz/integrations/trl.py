@@ -26,6 +26,9 @@ except ImportError as error:
 
 from poz.families import TokenPairs
 from poz.integrations import batches
+from poz.integrations.trl_head import install as install
+from poz.integrations.trl_head import installed
+from poz.integrations.trl_head import uninstall as uninstall
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
 from poz.zoo import zoo
@@ -42,7 +45,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
     """TRL's DPOTrainer with one more argument, `objective`.
 
     Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
-    of the micro-batches), evaluation, mixed precision, the fused LM head and the names of the metrics. The objective
+    of the micro-batches), evaluation, mixed precision and the names of the metrics. Token log-probs are computed by
+    `poz.torch.linear_logps` (see `poz.integrations.trl_head`). The objective
     takes the place of `loss_type` and holds all hyper-parameters of the loss, so those of DPOConfig (`beta`,
     `label_smoothing`, ...) must stay at their defaults.
 
@@ -157,7 +161,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference for chosen and for rejected, each (batch,)."""
-        return super().compute_ref_log_probs(model, self._split(inputs)[1])
+        with installed():
+            return super().compute_ref_log_probs(model, self._split(inputs)[1])
 
     def _split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         columns = {name: inputs[name] for name in self._columns if name in inputs}
@@ -168,7 +173,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         columns, inputs = self._split(inputs)
         reference, sums = self._reference(inputs)
         policy = _Recorder(model)
-        with self._no_reference_pass():
+        with self._no_reference_pass(), installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
             trls = super()._compute_loss(policy, inputs, return_outputs)
         mask = inputs["completion_mask"]

@@ -1,3 +1,10 @@
 """poz for torch: fused log-probs, and the parts that carry state. Importing this imports torch."""
 
+from poz.torch._fused_objective import FusedLoss as FusedLoss
+from poz.torch._fused_objective import fused_objective as fused_objective
+from poz.torch._linear_logps import LinearLogps as LinearLogps
+from poz.torch._linear_logps import linear_logps as linear_logps
+from poz.torch._linear_logps import linear_logps_plan as linear_logps_plan
+from poz.torch._linear_plan import Plan as Plan
+from poz.torch._logps import logps as logps
 from poz.torch.lcpo import LCPO as LCPO

@@ -1,0 +1,235 @@
+"""What a run says: tables in the terminal, JSON with versions and commit, a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from poz.bench.measure import Measured, Row, plain
+
+PACKAGES = (
+    "poz", "numpy", "torch", "triton", "jax", "jaxlib", "optax", "trl", "transformers", "liger-kernel", "cut-cross-entropy",
+    "quack-kernels", "tokamax",
+)  # fmt: skip
+
+
+class Aim(NamedTuple):
+    """A ratio that the project wants, and what it came to.
+
+    Attributes:
+        text: What over what, on which case.
+        value: The ratio, NaN where a row has no number.
+        limit: The most it should be.
+        detail: What the ratio was made of.
+    """
+
+    text: str
+    value: float
+    limit: float
+    detail: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is within the limit."""
+        return self.value <= self.limit
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Processor, GPU and threads."""
+    found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if device == "cuda":
+        about = torch.cuda.get_device_properties(0)
+        found |= {"gpu": about.name, "gpu_memory_gib": round(about.total_memory / 2**30, 1), "cuda": torch.version.cuda}
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return name + "".join(f", {flag}" for flag in ("avx2", "avx512f", "amx_bf16") if f" {flag} " in f"{flags} ")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every library that takes part."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    # Where poz is on the path and not installed, its metadata is not there either.
+    if found["poz"] == "absent":
+        found["poz"] = __import__("poz").__version__
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", root, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequence[Aim], device: str) -> dict[str, Any]:
+    """All of a run as plain data."""
+    return {
+        "format": 1,
+        "versions": versions(),
+        "commit": commit(),
+        "machine": machine(device),
+        "device": device,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "cases": [plain(one) for one in measured],
+        "dropped": list(dropped),
+        "aims": [{**aim._asdict(), "met": aim.met} for aim in aims],
+    }
+
+
+def write(path: Path, data: Any) -> None:
+    """Write JSON; what is not a number becomes null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_clean(data), indent=1) + "\n")
+
+
+def _clean(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _clean(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_clean(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def table(measured: Measured) -> Table:
+    """One case: time, ratios, memory and errors of every row; below, who has no numbers and why."""
+    floor = measured.floor
+    rates = ", ".join(f"{name} {rate:.3g}" for name, rate in floor["tflops"].items())
+    columns = ("p50 ms", "p20-p80", "/peer", "/floor", "Tflop/s", "MiB", "rms", "bias", "max", "dH", "dW")
+    made = Table(
+        Column("", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in columns),
+        title=f"{measured.name}   (floor {floor['seconds'] * 1e3:.4g} ms; matmul Tflop/s: {rates}; "
+        f"copy {floor['copy_gb_per_s']:.3g} GB/s; mean log-prob {measured.logps:.2f})",
+        title_justify="left",
+    )  # fmt: skip
+    for row in sorted(measured.rows, key=lambda row: row.seconds.get("p50", math.inf)):
+        if row.status == "measured":
+            made.add_row(*_cells(row))
+    for row in measured.rows:
+        if row.status != "measured":
+            made.add_row(Text(row.peer, style="dim"), Text(row.status, style="red" if row.status == "refused" else "dim"))
+    return made
+
+
+def _cells(row: Row) -> list[str | Text]:
+    seconds, errors = row.seconds, row.errors
+    name = row.peer + {"tokens": "", "dpo": " (loss)", "mean": " *"}[row.task]
+
+    def error(key: str) -> str:
+        value = errors.get(key)
+        return "" if value is None else f"{value:.0e}"
+
+    return [
+        Text(name, style="bold" if row.peer.startswith("poz") else ""),
+        f"{seconds['p50'] * 1e3:.4g}",
+        f"{seconds['p20'] * 1e3:.4g}-{seconds['p80'] * 1e3:.4g}",
+        "" if row.to_best_peer is None else f"{row.to_best_peer:.2f}",
+        "" if row.to_floor is None else f"{row.to_floor:.2f}",
+        "" if row.tflops is None else f"{row.tflops:.3g}",
+        "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f}",
+        error("rms") if row.task == "tokens" else f"loss {error('loss')}",
+        error("bias"),
+        error("worst"),
+        error("hidden"),
+        error("weight"),
+    ]
+
+
+def show(console: Console, measured: Measured) -> None:
+    """Print a case and the reasons of rows without numbers."""
+    console.print(table(measured))
+    for row in measured.rows:
+        if row.status != "measured":
+            console.print(Text(f"  {row.peer}: {row.status}: {row.reason}", style="dim"))
+
+
+LEGEND = (
+    "/peer: median over the fastest implementation that is not ours and can serve a preference loss. "
+    "/floor: median over the time of the bare matrix products (or of moving the bytes, where longer) in the same run. "
+    "MiB: peak beyond what was there before the call, results included. "
+    "rms, bias, max: of log-probs, nats; dH, dW: relative errors of the gradients; all against float64 on the same inputs. "
+    "(loss): makes the DPO loss itself. *: gives a mean only, so no preference loss can be made of it."
+)
+
+
+def show_aims(console: Console, aims: Sequence[Aim]) -> None:
+    """Print the ratios that the project is held to."""
+    made = Table("aim", Column("ratio", justify="right"), Column("at most", justify="right"), "", "from")
+    for aim in aims:
+        verdict = Text("met", style="green") if aim.met else Text("no number" if math.isnan(aim.value) else "missed", style="red")
+        made.add_row(aim.text, f"{aim.value:.3g}", f"{aim.limit:.3g}", verdict, aim.detail)
+    console.print(made)
+
+
+def draw(path: Path, measured: Sequence[Measured]) -> None:
+    """A picture: for each case, time over the floor, memory and error of every row."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(row.peer for one in measured for row in one.rows if row.status == "measured"))
+    shades = plt.get_cmap("tab20")
+    style = {name: (shades(i % 20), "D" if name.startswith("poz") else "o") for i, name in enumerate(names)}
+    figure, axes = plt.subplots(
+        1, 3, figsize=(15, 1.8 + 0.45 * max(len(measured), 3)), sharey=True, layout="constrained", squeeze=False
+    )
+    titles = ("time / floor", "peak extra memory, MiB", "log-prob rms error, nats")
+    for axis, title, key in zip(axes[0], titles, ("to_floor", "peak_bytes", "rms"), strict=True):
+        for name in names:
+            points = [
+                (value, height)
+                for height, one in enumerate(measured)
+                if (row := one.row(name)) is not None and (value := _value(row, key))
+            ]
+            if points:
+                color, marker = style[name]
+                axis.scatter(*zip(*points, strict=True), label=name, color=color, marker=marker, s=36, alpha=0.85)
+        axis.set_xscale("log")
+        axis.set_xlabel(title)
+        axis.grid(alpha=0.3)
+    axes[0][0].axvline(1, color="black", linewidth=0.8)
+    axes[0][0].set_yticks(range(len(measured)), [one.name for one in measured])
+    axes[0][0].invert_yaxis()
+    handles = [plt.Line2D([], [], color=c, marker=m, linestyle="", label=name) for name, (c, m) in style.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 8) or 1, fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _value(row: Row, key: str) -> float | None:
+    if key == "peak_bytes":
+        return None if row.peak_bytes is None else row.peak_bytes / 2**20
+    return row.errors.get("rms") if key == "rms" else row.to_floor

@@ -1,0 +1,234 @@
+"""One run: every implementation on every case, gated, timed in turn, compared. `poz bench` or `python -m poz.bench.run`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from poz.bench import report
+from poz.bench.measure import Measured, Row, measure
+from poz.bench.peers import PEERS, Peer
+from poz.bench.report import Aim
+from poz.bench.shapes import CPU_HEADS, HEADS, MODES, TOKENS, VALID, Case, Head
+
+QUICK = ("poz", "poz in the loop", "naive", "trl")
+"""Who takes part in a quick run; the others are named as not asked for."""
+
+
+def quick_cases() -> list[Case]:
+    """What the CPU aims are stated for."""
+    head = CPU_HEADS["reach"]
+    return [
+        Case(head, 1024, 1.0, "train", "float32"),
+        Case(head, 1024, 1.0, "frozen", "float32"),
+        Case(head, 1024, 1.0, "train", "bfloat16"),
+        Case(head, 1024, 1.0, "train", "float32", "jax"),
+    ]
+
+
+def cpu_cases() -> list[Case]:
+    """All cases for two cores."""
+    head = CPU_HEADS["reach"]
+    torch_cases = [Case(head, 1024, 1.0, mode, dtype) for mode in MODES for dtype in ("float32", "bfloat16")]
+    parts = [Case(head, 1024, share, "train", "float32") for share in VALID if share < 1]
+    odd = [Case(CPU_HEADS["narrow"], 2048, 1.0, "train", "float32")]
+    return [*torch_cases, *parts, *odd, *(Case(head, 1024, 1.0, mode, "float32", "jax") for mode in MODES)]
+
+
+def gpu_cases() -> list[Case]:
+    """All cases for a GPU, the most telling first, so that a short run drops the others."""
+
+    def modes(name: str, tokens: int, share: float = 1.0, library: str = "torch") -> list[Case]:
+        return [Case(HEADS[name], tokens, share, mode, "bfloat16", library) for mode in MODES]
+
+    names = list(HEADS)
+    first = [
+        *modes("llama-3-8b", 8192), *modes("qwen3-0.6b", 8192), *modes("llama-3-8b", 2048),
+        *modes("llama-3-8b", 8192, 1.0, "jax"), *modes("gemma-2-9b", 8192), *modes("qwen2.5-7b", 8192),
+        *modes("llama-3-8b", 8192, 0.5), *modes("llama-3-8b", 512), *modes("llama-3-8b", 32768), *modes("qwen3-0.6b", 2048),
+    ]  # fmt: skip
+    rest = [
+        case for share in reversed(VALID) for tokens in (8192, 2048, 32768, 512) for name in names
+        for case in modes(name, tokens, share)
+    ]  # fmt: skip
+    assert {case.tokens for case in rest} == set(TOKENS)
+    return list(dict.fromkeys([*first, *rest]))
+
+
+def run(
+    cases: Sequence[Case], peers: Sequence[Peer] = PEERS, device: str = "cpu", seconds: float = 20.0, minutes: float = math.inf,
+    console: Console | None = None,
+) -> tuple[list[Measured], list[str]]:  # fmt: skip
+    """Measure cases in order until the time is used up.
+
+    Args:
+        cases: Most important first.
+        peers: Who takes part.
+        device: "cpu" or "cuda".
+        seconds: For the timing of one case.
+        minutes: For all of it; a case is begun while the longest so far would still fit.
+        console: Prints each case as it is done.
+
+    Returns:
+        What was measured, and the names of the cases that were dropped.
+    """
+    begin, longest = time.monotonic(), 0.0
+    measured: list[Measured] = []
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(cases))
+        for number, case in enumerate(cases):
+            now = time.monotonic()
+            if now - begin + longest > 60 * minutes:
+                return measured, [case.name for case in cases[number:]]
+            measured.append(
+                measure(case, peers, device, seconds, lambda text: progress.update(task, description=text))
+            )
+            longest = max(longest, time.monotonic() - now)
+            progress.advance(task)
+            if console is not None:
+                report.show(console, measured[-1])
+            if device == "cuda":
+                torch.cuda.empty_cache()
+    return measured, []
+
+
+def aims(measured: Iterable[Measured], device: str) -> list[Aim]:
+    """The ratios that the project is held to, for the cases at hand."""
+    found: list[Aim] = []
+    for one in measured:
+        case = one.case
+        if device == "cuda":
+            found += _gpu_aims(one, Head(**case["head"]), case["mode"], case["library"])
+            continue
+        if case["head"]["name"] != "reach" or case["valid"] != 1:
+            continue
+        kind = (case["mode"], case["dtype"], case["library"])
+        for rival, limit in _CPU_AIMS.get(kind, {}).items():
+            found.append(_ratio(one, one.row("poz"), one.row(rival), limit))
+        if kind == ("train", "float32", "jax"):
+            found.append(_ratio(one, one.row("poz"), one.row("naive"), 0.25, memory=True))
+        if (row := one.row("poz")) is not None and case["library"] == "torch":
+            rms = row.errors["rms"]
+            found.append(Aim(f"{one.name}: log-prob rms error", math.nan if rms is None else rms, 1e-5, "nats"))
+    return found
+
+
+_CPU_AIMS = {
+    ("train", "float32", "torch"): {"trl": 0.50, "naive": 0.85},
+    ("frozen", "float32", "torch"): {"trl": 0.35, "naive": 0.85},
+    ("train", "bfloat16", "torch"): {"trl": 0.60},
+    ("train", "float32", "jax"): {"naive": 0.90},
+}
+_FLOOR_AIMS = {"train": (1.08, 1.30), "frozen": (1.10, 1.30), "forward": (1.08, 1.20)}
+"""Over the floor, at a hidden size of 3584 and more, and at 1024."""
+
+
+def _gpu_aims(one: Measured, head: Head, mode: str, library: str) -> list[Aim]:
+    ours = [row for row in one.rows if row.peer.startswith("poz") and row.peer != "poz fast" and row.status == "measured"]
+    best = min(ours, key=lambda row: row.p50, default=None)
+    if best is None or library != "torch":
+        return []
+    limit = _FLOOR_AIMS[mode][head.hidden < 3584]
+    found = [Aim(f"{one.name}: {best.peer} / floor", best.to_floor or math.nan, limit, _milliseconds(best))]
+    if mode != "forward":
+        found.append(_ratio(one, best, one.row("trl"), 0.80 if mode == "train" else 0.74))
+    return found
+
+
+def _ratio(one: Measured, ours: Row | None, theirs: Row | None, limit: float, memory: bool = False) -> Aim:
+    rival = "?" if theirs is None else theirs.peer
+    text = f"{one.name}: {'?' if ours is None else ours.peer} / {rival}" + ", memory" * memory
+    if ours is None or theirs is None:
+        return Aim(text, math.nan, limit, "no number for one of them, see above")
+    if memory:
+        mine, other = (row.peak_bytes or 0 for row in (ours, theirs))
+        return Aim(text, mine / other if other else math.nan, limit, f"{mine / 2**20:.0f} / {other / 2**20:.0f} MiB")
+    return Aim(text, ours.p50 / theirs.p50, limit, f"{_milliseconds(ours)} / {_milliseconds(theirs)}")
+
+
+def _milliseconds(row: Row) -> str:
+    return f"{row.p50 * 1e3:.4g} ms"
+
+
+def main(
+    quick: bool = False, json: Path | None = None, plot: Path | None = None, *, device: str = "auto",
+    seconds: float | None = None, minutes: float = math.inf, only: str = "",
+) -> int:  # fmt: skip
+    """Run, print, and write what is asked for.
+
+    Args:
+        quick: The CPU aims only: four cases and the implementations they name, under three minutes on two cores.
+        json: Where to write every number.
+        plot: Where to write the picture, a PNG.
+        device: "cpu", "cuda", or "auto": CUDA where there is one, but a quick run is always on the CPU.
+        seconds: For the timing of one case; 12 in a quick run, 4 on a GPU, else 30.
+        minutes: For all cases; what does not fit is dropped and named.
+        only: Keep the cases whose name contains this.
+
+    Returns:
+        0, or 1 where an implementation of ours was refused or raised.
+    """
+    console = Console(width=None if Console().is_terminal else 132)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() and not quick else "cpu"
+    cases = quick_cases() if quick else gpu_cases() if device == "cuda" else cpu_cases()
+    cases = [case for case in cases if only in case.name]
+    peers = [peer for peer in PEERS if not quick or peer.name in QUICK]
+    seconds = seconds or (12.0 if quick else 4.0 if device == "cuda" else 30.0)
+    measured, dropped = run(cases, peers, device, seconds, minutes, console)
+    judged = aims(measured, device)
+    console.print(report.LEGEND, style="dim")
+    if quick:
+        left_out = list(dict.fromkeys(peer.name for peer in PEERS if peer.name not in QUICK))
+        console.print(f"Not asked for in a quick run: {', '.join(left_out)}.", style="dim")
+    if dropped:
+        console.print(f"Dropped for lack of time: {', '.join(dropped)}.", style="yellow")
+    report.show_aims(console, judged)
+    finish(report.document(measured, dropped, judged, device), measured, json, plot, console)
+    return int(any(broken(one) for one in measured))
+
+
+def broken(one: Measured) -> list[str]:
+    """What of ours has no number for a bad reason."""
+    return [
+        f"{one.name}: {row.peer}: {row.reason}"
+        for row in one.rows
+        if row.peer.startswith("poz") and row.status in ("refused", "failed")
+    ]
+
+
+def finish(
+    data: Any, measured: Sequence[Measured], json: Path | None, plot: Path | None, console: Console
+) -> None:
+    """Write the files that are asked for."""
+    if json is not None:
+        report.write(json, data)
+        console.print(f"Wrote {json}")
+    if plot is not None:
+        report.draw(plot, measured)
+        console.print(f"Wrote {plot}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="poz bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the CPU aims only, under three minutes on two cores")
+    parser.add_argument("--json", type=Path, help="write every number here")
+    parser.add_argument("--plot", type=Path, help="write the picture here, a PNG")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seconds", type=float, help="for the timing of one case")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for all cases; what does not fit is dropped")
+    parser.add_argument("--only", default="", help="keep the cases whose name contains this")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(**vars(_arguments())))

@@ -1,0 +1,164 @@
+"""How `linear_logps` cuts a call into matrix products: from shapes and dtypes alone, so it is known while tracing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from poz._memory import text_of
+
+
+class Plan(NamedTuple):
+    """What a call does.
+
+    The vocabulary is walked in `strips` of `tiles` tiles of `tile` tokens each, and one narrower tile at the end; the
+    rows in `blocks` of `block_rows`. A unit is one block times one tile, and a strip has `tiles * blocks` of them.
+
+    Attributes:
+        mode: "forward" (nothing kept), "keep", "recompute", "part" (some logits kept, the rest made again), or
+            "one pass" (the head needs no gradient).
+        block_rows: Rows of one unit.
+        blocks: Blocks of rows.
+        row_steps: How many rows of a block may be computed; the smallest that covers its valid rows is taken.
+        tile: Vocabulary of one unit.
+        tiles: Tiles of a strip.
+        strips: Strips.
+        rest: Vocabulary after the last strip.
+        lodged: Units of each strip whose logits wait in the buffer of the head's own gradient.
+        kept: Units of each strip whose logits are kept beside it.
+        workspace: Bytes in use while a pass runs.
+        held: Bytes held from the forward to the backward pass, beyond `workspace` and outputs.
+        reason: Why, in a sentence.
+    """
+
+    mode: str
+    block_rows: int
+    blocks: int
+    row_steps: tuple[int, ...]
+    tile: int
+    tiles: int
+    strips: int
+    rest: int
+    lodged: int
+    kept: int
+    workspace: int
+    held: int
+    reason: str
+
+
+class Shape(NamedTuple):
+    """What a plan is made from: sizes, dtypes, and what needs a gradient."""
+
+    rows: int
+    hidden: int
+    vocabulary: int
+    dtype: Any
+    hidden_gradient: bool
+    head_gradient: bool
+    outputs: tuple[str, ...]
+
+
+class Grain(NamedTuple):
+    """Sizes that suit a platform: on a CPU a unit fits the cache, on an accelerator it fills the machine."""
+
+    rows: int
+    tile: int
+    multiple: int
+    fewest_rows: int
+
+
+CPU = Grain(rows=1024, tile=1024, multiple=8, fewest_rows=16)
+ACCELERATOR = Grain(rows=4096, tile=8192, multiple=128, fewest_rows=128)
+
+
+def on_cpu() -> bool:
+    """Whether the default backend is the CPU."""
+    return bool(jax.default_backend() == "cpu")
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype that logits, sums and log-probs have: float64 for float64, else float32."""
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+
+
+def rounded_up(size: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-size // multiple) * multiple
+
+
+def strip_sizes(vocabulary: int, hidden: int, grain: Grain) -> tuple[int, int, int, int]:
+    """Width of a tile, tiles in a strip, strips, and what is left: of the head's shape alone, never of the memory."""
+    tiles = 4 if hidden < grain.rows else 1
+    strips = round(vocabulary / (tiles * grain.tile))
+    if strips == 0:
+        tiles, strips = 1, max(1, round(vocabulary / grain.tile))
+    tile = vocabulary // (tiles * strips)
+    if tile > grain.multiple:
+        tile = tile // grain.multiple * grain.multiple
+    return tile, tiles, strips, vocabulary - tile * tiles * strips
+
+
+def make_plan(shape: Shape, limit: int) -> Plan:
+    """The plan for a call.
+
+    Raises:
+        ValueError: The memory is less than the smallest that works.
+    """
+    grain = CPU if on_cpu() else ACCELERATOR
+    tile, tiles, strips, rest = strip_sizes(shape.vocabulary, shape.hidden, grain)
+    item = wide(shape.dtype).itemsize
+    gradient = shape.hidden_gradient or shape.head_gradient
+    one_pass = gradient and not shape.head_gradient and shape.outputs == ("logps",)
+
+    def cut(target: int) -> tuple[int, int]:
+        blocks = max(1, round(shape.rows / target))
+        return blocks, rounded_up(max(1, -(-shape.rows // blocks)), 8)
+
+    def workspace(blocks: int, block_rows: int) -> int:
+        rows, width = blocks * block_rows, max(tile, rest)
+        size = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item
+        size += (4 if gradient else 2) * width * block_rows * item
+        size += 2 * width * shape.hidden * (shape.dtype.itemsize + (item if shape.dtype.itemsize < 4 else 0))
+        if shape.hidden_gradient:
+            size += 3 * rows * shape.hidden * item + 2 * block_rows * shape.hidden * item
+        if one_pass:
+            size += 2 * rows * shape.hidden * item
+        if shape.head_gradient:
+            size += (2 * tiles + 3) * width * shape.hidden * item
+        return size
+
+    target = grain.rows
+    blocks, block_rows = cut(target)
+    while workspace(blocks, block_rows) > limit and target > grain.fewest_rows:
+        target = max(grain.fewest_rows, target // 2)
+        blocks, block_rows = cut(target)
+    needed = workspace(blocks, block_rows)
+    if needed > limit:
+        raise ValueError(
+            f"memory of {text_of(limit)} is too little for {shape.rows} rows and a head of {shape.vocabulary} tokens by "
+            f"{shape.hidden}: the smallest that works is {text_of(needed)!r}."
+        )
+
+    units = tiles * blocks
+    unit = strips * tile * block_rows * item
+    lodged = kept = 0
+    if not gradient:
+        mode, reason = "forward", "Nothing needs a gradient, so nothing is kept."
+    elif one_pass:
+        mode, reason = "one pass", "The head needs no gradient: d logp / d hidden is made with the log-probs."
+    else:
+        if shape.head_gradient and shape.dtype.itemsize == item:
+            lodged = min(units, tiles * shape.hidden // block_rows)
+        kept = min(units - lodged, (limit - needed) // unit)
+        mode = "keep" if lodged + kept == units else "part" if lodged + kept else "recompute"
+        reason = (
+            f"Of {units * unit / 2**20:.0f} MiB of logits, {lodged / units:.0%} wait in the buffer of the head's gradient and "
+            f"{kept / units:.0%} in {text_of(limit)} of memory; the rest is computed twice."
+        )
+    held = shape.rows * shape.hidden * item if one_pass else kept * unit
+    steps: tuple[int, ...] = (block_rows,)
+    if blocks < 4 and block_rows >= grain.rows // 2:
+        steps = tuple(sorted({min(block_rows, rounded_up(block_rows * part // 4, 8)) for part in (1, 2, 3, 4)}))
+    return Plan(mode, block_rows, blocks, steps, tile, tiles, strips, rest, lodged, kept, needed, held, reason)
