@@ -3,4 +3,4 @@
 import os
 
 # torch's profiler, which counts memory on a CPU, prints two lines for each use unless told not to before it is loaded.
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -26,13 +26,11 @@ class Exact(NamedTuple):
 
     Attributes:
         logps: (n,) of the tokens that have a target, nats.
-        loss: Of the task.
         hidden: (N, D) gradient, or None.
         weight: (V, D) gradient, or None.
     """
 
     logps: Tensor
-    loss: float
     hidden: Tensor | None
     weight: Tensor | None
 
@@ -57,19 +55,18 @@ class Errors(NamedTuple):
     weight: float | None = None
 
 
-def exact(inputs: Inputs, task: str, mode: Mode) -> Exact:
+def exact(inputs: Inputs, mode: Mode, mean: bool = False) -> Exact:
     """Compute a task in float64, a few rows at a time.
 
     Args:
         inputs: What was given.
-        task: "tokens" (log-probs with the gradient `inputs.upstream`), "dpo" (the loss it is the gradient of), or "mean"
-            (minus the mean log-prob).
         mode: Which gradients.
+        mean: Of minus the mean log-prob, rather than with the coefficients `inputs.upstream`, those of the DPO loss.
     """
     rows = inputs.rows
     weight, hidden = inputs.weight.double(), inputs.hidden[rows].double()
     targets = inputs.targets[rows]
-    factor = inputs.upstream[rows].double() if task != "mean" else torch.full_like(hidden[:, 0], -1 / max(len(rows), 1))
+    factor = inputs.upstream[rows].double() if not mean else torch.full_like(hidden[:, 0], -1 / max(len(rows), 1))
     logps = torch.empty_like(factor)
     grad_hidden = torch.zeros(inputs.hidden.shape, dtype=torch.float64, device=hidden.device)
     grad_weight = torch.zeros_like(weight) if mode == "train" else None
@@ -88,10 +85,11 @@ def exact(inputs: Inputs, task: str, mode: Mode) -> Exact:
         grad_hidden[rows[here]] = tile @ weight
         if grad_weight is not None:
             grad_weight.addmm_(tile.T, hidden[here])
-    return Exact(logps, _loss(inputs, logps, task), None if mode == "forward" else grad_hidden, grad_weight)
+    return Exact(logps, None if mode == "forward" else grad_hidden, grad_weight)
 
 
-def _loss(inputs: Inputs, logps: Tensor, task: str) -> float:
+def loss(inputs: Inputs, logps: Tensor, task: str) -> float:
+    """The loss of a task, from the log-probs (n,) of the tokens that have a target: minus their mean, or the mean DPO loss."""
     if task != "dpo":
         return -logps.mean().item()
     pairs = inputs.case.sequences[0] // 2
@@ -115,7 +113,7 @@ def errors(values: Any, hidden: Any, weight: Any, answer: Exact, inputs: Inputs,
     )
     values = _tensor(values, answer.logps).double()
     if task != "tokens":
-        return found._replace(loss=values.item() - answer.loss)
+        return found._replace(loss=values.item() - loss(inputs, answer.logps, task))
     if values.shape != inputs.targets.shape:
         return found._replace(rms=math.nan)
     ignored = values[inputs.targets == IGNORED].abs().max().item() if len(inputs.rows) < len(values) else 0.0

@@ -19,7 +19,7 @@ CHUNK = {"cpu": 1024, "cuda": 4096}
 """Rows of the matrix products whose rate is the ceiling: what an implementation multiplies at a time."""
 COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
 """Bytes of the copy whose rate is the other ceiling."""
-ROUNDS = (5, 60)
+ROUNDS = (3, 60)
 """Fewest and most rounds."""
 
 
@@ -89,6 +89,8 @@ def measure(
     peers: Sequence[Peer],
     device: str = "cpu",
     seconds: float = 20.0,
+    until: float | None = None,
+    clock: str = "wall",
     tell: Callable[[str], None] = lambda text: None,
 ) -> Measured:
     """Gate and time all peers of the case's library.
@@ -98,34 +100,38 @@ def measure(
         peers: Implementations; those of the other library are left out.
         device: "cpu" or "cuda".
         seconds: To spend on timing; at least `ROUNDS[0]` rounds are made whatever they take.
+        until: Of `time.monotonic`, when all of the case should be done; takes the place of `seconds`.
+        clock: "wall", or "cpu": processor time of all threads, for a CPU that others use too.
         tell: Is given a line of progress.
     """
     tell(f"{case.name}: inputs")
     given = generator.make(case, device)
-    answers: dict[str, Exact] = {}
+    answers: dict[bool, Exact] = {}
     rows, runs = [], {}
     for peer in peers:
         if peer.library != case.library:
             continue
         tell(f"{case.name}: {peer.name}")
-        if peer.task not in answers and not peer.available(case, device):
-            answers[peer.task] = exact(given, peer.task, case.mode)
-        row, run = _gate(peer, given, device, answers.get(peer.task))
+        mean = peer.task == "mean"
+        if mean not in answers and not peer.available(case, device):
+            answers[mean] = exact(given, case.mode, mean)
+        row, run = _gate(peer, given, device, answers.get(mean))
         rows.append(row)
         if run is not None:
             runs[len(rows) - 1] = run
     first = next(iter(answers.values()), None)
     told = {} if first is None else rounding(first, given.hidden.dtype)
-    mean = float("nan") if first is None else first.logps.mean().item()
+    logp = float("nan") if first is None else first.logps.mean().item()
     del answers, first
     tell(f"{case.name}: timing {len(runs)} implementations")
     products = ceilings(case, device)
-    times = interleaved([*runs.values(), *products.values()], device, seconds)
+    end = time.monotonic() + seconds if until is None else until
+    times = interleaved([*runs.values(), *products.values()], device, end, clock)
     for index, taken in zip(runs, times, strict=False):
         rows[index].seconds, rows[index].rounds = quantiles(taken), len(taken)
     floor = _floor(case, device, dict(zip(products, times[len(runs) :], strict=True)))
     judge(rows, floor["seconds"], flops(case))
-    return Measured(asdict_case(case), case.name, floor, told, mean, rows)
+    return Measured(asdict_case(case), case.name, floor, told, logp, rows)
 
 
 def asdict_case(case: Case) -> dict[str, Any]:
@@ -141,13 +147,14 @@ def _gate(peer: Peer, given: generator.Inputs, device: str, answer: Exact | None
         return Row(peer.name, peer.task, "missing", reason or ""), None
     try:
         run = peer.prepare(given, case.mode)
-        result = run()
+        if device == "cuda" or peer.name == "naive compiled":
+            run()  # compiles, tunes, and sets aside what libraries keep, which is not the call's own memory
+        peak, result = (_jax_peak(peer, given), run()) if peer.library == "jax" else peak_bytes(run, device)
         found = errors(*result, answer, given, peer.task)
         del result
         refused = refusal(found, case.dtype)
         if refused:
             return Row(peer.name, peer.task, "refused", refused, errors=_plain(found)), None
-        peak = _jax_peak(peer, given) if peer.library == "jax" else peak_bytes(run, device)
     except Exception as error:  # a peer that breaks is a result
         kind = type(error).__name__
         reason = "out of memory" if "OutOfMemory" in kind else f"{kind}: {str(error).strip().partition(chr(10))[0][:160]}"
@@ -161,16 +168,15 @@ def _plain(found: Errors) -> dict[str, float | None]:
     return found._asdict()
 
 
-def peak_bytes(run: Callable[[], Any], device: str) -> int:
-    """Most memory in use during a call beyond what was there before: torch's own account of it on either device."""
+def peak_bytes(run: Callable[[], Any], device: str) -> tuple[int, Any]:
+    """Most memory in use during a call beyond what was there before, torch's own account of it; and the call's result."""
     if device == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         kept = run()
         torch.cuda.synchronize()
-        del kept
-        return int(torch.cuda.max_memory_allocated() - before)
+        return int(torch.cuda.max_memory_allocated() - before), kept
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
         kept = run()
     alive = peak = 0
@@ -178,8 +184,7 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int:
         if event.name() == "[memory]":
             alive += event.nbytes()
             peak = max(peak, alive)
-    del kept
-    return peak
+    return peak, kept
 
 
 def _jax_peak(peer: Peer, given: generator.Inputs) -> int:
@@ -228,27 +233,35 @@ def _floor(case: Case, device: str, times: dict[str, list[float]]) -> dict[str, 
     }
 
 
-def interleaved(runs: Sequence[Callable[[], Any]], device: str, seconds: float) -> list[list[float]]:
-    """Seconds of each call, all in turn in every round; the order rotates, so that none always follows the same other."""
+def interleaved(runs: Sequence[Callable[[], Any]], device: str, end: float, clock: str = "wall") -> list[list[float]]:
+    """Seconds of each call, all in turn in every round; the order rotates, so that none always follows the same other.
+
+    Args:
+        runs: What to call; on a GPU all are called twice before a time counts, on a CPU the gate's call is enough.
+        device: "cpu" or "cuda".
+        end: Of `time.monotonic`: no round begins that would probably end after it, once there are enough.
+        clock: "wall" or "cpu".
+    """
     times: list[list[float]] = [[] for _ in runs]
-    for run in runs:  # warm: every run was called once by the gate, the ceilings were not
-        timed(run, device)
-    end = time.perf_counter() + seconds
+    for run in runs * 2 if device == "cuda" else []:
+        run()
     for turn in range(ROUNDS[1]):
-        if turn >= ROUNDS[0] and time.perf_counter() > end:
-            break
+        begin = time.monotonic()
         for place in range(len(runs)):
             which = (place + turn) % len(runs)
-            times[which].append(timed(runs[which], device))
+            times[which].append(timed(runs[which], device, clock))
+        if turn + 1 >= ROUNDS[0] and 2 * time.monotonic() - begin > end:
+            break
     return times
 
 
-def timed(run: Callable[[], Any], device: str) -> float:
+def timed(run: Callable[[], Any], device: str, clock: str = "wall") -> float:
     """Seconds of one call, from the first kernel to the last on a GPU."""
     if device != "cuda":
-        begin = time.perf_counter()
+        now = time.perf_counter if clock == "wall" else time.process_time
+        begin = now()
         kept = run()
-        taken = time.perf_counter() - begin
+        taken = now() - begin
         del kept
         return taken
     start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)

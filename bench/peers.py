@@ -148,7 +148,7 @@ def _only_large(case: Case, device: str) -> str | None:
 
 def _ours(**options: Any) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
     def build(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-        from poz.torch._linear_logps import linear_logps
+        from poz.torch import linear_logps
 
         return lambda hidden, weight: linear_logps(hidden, weight, inputs.targets, **options)
 
@@ -156,7 +156,7 @@ def _ours(**options: Any) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tenso
 
 
 def _in_the_loop(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-    from poz.torch._fused_objective import fused_objective
+    from poz.torch import fused_objective
 
     count, length = inputs.case.sequences
     pairs = count // 2

@@ -22,6 +22,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from poz.kernels.launch import FIXED, point
+from poz.kernels.logps import AHEAD_OF_TIME
 from poz.kernels.pairs import pairs
 from poz.kernels.plan import ListPlan, PairPlan, plan
 from poz.kernels.ranked import ranked
@@ -175,7 +176,7 @@ def ranked_cases() -> Iterator[Case]:
         )
 
 
-KERNELS = (pair_cases, ranked_cases)
+KERNELS = (pair_cases, ranked_cases, lambda: AHEAD_OF_TIME)
 """Each gives the cases of one kernel."""
 
 

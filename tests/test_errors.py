@@ -113,9 +113,9 @@ BAD = {
         "scores in descending order, best first; row .0,. rises at position 2",
     ),
     "annotator too large": (
-        lambda: poz.lcpo(PAIRS._replace(annotator=np.array([0, 3])), reliability=np.array([0.5, 0.5])),
+        lambda: poz.lcpo(PAIRS._replace(annotator=np.array([0, 2])), reliability=np.array([0.5, 0.5])),
         ValueError,
-        "annotator ids from 0 to 1; got 0 to 3",
+        "annotator ids from 0 to 1; got 0 to 2",
     ),
     "negative annotator": (
         lambda: poz.lcpo(

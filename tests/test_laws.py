@@ -67,6 +67,17 @@ def test_one_loss_per_example_whatever_the_others(name, data):
         np.testing.assert_array_equal(case.objective(pick(backwards[:1])), losses[-1:])
 
 
+@pytest.mark.parametrize("name", poz.zoo)
+@given(data=st.data())
+def test_an_example_needs_no_batch_dimension(name, data):
+    """As under vmap: every axis is counted from the last one."""
+    case = data.draw(cases(poz.zoo[name]))
+    axis = {f: dims.find("b") for f, (dims, _) in SHAPES[type(case.batch)].items()}
+    fields = {f: x for f, x in case.batch._asdict().items() if x is not None}
+    last = type(case.batch)(**{f: x if axis[f] < 0 else np.take(x, -1, axis[f]) for f, x in fields.items()})
+    np.testing.assert_array_equal(case.objective(last), case.objective(case.batch)[-1])
+
+
 @pytest.mark.parametrize("name", MARGIN_ONLY)
 @given(data=st.data(), shift=st.floats(-50, 50))
 def test_a_constant_on_both_sides_changes_nothing(name, data, shift):
@@ -170,6 +181,15 @@ def test_the_logistic_tail_keeps_its_relative_accuracy(name):
         assert this(build(z))[-1] > 0
         return
     np.testing.assert_allclose(this(build(z)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo"])
+def test_an_impossible_completion_has_the_loss_of_the_limit(name):
+    """A rejected one costs nothing, a chosen one everything; no term is 0 * inf."""
+    this, build = LOGISTIC[name]
+    batch = build(np.ones(2))
+    never = np.array([-np.inf, 0.0]).reshape(batch.chosen.shape)
+    np.testing.assert_array_equal(this(batch._replace(chosen=never[::-1], rejected=never)), [0.0, np.inf])
 
 
 @pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo", "cpl", "cpl_ranking", "pro"])

@@ -214,6 +214,20 @@ ROWS = [
         losses=[1.15434665482],
         gradients={"logps": [[-0.123379902236, -0.0117241305133, 0.0939773986707]]},
     ),
+    # nothing to choose from: no stage, and (K - 1)² = 0 for one completion; nor is there one to imitate for none
+    Row(
+        item="PRO C, one completion and none",
+        objective="pro",
+        fields={
+            "logps": [[-2, -6], [-3, -4]],
+            "lengths": [[4, 6], [3, 2]],
+            "scores": [[2, 1.5], [1, 0]],
+            "mask": [[False, True], [False, False]],
+        },
+        params={"sft_weight": 0.05, "temperature": "reward_gap"},
+        losses=[0.0, 0.0],
+        gradients={"logps": [[0.0, 0.0], [0.0, 0.0]]},
+    ),
     # A+ = 0.5 (-1 - 1.8 - 0.81) = -1.805, A- = 0.5 (-2 - 0.9) = -1.45: softplus(-0.725 + 1.805); -σ(1.08) 0.5 γ^t
     Row(
         item="CPL A",

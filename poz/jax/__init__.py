@@ -1,3 +1,5 @@
-"""poz for JAX. Importing this imports JAX."""
+"""poz for JAX: fused log-probs of a linear head, and a training step for any objective. Importing this imports JAX."""
 
-from poz.jax import lcpo as lcpo
+from poz.jax.linear_logps import LinearLogps as LinearLogps
+from poz.jax.linear_logps import linear_logps as linear_logps
+from poz.jax.linear_logps import linear_logps_plan as linear_logps_plan

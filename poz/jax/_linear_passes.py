@@ -111,18 +111,23 @@ class Kept(NamedTuple):
 
 def mapped_axes(*arrays: Array) -> frozenset[str]:
     """Mesh axes over which any of the arrays differs between devices."""
-    return frozenset().union(*(jax.typeof(x).vma for x in arrays if x is not None))
+    return frozenset().union(*map(_axes_of, (x for x in arrays if x is not None)))
+
+
+def _axes_of(x: Array) -> frozenset[str]:
+    of_type = jax.typeof(x)
+    return frozenset(of_type.vma if hasattr(of_type, "vma") else of_type.mat.varying)
 
 
 def varying(x: Array, axes: frozenset[str]) -> Array:
     """The same values, said to differ over `axes`."""
-    missing = tuple(sorted(axes - jax.typeof(x).vma)) if x is not None else ()
+    missing = tuple(sorted(axes - _axes_of(x))) if x is not None else ()
     return lax.pcast(x, missing, to="varying") if missing else x
 
 
 def summed_like(x: Array, axes: frozenset[str]) -> Array:
     """The sum over devices that leaves differences over `axes` only."""
-    over = tuple(sorted(jax.typeof(x).vma - axes))
+    over = tuple(sorted(_axes_of(x) - axes))
     return lax.psum(x, over) if over else x
 
 

@@ -95,7 +95,7 @@ def strip_sizes(vocabulary: int, hidden: int, grain: Grain) -> tuple[int, int, i
     if strips == 0:
         tiles, strips = 1, max(1, round(vocabulary / grain.tile))
     tile = vocabulary // (tiles * strips)
-    if tile > grain.multiple:
+    if tiles * strips > 1 and tile > grain.multiple:
         tile = tile // grain.multiple * grain.multiple
     return tile, tiles, strips, vocabulary - tile * tiles * strips
 

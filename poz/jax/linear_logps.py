@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -178,7 +179,22 @@ def _over_mesh(
     return tuple(mapped(*arrays))
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Wants:
+    """Which arrays need a gradient."""
+
+    hidden: bool
+    weight: bool
+    bias: bool
+
+    @property
+    def head(self) -> bool:
+        return self.weight or self.bias
+
+
 class _Residuals(NamedTuple):
+    wants: _Wants
     hidden: Array
     weight: Array
     bias: Array
@@ -190,31 +206,179 @@ class _Residuals(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _core(settings: Settings, hidden: Array, weight: Array, bias: Array, targets: Array) -> tuple[Array, ...]:
-    plan = _plan(settings, hidden, weight, False, False)
+    plan = _plan(settings, hidden, weight, _Wants(False, False, False))
     return _forward(settings, plan, hidden, weight, bias, targets)[0]
 
 
 def _core_forward(
     settings: Settings, hidden: Any, weight: Any, bias: Any, targets: Any
 ) -> tuple[tuple[Array, ...], _Residuals]:
-    wants = _Wants.of(hidden, weight, bias)
-    hidden, weight, bias, targets = (
-        None if x is None else x.value for x in (hidden, weight, bias, targets)
-    )
-    hidden, weight, bias = (None if x is None else _differentiable_once(x) for x in (hidden, weight, bias))
-    plan = _plan(settings, hidden, weight, wants.hidden, wants.weight or wants.bias)
+    wants = _Wants(hidden.perturbed, weight.perturbed, bias is not None and bias.perturbed)
+    hidden, weight, bias = (None if x is None else _differentiable_once(x.value) for x in (hidden, weight, bias))
+    targets = targets.value
+    plan = _plan(settings, hidden, weight, wants)
     results, statistics, kept, slopes = _forward(settings, plan, hidden, weight, bias, targets)
-    if plan.mode == "one pass":
-        # Of these, the backward pass reads only dtypes and over which axes they differ.
-        return results, _Residuals(hidden[:0], weight[:0], None if bias is None else bias[:0], targets, None, None, slopes)
-    return results, _Residuals(hidden, weight, bias, targets, statistics, kept, None)
+    if plan.mode == "one pass":  # of the hidden states, only the dtype and the axes they differ over are still needed
+        return results, _Residuals(wants, hidden[:0], None, None, targets, None, None, slopes)
+    return results, _Residuals(wants, hidden, weight, bias, targets, statistics, kept, None)
 
 
-class _Wants(NamedTuple):
-    hidden: bool
-    weight: bool
-    bias: bool
+def _forward(
+    settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array
+) -> tuple[tuple[Array, ...], Statistics, Kept, Array]:
+    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
+    narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
+    statistics, kept, slopes = passes.forward(head, rows, settings, plan, narrow, axes)
+    found = {"logps": statistics.logp, "entropy": statistics.entropy}
+    if "lse" in settings.outputs:
+        found["lse"] = statistics.shift + jnp.log(statistics.total)
+    taking_part = targets != settings.ignore_index
+    results = tuple(jnp.where(taking_part, found[name][rows.place], 0) for name in settings.outputs)
+    return results, statistics, kept, None if slopes is None else slopes[rows.place]
 
-    @classmethod
-    def of(cls, hidden: Any, weight: Any, bias: Any) -> _Wants:
-        return cls(hidden.perturbed, weight.perturbed, bias is not None and bias.perturbed)
+
+def _core_backward(settings: Settings, residuals: _Residuals, upstream: tuple[Any, ...]) -> tuple[Array, ...]:
+    wants, hidden, weight, bias, targets, statistics, kept, slopes = residuals
+    given = {
+        name: x
+        for name, x in zip(settings.outputs, upstream, strict=True)
+        if not isinstance(x, jax.custom_derivatives.SymbolicZero)
+    }
+    if not given:
+        return (None,) * 4
+    taking_part = targets != settings.ignore_index
+    if slopes is not None:
+        of_hidden = jnp.where(taking_part, given["logps"], 0)[:, None] * slopes
+        return _as_given(of_hidden, hidden), None, None, None
+    plan = _plan(settings, hidden, weight, wants)
+    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
+    narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
+    ordered = {name: jnp.where(rows.takes_part, passes.varying(x, axes)[rows.order], 0) for name, x in given.items()}
+    crossing = axes - passes.mapped_axes(weight)
+    head_dtype = wide(weight.dtype) if crossing else weight.dtype
+    of_hidden, of_weight, of_bias = passes.backward(
+        head, rows, statistics, kept, ordered, settings, plan, narrow, axes, astuple(wants), head_dtype
+    )
+    if of_hidden is not None:
+        of_hidden = jnp.where(taking_part[:, None], of_hidden[rows.place], 0)
+    gradients = ((of_hidden, hidden), (of_weight, weight), (of_bias, bias))
+    return (*(None if gradient is None else _as_given(gradient, of) for gradient, of in gradients), None)
+
+
+_core.defvjp(_core_forward, _core_backward, symbolic_zeros=True)
+
+
+def _plan(settings: Settings, hidden: Array, weight: Array, wants: _Wants) -> Plan:
+    shape = Shape(hidden.shape[0], *weight.shape[::-1], hidden.dtype, wants.hidden, wants.head, settings.outputs)
+    return make_plan(shape, settings.limit)
+
+
+def _laid_out(
+    settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array
+) -> tuple[Rows, Head, frozenset[str]]:
+    axes = passes.mapped_axes(hidden, weight, bias, targets)
+    hidden, weight, bias, targets = (passes.varying(x, axes) for x in (hidden, weight, bias, targets))
+    first = 0 if settings.axis is None else jax.lax.axis_index(settings.axis) * weight.shape[0]
+    vocabulary = weight.shape[0] * _axis_size(settings.axis, weight)
+    rows = passes.gather_rows(hidden, targets, settings, plan, first)
+    return rows, Head(weight, bias, first, vocabulary), axes
+
+
+def _as_given(gradient: Array, array: Array) -> Array:
+    return passes.summed_like(gradient, passes.mapped_axes(array)).astype(array.dtype)
+
+
+@jax.custom_jvp
+def _differentiable_once(x: Array) -> Array:
+    return x
+
+
+@_differentiable_once.defjvp
+def _refuse(primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(
+        "linear_logps has first derivatives only; for a second one use jax.nn.log_softmax on the logits."
+    )
+
+
+def _axis_size(axis: str | None, weight: Array) -> int:
+    if axis is None:
+        return 1
+    if axis not in passes.mapped_axes(weight):
+        raise ValueError(
+            f"vocabulary_axis={axis!r} needs mesh, or a call inside jax.shard_map (with check_vma left on) in which weight is "
+            "sharded over that axis."
+        )
+    return int(jax.lax.axis_size(axis))
+
+
+def _named(hidden: Array, weight: Array, targets: Array) -> tuple[tuple[str, Array], ...]:
+    return ("hidden", hidden), ("weight", weight), ("targets", targets)
+
+
+def _array(name: str, x: Array) -> Array:
+    if isinstance(x, np.ndarray):
+        return jnp.asarray(x)
+    if not isinstance(x, jax.Array):
+        raise TypeError(f"{name} must be a JAX array; got {type(x).__name__}.")
+    return x
+
+
+def _check_scaling(temperature: Any, logit_scale: Any, softcap: Any, precision: str, ignore_index: Any) -> None:
+    for name, x in (("temperature", temperature), ("logit_scale", logit_scale), ("softcap", softcap)):
+        number = isinstance(x, (int, float, np.number)) and not isinstance(x, bool)
+        if not number and not (name == "softcap" and x is None):
+            raise TypeError(f"{name} must be a Python number, known while tracing; got {type(x).__name__}.")
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature must be positive and finite; got {temperature}.")
+    if not math.isfinite(logit_scale):
+        raise ValueError(f"logit_scale must be finite; got {logit_scale}.")
+    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+        raise ValueError(f"softcap must be positive and finite, or None for no cap; got {softcap}.")
+    if precision not in ("exact", "fast"):
+        raise ValueError(f"precision must be 'exact' or 'fast'; got {precision!r}.")
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
+        raise TypeError(f"ignore_index must be an integer; got {type(ignore_index).__name__}.")
+
+
+def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
+    known = not isinstance(outputs, str) and all(name in OUTPUTS for name in outputs)
+    if not known or not outputs or len(set(outputs)) < len(outputs):
+        raise ValueError(f"outputs must be a tuple of different names among {', '.join(OUTPUTS)}; got {outputs!r}.")
+    return tuple(outputs)
+
+
+def _check_arrays(hidden: Array, weight: Array, targets: Array, bias: Array) -> None:
+    if weight.ndim != 2 or hidden.ndim < 1 or hidden.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"hidden must be (..., D) and weight (V, D); got {tuple(hidden.shape)} and {tuple(weight.shape)}. A kernel stored as "
+            "(D, V), as flax.nnx.Linear does, has to be transposed."
+        )
+    if 0 in weight.shape:
+        raise ValueError(f"weight must hold at least one token and one hidden size; got {tuple(weight.shape)}.")
+    if targets.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"targets must have the shape of hidden without its last dimension, {tuple(hidden.shape[:-1])}; got "
+            f"{tuple(targets.shape)}."
+        )
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f"targets must be integers; got {targets.dtype}.")
+    if hidden.dtype.name not in DTYPES or weight.dtype != hidden.dtype:
+        raise TypeError(
+            f"hidden and weight must share one of {', '.join(DTYPES)}; got {hidden.dtype} and {weight.dtype}. Convert one."
+        )
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype not in (hidden.dtype, jnp.float32)):
+        raise ValueError(
+            f"bias must be ({weight.shape[0]},) of {hidden.dtype} or float32; got {tuple(bias.shape)} of {bias.dtype}."
+        )
+
+
+def _check_targets(targets: Array, ignore_index: int, vocabulary: int) -> None:
+    known = values(targets)
+    if known is None:
+        return
+    wrong = (known != ignore_index) & ((known < 0) | (known >= vocabulary))
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"targets must lie in [0, {vocabulary}) or be ignore_index={ignore_index}; got {int(known[at])} at {list(at)}."
+        )

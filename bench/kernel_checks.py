@@ -1,0 +1,375 @@
+"""Every Triton kernel, as it runs, against float64: compiled on a GPU, interpreted elsewhere.
+
+    python -m poz.bench.kernel_checks            # on a GPU
+    TRITON_INTERPRET=1 python -m poz.bench.kernel_checks    # without one: small sizes
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import poz
+from poz.bench import inputs as generator
+from poz.bench.exact import errors, exact
+from poz.bench.shapes import Case, Head
+
+EXTRAS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
+IGNORED = generator.IGNORED
+UNSET = math.nan
+
+
+class Check(NamedTuple):
+    """One comparison.
+
+    Attributes:
+        name: What was run, and on what.
+        error: Against float64, in the unit that the limit is meant in; 0 or 1 for a yes or no.
+        limit: The most it may be.
+        problem: What was raised, where something was.
+    """
+
+    name: str
+    error: float
+    limit: float
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within the limit; NaN is not."""
+        return not self.problem and self.error <= self.limit
+
+
+def all_checks(device: str, large: bool) -> Iterator[Check]:
+    """Everything, cheapest first; what raises is a failed check and not the end."""
+    parts: tuple[Callable[[str, bool], Iterator[Check]], ...] = (
+        objectives, packed, head_options, selected, fused_forward, poisoned, beyond_int32,
+    )  # fmt: skip
+    for part in parts:
+        try:
+            yield from part(device, large)
+        except Exception as error:  # one broken kernel must not hide the others
+            yield Check(part.__name__, UNSET, 0.0, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+
+
+def objectives(device: str, large: bool) -> Iterator[Check]:
+    """The fused loss of each objective on drawn batches and hyper-parameters, against the float64 reference."""
+    from poz.kernels.loss import fused_losses
+    from poz.testing import conform
+    from poz.testing.tolerances import RTOL
+
+    for name in poz.zoo:
+
+        def candidate(batch: Any, _name: str = name, **values: Any) -> Tensor:
+            there = type(batch)(*(None if field is None else field.to(device) for field in batch))
+            return fused_losses(_name, there, values, implementation="triton").cpu()
+
+        result = conform(name, candidate, dtype="float32", cases=12 if large else 2, size=33 if large else 5)
+        share = max(
+            result.loss_error / RTOL["float32", "loss"], (result.gradient_error or 0) / RTOL["float32", "gradient"]
+        )
+        yield Check(f"fused loss {name}, error over tolerance", share, 1.0, result.problem)
+
+
+def packed(device: str, large: bool) -> Iterator[Check]:
+    """Token and list losses on packed log-probs: empty, short and long completions, every dtype, against the float64 twin."""
+    from poz.kernels.packed import list_loss, token_loss
+    from poz.testing import draw_values
+
+    rng = np.random.default_rng(0)
+    counts, longest = ((1, 3, 257, 8192), 3000) if large else ((1, 3), 140)
+    dtypes = (torch.float32, torch.bfloat16, torch.float16) if large else (torch.float32, torch.bfloat16)
+    for name, objective in poz.zoo.items():
+        worst = [0.0, 0.0]
+        for count, dtype in itertools.product(counts, dtypes):
+            lists = objective.family is poz.Ranked
+            values = draw_values(objective, rng)
+            weights = values.get("weights")
+            values |= {} if weights is None else {"weights": (0.3, 0.7)}
+            reads = objective.bind(**values).reads
+            opponents = 0 if "opponents_chosen" not in reads else 1 if weights is None else 2
+            anchors = ("ref_chosen" in reads or "ref_logps" in reads) + opponents
+            sizes = rng.integers(0, longest, 3 * count if lists else 2 * count)
+            sizes[: min(2, len(sizes))] = (0, 1)[: min(2, len(sizes))]
+            offsets = torch.tensor(np.concatenate([[0], sizes.cumsum()]))
+            tokens = -rng.exponential(1.5, (1 + anchors, int(offsets[-1])))
+            tokens[1:] = tokens[0] + rng.normal(0, 0.1, tokens[1:].shape)
+            data: dict[str, Any] = (
+                {"lists": torch.arange(0, 3 * count + 1, 3), "rewards": torch.tensor(-np.sort(-rng.normal(0, 1, (count, 3))))
+                 .flatten()}
+                if lists else {"label": torch.tensor(rng.choice([0.0, 0.25, 1.0], count)),
+                               "margin": torch.tensor(rng.normal(0, 2, count)),
+                               "annotator": torch.tensor(rng.integers(0, 3, count)),
+                               "calibration": torch.tensor(-rng.exponential(5, 4)),
+                               "ref_calibration": torch.tensor(-rng.exponential(5, 4))}
+            )  # fmt: skip
+            results = []
+            for implementation, kind, where in (("triton", dtype, device), ("torch", torch.float64, "cpu")):
+                rows = [torch.tensor(row).to(dtype).to(kind).to(where) for row in tokens]
+                given = {
+                    key: (value.to(kind) if kind == torch.float64 or not value.is_floating_point() else value.float()).to(where)
+                    if value.is_floating_point() else value.to(where)
+                    for key, value in data.items()
+                }  # fmt: skip
+                rows[0].requires_grad_()
+                loss = list_loss if lists else token_loss
+                made = loss(
+                    name, rows[0], offsets.to(where), anchors=rows[1:], implementation=implementation, **given, **values
+                )  # type: ignore[arg-type]
+                slope = torch.autograd.grad(made.sum(), rows[0])[0]
+                results.append((made.detach().double().cpu(), slope.double().cpu()))
+            for which, (mine, other) in enumerate(zip(*results, strict=True)):
+                gap = (mine - other).abs().max().item() / (other.abs().max().item() + 1e-3) if other.numel() else 0.0
+                coarse = 1.0 if dtype == torch.float32 or which == 0 else torch.finfo(dtype).eps / 1e-4
+                worst[which] = max(worst[which], gap / coarse) if gap == gap else UNSET
+        yield Check(f"packed {name}, losses", worst[0], 1e-4)
+        yield Check(f"packed {name}, gradient", worst[1], 1e-3)
+
+
+class _Problem(NamedTuple):
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    targets: Tensor
+    upstream: Tensor
+
+
+def _problem(rows: int, width: int, vocabulary: int, dtype: torch.dtype, device: str, bias: bool) -> _Problem:
+    source = torch.Generator().manual_seed(rows + vocabulary)
+    hidden = torch.randn(rows, width, generator=source)
+    weight = torch.randn(vocabulary, width, generator=source) * (4 / width**0.5)
+    targets = torch.randint(0, vocabulary, (rows,), generator=source)
+    targets[0], targets[-1] = vocabulary - 1, 0
+    targets[rows // 3 : rows // 2] = IGNORED
+    upstream = torch.randn(rows, generator=source)
+    upstream[-rows // 4 :] = 0
+    shift = torch.randn(vocabulary, generator=source).to(dtype).to(device) if bias else None
+    return _Problem(hidden.to(dtype).to(device), weight.to(dtype).to(device), shift, targets.to(device), upstream.to(device))
+
+
+def _dense(problem: _Problem, options: dict[str, Any], head: bool) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Outputs and gradients in float64, the whole at once; the loss is upstream @ (log-prob + entropy / 2 + lse / 3)."""
+    leaves = [problem.hidden, problem.weight] + ([] if problem.bias is None else [problem.bias])
+    wide = [leaf.double().requires_grad_(head or place == 0) for place, leaf in enumerate(leaves)]
+    logits = wide[0] @ wide[1].T
+    logits = (logits if problem.bias is None else logits + wide[2]) * options["logit_scale"]
+    cap = options["softcap"]
+    logits = (logits if cap is None else cap * torch.tanh(logits / cap)) / options["temperature"]
+    logp = logits.log_softmax(-1)
+    valid = problem.targets != IGNORED
+    made = {
+        "logps": logp.gather(1, problem.targets.clamp(min=0)[:, None])[:, 0] * valid,
+        "lse": logits.logsumexp(-1) * valid,
+        "entropy": -(logp.exp() * logp).sum(-1) * valid,
+        "log_sum_sq_probs": (2 * logp).logsumexp(-1) * valid,
+        "mean_logit": logits.mean(-1) * valid,
+        "top1": logits.argmax(-1) * valid,
+    }
+    total = made["logps"] if options["outputs"] == ("logps",) else made["logps"] + made["entropy"] / 2 + made["lse"] / 3
+    slopes = torch.autograd.grad((total * problem.upstream).sum(), [leaf for leaf in wide if leaf.requires_grad])
+    return {name: made[name].detach() for name in options["outputs"]}, list(slopes)
+
+
+def _ours(problem: _Problem, options: dict[str, Any], head: bool) -> tuple[dict[str, Tensor], list[Tensor]]:
+    from poz.torch import linear_logps
+
+    leaves = [problem.hidden, problem.weight] + ([] if problem.bias is None else [problem.bias])
+    leaves = [leaf.detach().requires_grad_(head or place == 0) for place, leaf in enumerate(leaves)]
+    bias = None if problem.bias is None else leaves[2]
+    got = linear_logps(leaves[0], leaves[1], problem.targets, bias=bias, implementation="triton", **options)
+    made = {"logps": got} if isinstance(got, Tensor) else {name: getattr(got, name) for name in options["outputs"]}
+    total = made["logps"] if len(made) == 1 else made["logps"] + made["entropy"] / 2 + made["lse"] / 3
+    slopes = torch.autograd.grad((total * problem.upstream).sum(), [leaf for leaf in leaves if leaf.requires_grad])
+    return {name: value.detach() for name, value in made.items()}, list(slopes)
+
+
+def _smallest(problem: _Problem, options: dict[str, Any]) -> str:
+    """The least memory that `linear_logps` accepts, which makes it compute logits again."""
+    from poz.torch import linear_logps_plan
+
+    try:
+        linear_logps_plan(
+            problem.hidden, problem.weight, problem.targets, bias=problem.bias, implementation="triton",
+            **{**options, "memory": 1},
+        )  # fmt: skip
+    except ValueError as error:
+        return str(error).rsplit("'", 2)[1]
+    raise RuntimeError("One byte of memory was accepted.")
+
+
+def head_options(device: str, large: bool) -> Iterator[Check]:
+    """`linear_logps` through its Triton kernels: every option, way through, dtype, odd sizes; and twice with the same bits."""
+    sizes = ((66, 9, 261), (1, 33, 130), (301, 520, 5003), (4097, 1000, 50257)) if large else ((34, 9, 261),)
+    dtypes = (torch.float32, torch.bfloat16, torch.float16) if large else (torch.float32, torch.bfloat16)
+    for (rows, width, vocabulary), dtype, (cap, bias, scale, temperature), head, outputs, way in itertools.product(
+        sizes, dtypes, ((None, False, 1.0, 1.0), (7.0, True, 0.6, 1.3)), (True, False), (("logps",), EXTRAS), ("keep", "again")
+    ):  # fmt: skip
+        if way == "again" and not head or (not large and dtype != torch.float32 and len(outputs) > 1):
+            continue
+        options: dict[str, Any] = {"softcap": cap, "logit_scale": scale, "temperature": temperature, "outputs": outputs}
+        problem = _problem(rows, width, vocabulary, dtype, device, bias)
+        if large and way == "keep":
+            problem = problem._replace(weight=problem.weight.t().contiguous().t())
+        options["memory"] = "8GiB" if way == "keep" else _smallest(problem, options)
+        made, slopes = _ours(problem, options, head)
+        wanted, exact_slopes = _dense(problem, options, head)
+        name = f"head {rows}x{width}x{vocabulary} {str(dtype)[6:]} {'cap bias ' * bias}{'' if head else 'frozen '}{way} "
+        name += f"{len(outputs)} outputs"
+        gap = max(_gap(made[key], wanted[key]) for key in outputs if key != "top1")
+        yield Check(f"{name}: outputs, nats", gap, 2e-4 if dtype == torch.float32 else 5e-4)
+        if "top1" in outputs:
+            wrong = (made["top1"] != wanted["top1"]).double().mean().item()
+            yield Check(f"{name}: share of other top-1", wrong, 0.0 if rows < 1000 else 1e-3)
+        limit = {torch.float32: 2e-5, torch.bfloat16: 8e-3, torch.float16: 2e-3}[dtype]
+        share = max(_relative(mine, other) for mine, other in zip(slopes, exact_slopes, strict=True))
+        yield Check(f"{name}: gradients, relative", share, limit)
+        again, slopes_again = _ours(problem, options, head)
+        same = all(torch.equal(made[key], again[key]) for key in outputs)
+        same &= all(torch.equal(a, b) for a, b in zip(slopes, slopes_again, strict=True))
+        yield Check(f"{name}: other bits the second time", float(not same), 0.0)
+
+
+def _gap(mine: Tensor, other: Tensor) -> float:
+    gap = (mine.double() - other).abs().max().item()
+    return gap if gap == gap else UNSET
+
+
+def _relative(mine: Tensor, other: Tensor) -> float:
+    size = other.norm().item()
+    return (mine.double() - other).norm().item() / size if size else mine.double().norm().item()
+
+
+def selected(device: str, large: bool) -> Iterator[Check]:
+    """`logps(logits, targets)` and its gradient, in place too."""
+    from poz.torch import logps
+
+    for rows, vocabulary, dtype in ((513, 50257, torch.bfloat16), (7, 130, torch.float32)) if large else ((5, 130, torch.float32),):
+        logits = (6 * torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(1))).to(dtype).to(device)
+        targets = torch.randint(0, vocabulary, (rows,), device=device)
+        targets[1] = IGNORED
+        wide = logits.double().requires_grad_()
+        wanted = wide.log_softmax(-1).gather(1, targets.clamp(min=0)[:, None])[:, 0] * (targets != IGNORED)
+        slope = torch.autograd.grad(wanted.sum(), wide)[0]
+        for inplace in (False, True):
+            leaf = logits.clone().requires_grad_()
+            made = logps(leaf, targets, inplace=inplace, implementation="triton")
+            mine = torch.autograd.grad(made.sum(), leaf)[0]
+            name = f"logps of {rows}x{vocabulary} {str(dtype)[6:]} logits{' in place' * inplace}"
+            yield Check(f"{name}: nats", _gap(made.detach(), wanted.detach()), 2e-5)
+            yield Check(f"{name}: gradient, relative", _relative(mine, slope), 5e-3 if dtype == torch.bfloat16 else 1e-5)
+
+
+def fused_forward(device: str, large: bool) -> Iterator[Check]:
+    """The matrix product that stores no logits, started directly."""
+    import triton
+
+    from poz.kernels import logps as kernels
+
+    sizes = ((37, 40, 150), (513, 1024, 50257), (2048, 1000, 32001)) if large else ((21, 20, 90),)
+    tile = (128, 128, 64, 2048, 8) if large else (16, 32, 16, 64, 4)
+    for (rows, width, vocabulary), dtype, cap in itertools.product(sizes, (torch.bfloat16, torch.float32), (None, 5.0)):
+        problem = _problem(rows, width, vocabulary, dtype, device, True)
+        problem = problem._replace(targets=problem.targets.clamp(min=0))
+        block_rows, columns, depth, split, warps = tile
+        if dtype == torch.float32 and large:
+            block_rows, columns, depth, warps = 64, 64, 32, 4
+        splits = triton.cdiv(vocabulary, split)
+        maxima, sums = (torch.full((splits, rows), UNSET, device=device) for _ in range(2))
+        own = torch.full((rows,), UNSET, device=device)
+        inner, outer = (1.0, 1.0) if cap is None else (1 / cap, cap)
+        kernels.fused_forward[(triton.cdiv(rows, block_rows), splits)](
+            problem.hidden, problem.hidden.stride(0), problem.weight, problem.weight.stride(0), problem.bias, problem.targets,
+            maxima, sums, own, rows, vocabulary, width, inner, outer, CAPPED=cap is not None, ROWS=block_rows, COLUMNS=columns,
+            DEPTH=depth, SPLIT=split, AS_FLOAT32=not large, num_warps=warps, num_stages=3,
+        )  # fmt: skip
+        assert problem.bias is not None
+        logits = problem.hidden.double() @ problem.weight.double().T + problem.bias.double()
+        logits = logits if cap is None else cap * torch.tanh(logits / cap)
+        others = (maxima.double() + sums.double().log()).logsumexp(0)
+        lse = torch.logaddexp(others, own.double())
+        name = f"fused forward {rows}x{width}x{vocabulary} {str(dtype)[6:]}{' cap' * (cap is not None)}"
+        yield Check(f"{name}: target logit", _gap(own, logits.gather(1, problem.targets[:, None])[:, 0]), 1e-4)
+        yield Check(f"{name}: log-sum-exp, nats", _gap(lse, logits.logsumexp(1)), 1e-4)
+
+
+def poisoned(device: str, large: bool) -> Iterator[Check]:
+    """The same bits where every tensor that is not initialised holds NaN."""
+    rows, width, vocabulary = (777, 264, 9001) if large else (34, 9, 261)
+    for dtype, head, way in itertools.product((torch.float32, torch.bfloat16), (True, False), ("keep", "again")):
+        problem = _problem(rows, width, vocabulary, dtype, device, True)
+        options: dict[str, Any] = {"softcap": None, "logit_scale": 1.0, "temperature": 1.0, "outputs": ("logps",)}
+        options["memory"] = "1GiB" if way == "keep" else _smallest(problem, options)
+        clean = _ours(problem, options, head)
+        with _Poison():
+            dirty = _ours(problem, options, head)
+        same = torch.equal(clean[0]["logps"], dirty[0]["logps"])
+        same &= all(torch.equal(a, b) for a, b in zip(clean[1], dirty[1], strict=True))
+        name = f"NaN in fresh memory, {str(dtype)[6:]} {'trained' if head else 'frozen'} {way}"
+        yield Check(f"{name}: other bits", float(not same), 0.0)
+
+
+class _Poison(torch.overrides.TorchFunctionMode):
+    """Fills what `torch.empty`, `empty_like` and `new_empty` give with NaN, or -1 for integers."""
+
+    EMPTY = (torch.empty, torch.empty_like, torch.Tensor.new_empty, torch.empty_strided)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in self.EMPTY:
+            made.fill_(UNSET if made.is_floating_point() else -1)
+        return made
+
+
+def beyond_int32(device: str, large: bool) -> Iterator[Check]:
+    """More than 2^31 logits, kept, made again, and given."""
+    if not large:
+        return
+    from poz.torch import linear_logps, linear_logps_plan, logps
+
+    case = Case(Head("wide", 64, 128256), 17000, 1.0, "train", "bfloat16")
+    case = case._replace(tokens=17 * 1024)
+    given = generator.make(case, device)
+    answer = exact(given, "train")
+    bits = []
+    for memory in ("24GiB", "1536MiB"):
+        hidden, weight = given.hidden.detach().requires_grad_(), given.weight.detach().requires_grad_()
+        mode = linear_logps_plan(hidden, weight, given.targets, memory=memory, implementation="triton").mode
+        made = linear_logps(hidden, weight, given.targets, memory=memory, implementation="triton")
+        slopes = torch.autograd.grad(made, (hidden, weight), given.upstream)
+        found = errors(made.detach(), *slopes, answer, given, "tokens")
+        bits.append(made.detach())
+        name = f"{case.tokens * case.head.vocabulary / 2**31:.2f} * 2^31 logits, {mode}"
+        yield Check(f"{name}: largest error, nats", found.worst or 0.0, 1e-3)
+        yield Check(f"{name}: gradients, relative", max(found.hidden or 0.0, found.weight or 0.0), 8e-3)
+    yield Check("2^31 logits: other bits kept than made again", float(not torch.equal(*bits)), 0.0)
+    del slopes, hidden, weight
+    logits = given.hidden @ given.weight.t()
+    made = logps(logits, given.targets, implementation="triton")
+    last = logits[-64:].double().log_softmax(-1).gather(1, given.targets[-64:, None])[:, 0]
+    yield Check("2^31 given logits, last rows: nats", _gap(made[-64:], last), 1e-4)
+
+
+def main() -> int:
+    """Print one line of JSON for each check."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="small sizes on a GPU too, for compute-sanitizer")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    large = device == "cuda" and not parser.parse_args().small
+    failed = 0
+    for check in all_checks(device, large):
+        failed += not check.passed
+        print(json.dumps({**check._asdict(), "passed": check.passed}), flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
