@@ -105,8 +105,9 @@ def rounding(answer: Exact, dtype: torch.dtype) -> dict[str, float | None]:
     return {name: None if g is None else _relative(g.to(dtype), g) for name, g in pairs.items()}
 
 
-def errors(values: Any, hidden: Any, weight: Any, answer: Exact, inputs: Inputs, task: str) -> Errors:
-    """Errors of an implementation's results, arrays of either library."""
+def errors(outcome: tuple[Any, Any, Any], answer: Exact, inputs: Inputs, task: str) -> Errors:
+    """Errors of log-probs or a loss and the gradients of hidden states and head, arrays of either library."""
+    values, hidden, weight = outcome
     found = Errors(
         hidden=None if answer.hidden is None else _relative(_tensor(hidden, answer.hidden), answer.hidden),
         weight=None if answer.weight is None else _relative(_tensor(weight, answer.weight), answer.weight),
@@ -142,8 +143,10 @@ def _relative(mine: Tensor, exact: Tensor) -> float:
     if mine.shape != exact.shape:
         return math.nan
     # Row blocks, so that no second float64 copy of a head's gradient exists.
-    gap = sum(((a.double() - b).square().sum() for a, b in zip(mine.split(8192), exact.split(8192), strict=True)))
-    return float(torch.as_tensor(gap).sqrt() / exact.square().sum().sqrt().clamp(min=1e-300))
+    squares = [
+        (mine[low : low + 8192].double() - exact[low : low + 8192]).square().sum() for low in range(0, len(exact), 8192)
+    ]
+    return float(torch.stack(squares).sum().sqrt() / exact.square().sum().sqrt().clamp(min=1e-300))
 
 
 def _tensor(array: Any, like: Tensor) -> Tensor:

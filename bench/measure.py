@@ -150,14 +150,16 @@ def _gate(peer: Peer, given: generator.Inputs, device: str, answer: Exact | None
         if device == "cuda" or peer.name == "naive compiled":
             run()  # compiles, tunes, and sets aside what libraries keep, which is not the call's own memory
         peak, result = (_jax_peak(peer, given), run()) if peer.library == "jax" else peak_bytes(run, device)
-        found = errors(*result, answer, given, peer.task)
+        found = errors(result, answer, given, peer.task)
         del result
         refused = refusal(found, case.dtype)
         if refused:
             return Row(peer.name, peer.task, "refused", refused, errors=_plain(found)), None
     except Exception as error:  # a peer that breaks is a result
         kind = type(error).__name__
-        reason = "out of memory" if "OutOfMemory" in kind else f"{kind}: {str(error).strip().partition(chr(10))[0][:160]}"
+        reason = (
+            "out of memory" if "OutOfMemory" in kind else f"{kind}: {str(error).strip().partition(chr(10))[0][:160]}"
+        )
         if device == "cuda":
             torch.cuda.empty_cache()
         return Row(peer.name, peer.task, "failed", reason), None
@@ -193,7 +195,7 @@ def _jax_peak(peer: Peer, given: generator.Inputs) -> int:
     return int(plan.temp_size_in_bytes + plan.output_size_in_bytes)
 
 
-def ceilings(case: Case, device: str) -> dict[str, Run]:
+def ceilings(case: Case, device: str) -> dict[str, Callable[[], Any]]:
     """The matrix products of a mode on one chunk of rows, with float32 sums, and a copy."""
     dtype, head = getattr(torch, case.dtype), case.head
     rows = min(max(case.scored, 1), CHUNK[device])
@@ -210,13 +212,13 @@ def ceilings(case: Case, device: str) -> dict[str, Run]:
         for name in MATMULS[case.mode][1:]
     }
 
-    def product(name: str) -> Run:
+    def product(name: str) -> Callable[[], Any]:
         left, right = factors[name]
-        return lambda: torch.mm(left, right, out=outputs[name], **options)  # type: ignore[return-value]
+        return lambda: torch.mm(left, right, out=outputs[name], **options)
 
     source = torch.empty(COPIED[device] // 2, dtype=torch.uint8, device=device)
     goal = torch.empty_like(source)
-    return {name: product(name) for name in MATMULS[case.mode]} | {"copy": lambda: goal.copy_(source)}  # type: ignore[dict-item]
+    return {name: product(name) for name in MATMULS[case.mode]} | {"copy": lambda: goal.copy_(source)}
 
 
 def _floor(case: Case, device: str, times: dict[str, list[float]]) -> dict[str, Any]:
@@ -243,7 +245,7 @@ def interleaved(runs: Sequence[Callable[[], Any]], device: str, end: float, cloc
         clock: "wall" or "cpu".
     """
     times: list[list[float]] = [[] for _ in runs]
-    for run in runs * 2 if device == "cuda" else []:
+    for run in [*runs, *runs] if device == "cuda" else []:
         run()
     for turn in range(ROUNDS[1]):
         begin = time.monotonic()
@@ -264,14 +266,15 @@ def timed(run: Callable[[], Any], device: str, clock: str = "wall") -> float:
         taken = now() - begin
         del kept
         return taken
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    event: Any = torch.cuda.Event
+    start, stop = event(enable_timing=True), event(enable_timing=True)
     torch.cuda.synchronize()
     start.record()
     kept = run()
     stop.record()
     torch.cuda.synchronize()
     del kept
-    return start.elapsed_time(stop) / 1e3
+    return float(start.elapsed_time(stop)) / 1e3
 
 
 def quantiles(taken: Iterable[float]) -> dict[str, float]:

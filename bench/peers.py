@@ -77,9 +77,8 @@ class Peer:
         """A call to time, everything around it done."""
         if self.library == "jax":
             compiled, arguments = self.compiled(inputs, mode)
-            import jax
-
-            return lambda: Outcome(*jax.block_until_ready(compiled(*arguments)))
+            wait: Any = importlib.import_module("jax").block_until_ready
+            return lambda: Outcome(*wait(compiled(*arguments)))
         function = self.build(inputs)
         hidden = inputs.hidden.detach().requires_grad_(mode != "forward")
         weight = inputs.weight.detach().requires_grad_(mode == "train")
@@ -139,11 +138,17 @@ def _needs(module: str, gpu: bool = False) -> Callable[[Case, str], str | None]:
 
 
 def _only_16_bit(case: Case, device: str) -> str | None:
-    return None if case.dtype in ("bfloat16", "float16") else f"differs from `poz` for 16-bit inputs only, not {case.dtype}"
+    return (
+        None
+        if case.dtype in ("bfloat16", "float16")
+        else f"differs from `poz` for 16-bit inputs only, not {case.dtype}"
+    )
 
 
 def _only_large(case: Case, device: str) -> str | None:
-    return None if device == "cuda" else "differs from `poz` only where the default of 1 GiB is too little; run on a GPU"
+    return (
+        None if device == "cuda" else "differs from `poz` only where the default of 1 GiB is too little; run on a GPU"
+    )
 
 
 def _ours(**options: Any) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
@@ -163,9 +168,9 @@ def _in_the_loop(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
     zero = torch.zeros(pairs, device=inputs.hidden.device)
     targets, objective = inputs.targets.view(2, pairs, length), poz.zoo["dpo"].bind(beta=BETA)
     fields = {"ref_chosen": zero, "ref_rejected": zero}
-    return lambda hidden, weight: fused_objective(
-        objective, hidden.view(2, pairs, length, -1), weight, targets, fields=fields
-    ).loss
+    return lambda hidden, weight: (
+        fused_objective(objective, hidden.view(2, pairs, length, -1), weight, targets, fields=fields).loss
+    )
 
 
 def _logits(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -205,17 +210,16 @@ def _torch_chunked(reduction: str) -> Callable[[Inputs], Callable[[Tensor, Tenso
 
 def _trl(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
     """As TRL's trainers call it: rows with a target gathered by a mask on a GPU, all rows scored on a CPU."""
-    from trl.kernels import ChunkedLogProbFunction
-
+    function = importlib.import_module("trl.kernels").ChunkedLogProbFunction
     targets, rest = inputs.targets, (1.0, TRL_CHUNK, None, 1.0, ())
 
     def gathered(hidden: Tensor, weight: Tensor) -> Tensor:
         mask = targets != IGNORED
-        logps = ChunkedLogProbFunction.apply(hidden[mask], weight, None, targets[mask], *rest)[0]
+        logps: Tensor = function.apply(hidden[mask], weight, None, targets[mask], *rest)[0]
         return logps.new_zeros(mask.shape).masked_scatter(mask, logps)
 
     def dense(hidden: Tensor, weight: Tensor) -> Tensor:
-        logps = ChunkedLogProbFunction.apply(hidden, weight, None, targets.clamp(min=0), *rest)[0]
+        logps: Tensor = function.apply(hidden, weight, None, targets.clamp(min=0), *rest)[0]
         return logps.masked_fill(targets == IGNORED, 0)
 
     return gathered if inputs.hidden.is_cuda else dense
@@ -223,33 +227,31 @@ def _trl(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _liger_linear(reduction: str) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
     def build(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-        from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction as Liger
-
+        module = importlib.import_module("liger_kernel.ops.fused_linear_cross_entropy")
+        function = module.LigerFusedLinearCrossEntropyFunction
         sign = -1 if reduction == "none" else 1
         rest = (None, None, IGNORED, 0.0, 0.0, reduction)
-        return lambda hidden, weight: sign * Liger.apply(hidden, weight, inputs.targets, *rest)[0]
+        return lambda hidden, weight: sign * function.apply(hidden, weight, inputs.targets, *rest)[0]
 
     return build
 
 
 def _liger_dpo(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-    from liger_kernel.chunked_loss import LigerFusedLinearDPOLoss
-
-    loss = LigerFusedLinearDPOLoss(ignore_index=IGNORED, beta=BETA, use_ref_model=False, average_log_prob=False)
+    made = importlib.import_module("liger_kernel.chunked_loss").LigerFusedLinearDPOLoss
+    loss = made(ignore_index=IGNORED, beta=BETA, use_ref_model=False, average_log_prob=False)
     shape = inputs.case.sequences
     return lambda hidden, weight: loss(weight, hidden.view(*shape, -1), inputs.targets.view(shape))[0]
 
 
 def _cce(exact: bool) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
     def build(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-        from cut_cross_entropy import linear_cross_entropy
-
+        linear_cross_entropy = importlib.import_module("cut_cross_entropy").linear_cross_entropy
         newer = "accum_e_fp32" in inspect.signature(linear_cross_entropy).parameters
         options: dict[str, Any] = {"impl": "cce"}
         if exact:
             options = {"impl": "cce_exact"} if newer else {"impl": "cce", "filter_eps": None}
-        return lambda hidden, weight: -linear_cross_entropy(
-            hidden, weight, inputs.targets, ignore_index=IGNORED, reduction="none", **options
+        return lambda hidden, weight: (
+            -linear_cross_entropy(hidden, weight, inputs.targets, ignore_index=IGNORED, reduction="none", **options)
         )
 
     return build

@@ -85,7 +85,9 @@ def commit() -> str:
     root = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", root, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", root, *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(git("status", "--porcelain"))
@@ -138,7 +140,9 @@ def table(measured: Measured) -> Table:
             made.add_row(*_cells(row))
     for row in measured.rows:
         if row.status != "measured":
-            made.add_row(Text(row.peer, style="dim"), Text(row.status, style="red" if row.status == "refused" else "dim"))
+            made.add_row(
+                Text(row.peer, style="dim"), Text(row.status, style="red" if row.status == "refused" else "dim")
+            )
     return made
 
 
@@ -187,7 +191,11 @@ def show_aims(console: Console, aims: Sequence[Aim]) -> None:
     """Print the ratios that the project is held to."""
     made = Table("aim", Column("ratio", justify="right"), Column("at most", justify="right"), "", "from")
     for aim in aims:
-        verdict = Text("met", style="green") if aim.met else Text("no number" if math.isnan(aim.value) else "missed", style="red")
+        verdict = (
+            Text("met", style="green")
+            if aim.met
+            else Text("no number" if math.isnan(aim.value) else "missed", style="red")
+        )
         made.add_row(aim.text, f"{aim.value:.3g}", f"{aim.limit:.3g}", verdict, aim.detail)
     console.print(made)
 
@@ -198,6 +206,7 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     names = list(dict.fromkeys(row.peer for one in measured for row in one.rows if row.status == "measured"))
     shades = plt.get_cmap("tab20")
@@ -222,7 +231,7 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
     axes[0][0].axvline(1, color="black", linewidth=0.8)
     axes[0][0].set_yticks(range(len(measured)), [one.name for one in measured])
     axes[0][0].invert_yaxis()
-    handles = [plt.Line2D([], [], color=c, marker=m, linestyle="", label=name) for name, (c, m) in style.items()]
+    handles = [Line2D([], [], color=c, marker=m, linestyle="", label=name) for name, (c, m) in style.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 8) or 1, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -6,7 +6,7 @@ import argparse
 import functools
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def gpu_cases() -> list[Case]:
 def run(
     cases: Sequence[Case], peers: Sequence[Peer] = PEERS, device: str = "cpu", seconds: float | None = 20.0,
     minutes: float = math.inf, clock: str = "wall", console: Console | None = None,
+    after: Callable[[list[Measured]], None] = lambda measured: None,
 ) -> tuple[list[Measured], list[str]]:  # fmt: skip
     """Measure cases in order until the time is used up.
 
@@ -79,6 +80,7 @@ def run(
         minutes: For all of it; a case is begun while the longest so far would still fit.
         clock: "wall" or "cpu", see `measure`.
         console: Prints each case as it is done.
+        after: Is given all that was measured so far, after each case.
 
     Returns:
         What was measured, and the names of the cases that were dropped.
@@ -98,6 +100,7 @@ def run(
             measured.append(measure(case, peers, device, seconds or 0.0, until, clock, tell))
             longest = max(longest, time.monotonic() - now)
             progress.advance(task)
+            after(measured)
             if console is not None:
                 report.show(console, measured[-1])
             if device == "cuda":
@@ -141,7 +144,9 @@ _FLOOR_AIMS = {"train": (1.08, 1.30), "frozen": (1.10, 1.30), "forward": (1.08, 
 
 
 def _gpu_aims(one: Measured, head: Head, mode: str, library: str) -> list[Aim]:
-    ours = [row for row in one.rows if row.peer.startswith("poz") and row.peer != "poz fast" and row.status == "measured"]
+    ours = [
+        row for row in one.rows if row.peer.startswith("poz") and row.peer != "poz fast" and row.status == "measured"
+    ]
     best = min(ours, key=lambda row: row.p50, default=None)
     if best is None or library != "torch":
         return []
@@ -158,7 +163,9 @@ def _ratio(one: Measured, ours: Row | None, theirs: Row | None, limit: float, me
     if ours is None or theirs is None:
         return Aim(text, math.nan, limit, "no number for one of them, see above")
     if memory:
-        results = gradient_bytes(Case(**{key: one.case[key] for key in Case._fields} | {"head": Head(**one.case["head"])}))
+        results = gradient_bytes(
+            Case(**{key: one.case[key] for key in Case._fields} | {"head": Head(**one.case["head"])})
+        )
         mine, other = (((row.peak_bytes or 0) - results) / 2**20 for row in (ours, theirs))
         detail = f"{mine:.0f} / {other:.0f} MiB beside the results"
         return Aim(text, mine / other if other else math.nan, limit, detail)
@@ -220,9 +227,7 @@ def broken(one: Measured) -> list[str]:
     ]
 
 
-def finish(
-    data: Any, measured: Sequence[Measured], json: Path | None, plot: Path | None, console: Console
-) -> None:
+def finish(data: Any, measured: Sequence[Measured], json: Path | None, plot: Path | None, console: Console) -> None:
     """Write the files that are asked for."""
     if json is not None:
         report.write(json, data)
@@ -240,7 +245,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seconds", type=float, help="for the timing of one case")
     parser.add_argument("--minutes", type=float, default=math.inf, help="for all cases; what does not fit is dropped")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, on a busy machine")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, on a busy machine"
+    )
     parser.add_argument("--only", default="", help="keep the cases whose name contains this")
     return parser.parse_args()
 

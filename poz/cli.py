@@ -1,4 +1,4 @@
-"""The command line: poz list | show | plot | verify | demo. Needs the extra `cli`."""
+"""The command line: poz list | show | plot | verify | demo | bench. Needs the extra `cli`."""
 
 from __future__ import annotations
 
@@ -156,6 +156,19 @@ def demo(
         run(spec, data, out=output, seed=seed, **({} if steps is None else {"steps": steps}))
     except (ValueError, OSError) as error:
         _stop(str(error))
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The aims on a CPU only, under three minutes.")] = False,
+    report: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Write the picture here, a PNG.")] = None,
+    only: Annotated[str, typer.Option(help="Only cases whose name contains this.")] = "",
+) -> None:
+    """Fused log-probs against every peer: time, memory and error, in one interleaved run."""
+    from poz.bench.run import main as measure
+
+    raise typer.Exit(measure(quick=quick, json=report, plot=picture, only=only))
 
 
 def _find(names: list[str]) -> list[Objective]:

@@ -73,11 +73,12 @@ def test_our_folders_shadow_nobody():
     found = importlib.util.find_spec("kernels")
     assert found is None or "poz" not in str(found.origin)
     assert importlib.util.find_spec("reference") is None
+    assert importlib.util.find_spec("bench") is None
 
 
 def test_the_package_list_is_the_tree(root):
     listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"poz", "poz.kernels", "poz.reference"}
+    found = {"poz", "poz.bench", "poz.kernels", "poz.reference"}
     for init in (root / "poz").rglob("__init__.py"):
         found.add(".".join(init.parent.relative_to(root).parts))
     assert set(listed) == found

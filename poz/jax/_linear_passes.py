@@ -188,6 +188,16 @@ def _finite(shift: Array) -> Array:
     return jnp.where(shift == -jnp.inf, 0, shift)
 
 
+# Written with slices: a `.at[...]` is a scatter, which a CPU does one element at a time.
+def _overwritten(x: Array, new: Array) -> Array:
+    """`x` with `new` in the place of its first entries along the last axis."""
+    return new if new.shape == x.shape else lax.dynamic_update_slice(x, new, (0,) * x.ndim)
+
+
+def _replaced(x: Array, new: Array, index: Any) -> Array:
+    return lax.dynamic_update_index_in_dim(x, new, index, 0)
+
+
 def _walk(plan: Plan, strip: Callable[..., Any], carry: Any) -> Any:
     """`strip(carry, index, start, width, tiles)` over the vocabulary; the index is None in the narrower end."""
     span = plan.tile * plan.tiles
@@ -255,7 +265,7 @@ def forward(
                     before, lean = jax.tree.map(lambda x: x[..., :count], state)
                     z = _logits(tile, bias, block_hidden[:count], settings)
                     after, lean = _accumulate(before, lean, z, targets[:count], tile, settings, narrow)
-                    state = jax.tree.map(lambda old, new: old.at[..., :count].set(new), state, (after, lean))
+                    state = jax.tree.map(_overwritten, state, (after, lean))
                     return state, jnp.pad(z, ((0, 0), (0, plan.block_rows - count))) if wanted else None
 
                 return step
@@ -265,7 +275,7 @@ def forward(
 
             state = jax.tree.map(lambda x: x[block], (running, leaning))
             state, z = _stepped(plan, counts[block], compute, skip, state)
-            running, leaning = jax.tree.map(lambda all_, new: all_.at[block].set(new), (running, leaning), state)
+            running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
                 at = index * (tiles * width * size) + number * (width * plan.block_rows)
                 lodged = lax.dynamic_update_slice(lodged.reshape(-1), z.reshape(-1), (at,)).reshape(lodged.shape)
@@ -369,10 +379,13 @@ def backward(
         weight_gradient = jnp.zeros(head.weight.shape, head_dtype) if kept.lodged is None else kept.lodged
     bias_gradient = jnp.zeros(head.weight.shape[:1], dtype) if wants[2] else None
 
-    def strip(carry: Any, index: Any, start: Any, width: int, tiles: int) -> Any:
-        hidden_gradient, weight_gradient, bias_gradient = carry
+    # With one block of rows, a tile's gradient is one product and goes where it belongs at once: the logits lodged for the
+    # tiles after it lie further on, as a block then has at least as many rows as there are hidden sizes, or lodges nothing.
+    at_once = plan.blocks == 1 and (plan.block_rows >= size or plan.tiles == 1)
 
+    def strip(carry: Any, index: Any, start: Any, width: int, tiles: int) -> Any:
         def unit(source: int, number: Any, carry: Any) -> Any:
+            of_hidden, of_head, buffers = carry
             block, part = number // tiles, number % tiles
             begin = start + part * width
             tile = lax.dynamic_slice_in_dim(head.weight, begin, width)
@@ -382,10 +395,9 @@ def backward(
 
             def compute(count: int) -> Callable[[Any], Any]:
                 def step(state: Any) -> Any:
-                    of_hidden, of_weight, of_bias = state
                     if source == LODGED:
                         at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                        z = lax.dynamic_slice_in_dim(weight_gradient.reshape(-1), at, width * plan.block_rows)
+                        z = lax.dynamic_slice_in_dim(buffers[0].reshape(-1), at, width * plan.block_rows)
                         z = z.reshape(width, plan.block_rows)[:, :count]
                     elif source == KEPT:
                         sizes = (1, 1, width, plan.block_rows)
@@ -394,42 +406,50 @@ def backward(
                         z = _logits(tile, bias, block_hidden[:count], settings)
                     cut = {name: x[:count] for name, x in block_terms.items()}
                     d = _d_logits(z, targets[:count], block_shift[:count], cut, settings)
-                    if of_hidden is not None:
+                    of_hidden, of_head = state
+                    if wants[0]:
                         more = _gradient_product(tile, d, (0, 0), narrow, settings.exact)
-                        of_hidden = of_hidden.at[:, :count].add(more)
-                    if of_weight is not None:
-                        of_weight = of_weight + _gradient_product(d, block_hidden[:count], (1, 0), narrow, settings.exact)
-                    if of_bias is not None:
-                        of_bias = of_bias + jnp.sum(d, 1)
-                    return of_hidden, of_weight, of_bias
+                        of_hidden = _overwritten(of_hidden, of_hidden[:, :count] + more)
+                    more_head = (
+                        _gradient_product(d, block_hidden[:count], (1, 0), narrow, settings.exact) if wants[1] else None,
+                        jnp.sum(d, 1) if wants[2] else None,
+                    )
+                    return of_hidden, more_head if at_once else jax.tree.map(jnp.add, of_head, more_head)
 
                 return step
 
-            of_hidden, of_weight, of_bias = carry
-            state = (
-                None if of_hidden is None else of_hidden[block],
-                None if of_weight is None else of_weight[part],
-                None if of_bias is None else of_bias[part],
-            )
-            state = _stepped(plan, counts[block], compute, lambda x: x, state)
-            places = (block, part, part)
-            return tuple(
-                None if old is None else old.at[at].set(new) for old, new, at in zip(carry, state, places, strict=True)
-            )
+            def skip(state: Any) -> Any:
+                return state[0], jax.tree.map(lambda x: x[0], head_zeros(1, width)) if at_once else state[1]
 
-        of_weight = jnp.zeros((tiles, width, size), dtype) if wants[1] else None
-        of_bias = jnp.zeros((tiles, width), dtype) if wants[2] else None
-        of_weight, of_bias = jax.tree.map(lambda x: varying(x, axes), (of_weight, of_bias))
-        hidden_gradient, of_weight, of_bias = _units(plan, index, tiles, unit, (hidden_gradient, of_weight, of_bias))
-        if wants[1]:
-            done = of_weight.reshape(tiles * width, size).astype(head_dtype)
-            weight_gradient = lax.dynamic_update_slice_in_dim(weight_gradient, done, start, 0)
-        if wants[2]:
-            bias_gradient = lax.dynamic_update_slice_in_dim(bias_gradient, of_bias.reshape(-1), start, 0)
-        return hidden_gradient, weight_gradient, bias_gradient
+            before = None if of_hidden is None else of_hidden[block], jax.tree.map(lambda x: x[part], of_head)
+            after, more_head = _stepped(plan, counts[block], compute, skip, before)
+            of_hidden = None if of_hidden is None else _replaced(of_hidden, after, block)
+            if at_once:
+                buffers = write(buffers, more_head, begin)
+            else:
+                of_head = jax.tree.map(lambda x, new: _replaced(x, new, part), of_head, more_head)
+            return of_hidden, of_head, buffers
 
-    carry = jax.tree.map(lambda x: varying(x, axes), (hidden_gradient, weight_gradient, bias_gradient))
-    hidden_gradient, weight_gradient, bias_gradient = _walk(plan, strip, carry)
+        of_hidden, buffers = carry
+        of_head = (None, None) if at_once else head_zeros(tiles, width)
+        of_hidden, of_head, buffers = _units(plan, index, tiles, unit, (of_hidden, of_head, buffers))
+        return of_hidden, buffers if at_once else write(buffers, of_head, start)
+
+    def head_zeros(tiles: int, width: int) -> tuple[Array, Array]:
+        zeros = (
+            jnp.zeros((tiles, width, size), dtype) if wants[1] else None,
+            jnp.zeros((tiles, width), dtype) if wants[2] else None,
+        )
+        return jax.tree.map(lambda x: varying(x, axes), zeros)
+
+    def write(buffers: Any, gradients: Any, start: Any) -> Any:
+        return jax.tree.map(
+            lambda x, new: lax.dynamic_update_slice_in_dim(x, new.reshape(-1, *x.shape[1:]).astype(x.dtype), start, 0),
+            buffers, gradients,
+        )  # fmt: skip
+
+    carry = jax.tree.map(lambda x: varying(x, axes), (hidden_gradient, (weight_gradient, bias_gradient)))
+    hidden_gradient, (weight_gradient, bias_gradient) = _walk(plan, strip, carry)
     if wants[0]:
         hidden_gradient = jnp.swapaxes(hidden_gradient, 1, 2).reshape(-1, size)
     return hidden_gradient, weight_gradient, bias_gradient

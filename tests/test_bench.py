@@ -1,0 +1,217 @@
+"""The benchmarks themselves: inputs are as stated, a wrong implementation gets no number, floors are right by hand."""
+
+import math
+
+import pytest
+import torch
+
+pytest.importorskip("rich")
+
+from poz.bench import inputs, measure, run, shapes
+from poz.bench.exact import errors, exact, loss, refusal
+from poz.bench.peers import PEERS, Outcome, Peer
+from poz.bench.report import Aim, document, draw, write
+
+TINY = shapes.CPU_HEADS["tiny"]
+SMALL = shapes.CPU_HEADS["small"]
+
+
+@pytest.fixture(scope="module")
+def given():
+    return inputs.make(shapes.Case(TINY, 256, 0.5, "train", "float32"))
+
+
+@pytest.mark.parametrize(("head", "dtype"), [(SMALL, "float32"), (TINY, "bfloat16")])
+def test_logits_are_like_a_language_models(head, dtype):
+    made = inputs.make(shapes.Case(head, 1024, 1.0, "train", dtype))
+    logits = made.hidden.float() @ made.weight.float().T
+    logp = logits.log_softmax(1)
+    at_target = logp.gather(1, made.targets[:, None])
+    assert logits.std().item() == pytest.approx(6, rel=0.07)
+    assert at_target.mean().item() == pytest.approx(-1.5, abs=0.15)
+    assert -(logp.exp() * logp).sum(1).mean().item() == pytest.approx(1.5, abs=0.15)
+    # Some positions are certain and some open: not the flat distributions of random inputs.
+    largest = logp.exp().amax(1)
+    assert (largest > 0.9).float().mean() > 0.05
+    assert (largest < 0.3).float().mean() > 0.05
+
+
+def test_the_same_inputs_every_time(given):
+    again = inputs.make(given.case)
+    other = inputs.make(given.case, seed=1)
+    for name in ("hidden", "weight", "targets", "rows", "upstream"):
+        assert torch.equal(getattr(given, name), getattr(again, name)), name
+    assert not torch.equal(given.hidden, other.hidden)
+    jax = inputs.for_jax(given)
+    assert torch.equal(torch.from_numpy(jax["hidden"].__array__().copy()), given.hidden)
+
+
+def test_half_of_the_tokens_have_a_target_and_the_upstream_is_that_of_dpo(given):
+    count, length = given.case.sequences
+    assert (count, length) == (2, 128)
+    valid = given.targets != inputs.IGNORED
+    assert valid.sum() == given.case.scored == 128
+    assert not valid.view(count, length)[:, : length // 2].any()
+    logps = (
+        (given.hidden.double() @ given.weight.double().T)
+        .log_softmax(1)
+        .gather(1, given.targets.clamp(0)[:, None])[:, 0]
+    )
+    logps = (logps * valid).detach().requires_grad_()
+    sums = logps.view(count, length).sum(1)
+    value = torch.nn.functional.softplus(-inputs.BETA * (sums[:1] - sums[1:])).mean()
+    slope = torch.autograd.grad(value, logps)[0] * valid
+    torch.testing.assert_close(given.upstream.double(), slope, rtol=1e-5, atol=0)
+    assert loss(given, logps.detach()[given.rows], "dpo") == pytest.approx(value.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_exact_is_what_autograd_gives(given, mean):
+    hidden, weight = given.hidden.double().requires_grad_(), given.weight.double().requires_grad_()
+    logps = (hidden @ weight.T).log_softmax(1).gather(1, given.targets.clamp(0)[:, None])[:, 0][given.rows]
+    factor = given.upstream[given.rows].double() if not mean else torch.full_like(logps, -1 / len(logps))
+    slopes = torch.autograd.grad(logps @ factor, (hidden, weight))
+    answer = exact(given, "train", mean)
+    torch.testing.assert_close(answer.logps, logps.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close((answer.hidden, answer.weight), slopes, rtol=1e-9, atol=1e-14)
+
+
+def _peer(name, change):
+    naive = next(peer for peer in PEERS if peer.name == "naive" and peer.library == "torch")
+
+    class Wrong(Peer):
+        def prepare(self, given, mode):
+            good = naive.prepare(given, mode)
+            return lambda: change(given, good())
+
+    return Wrong(name, "tokens", naive.build)
+
+
+def _lose_a_token(given, out):
+    values = out.values.clone()
+    values[given.rows[0]] = 0
+    return out._replace(values=values)
+
+
+def _score_the_prompt(given, out):
+    return out._replace(values=torch.where(given.targets == inputs.IGNORED, -1.0, out.values))
+
+
+WRONG = {
+    "token lost": _lose_a_token,
+    "prompt scored": _score_the_prompt,
+    "sign": lambda given, out: out._replace(hidden=-out.hidden),
+    "half the head": lambda given, out: out._replace(weight=out.weight / 2),
+    "biased": lambda given, out: out._replace(values=out.values * 1.01),
+    "not a number": lambda given, out: out._replace(weight=out.weight * math.nan),
+    "transposed": lambda given, out: out._replace(weight=out.weight.T),
+    "too few": lambda given, out: Outcome(out.values[:-1], out.hidden, out.weight),
+}
+
+
+def test_the_gate_refuses_what_is_wrong_and_passes_what_is_right(given, monkeypatch):
+    monkeypatch.setattr(measure, "COPIED", {"cpu": 1 << 20})
+    wrong = [_peer(name, change) for name, change in WRONG.items()]
+
+    def broken(inputs):
+        raise RuntimeError("no kernel for this")
+
+    wrong.append(Peer("broken", "tokens", broken))
+    absent = Peer("absent", "tokens", broken, lambda case, device: __import__("a_module_that_is_not_there"))
+    right = [peer for peer in PEERS if peer.library == "torch" and peer.name in ("poz", "poz in the loop", "naive")]
+    made = measure.measure(given.case, [*wrong, absent, *right], seconds=0)
+    rows = {row.peer: row for row in made.rows}
+    for name in WRONG:
+        assert rows[name].status == "refused", name
+        assert rows[name].reason
+        assert not rows[name].seconds, name
+        assert rows[name].to_best_peer is None
+    assert (rows["broken"].status, rows["broken"].reason) == ("failed", "RuntimeError: no kernel for this")
+    assert rows["absent"].status == "missing"
+    assert "a_module_that_is_not_there" in rows["absent"].reason
+    for peer in right:
+        row = rows[peer.name]
+        assert row.status == "measured", row.reason
+        assert row.seconds["p20"] <= row.seconds["p50"] <= row.seconds["p80"]
+        assert row.rounds >= measure.ROUNDS[0]
+        assert row.to_floor == pytest.approx(row.p50 / made.floor["seconds"])
+        assert row.peak_bytes > measure.gradient_bytes(given.case) / 2
+    assert rows["naive"].to_best_peer == 1
+    # The naive way holds float32 logits and their log-softmax.
+    assert rows["naive"].peak_bytes > 2 * 4 * 256 * TINY.vocabulary
+
+
+def test_a_coarse_implementation_passes_in_16_bit_only():
+    for dtype, refused in (("bfloat16", False), ("float32", True)):
+        case = shapes.Case(TINY, 128, 1.0, "forward", dtype)
+        made = inputs.make(case)
+        coarse = (made.hidden.bfloat16() @ made.weight.bfloat16().T).float().log_softmax(1)
+        found = errors((coarse.gather(1, made.targets[:, None])[:, 0], None, None), exact(made, "forward"), made, "tokens")
+        assert (refusal(found, dtype) is not None) is refused
+
+
+def test_shapes_are_well_formed():
+    for name, head in {**shapes.HEADS, **shapes.CPU_HEADS}.items():
+        assert head.name == name
+        assert head.vocabulary > head.hidden > 0
+    assert (shapes.CPU_HEADS["reach"].hidden, shapes.CPU_HEADS["reach"].vocabulary) == (768, 32000)
+    cases = [*run.quick_cases(), *run.cpu_cases(), *run.gpu_cases()]
+    assert len(run.gpu_cases()) == len(set(run.gpu_cases()))
+    grid = {(c.head.name, c.tokens, c.valid, c.mode) for c in run.gpu_cases() if c.library == "torch"}
+    assert len(grid) == len(shapes.HEADS) * len(shapes.TOKENS) * len(shapes.VALID) * len(shapes.MODES)
+    for case in cases:
+        count, length = case.sequences
+        assert count * length == case.tokens
+        assert count % 2 == 0
+        assert case.scored == round(case.tokens * case.valid)
+
+
+@pytest.mark.parametrize(("mode", "products"), [("train", 3), ("frozen", 2), ("forward", 1)])
+def test_floor_by_hand(mode, products):
+    # 1000 rows of which half count, 10 x 20: each product is 2 * 500 * 20 * 10 = 200,000 operations.
+    case = shapes.Case(shapes.Head("hand", 10, 20), 1000, 0.5, mode, "bfloat16")
+    assert shapes.flops(case) == products * 200_000
+    # At 1e5, 2e5 and 4e5 operations per second they take 2, 1 and 0.5 seconds.
+    rates = {"forward": 1e5, "hidden": 2e5, "weight": 4e5}
+    seconds = [2.0, 3.0, 3.5][products - 1]
+    assert shapes.floor_seconds(case, rates, 1e12) == pytest.approx(seconds)
+    # Hidden states 500 * 10 and head 20 * 10 are read, gradients written, 2 bytes each; 500 float32 log-probs written.
+    written = {"train": 5200, "frozen": 5000, "forward": 0}[mode]
+    assert shapes.traffic(case) == 2 * (5200 + written) + 2000
+    assert shapes.floor_seconds(case, rates, 100.0) == pytest.approx((2 * (5200 + written) + 2000) / 100)
+
+
+def test_quantiles_and_ratios_by_hand():
+    assert measure.quantiles(float(x) for x in range(11)) == {"p20": 2.0, "p50": 5.0, "p80": 8.0}
+    rows = [
+        measure.Row(name, task, "measured", seconds={"p50": seconds})
+        for name, task, seconds in (("poz", "tokens", 3.0), ("a", "tokens", 6.0), ("b", "dpo", 4.0), ("c", "mean", 1.0))
+    ]
+    measure.judge(rows, 2.0, 6 * 10**12)
+    assert [row.to_best_peer for row in rows] == [0.75, 1.5, 1.0, 0.25]
+    assert [row.to_floor for row in rows] == [1.5, 3.0, 2.0, 0.5]
+    assert rows[0].tflops == 2.0
+
+
+def test_a_budget_drops_and_names_the_last_cases(monkeypatch):
+    cases = [shapes.Case(TINY, tokens, 1.0, "forward", "float32") for tokens in (2, 4, 6, 8)]
+    now = iter(range(0, 10_000, 60))
+    monkeypatch.setattr(run.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(run, "measure", lambda case, *rest: measure.Measured({}, case.name, {}, {}, 0.0, []))
+    done, dropped = run.run(cases, minutes=4)
+    assert [*(one.name for one in done), *dropped] == [case.name for case in cases]
+    assert 0 < len(done) < len(cases)
+
+
+def test_json_and_picture(tmp_path):
+    row = measure.Row("poz", "tokens", "measured", "", dict.fromkeys(("p20", "p50", "p80"), 1.0), 3, 5, {"rms": 1e-6})
+    row.to_floor = 1.5
+    one = measure.Measured({}, "a case", {"seconds": math.nan}, {}, -1.5, [row])
+    data = document([one], ["another"], [Aim("a / b", math.nan, 0.5)], "cpu")
+    assert {"versions", "commit", "machine", "cases", "dropped", "aims"} <= set(data)
+    assert data["aims"][0]["met"] is False
+    write(tmp_path / "sub" / "results.json", data)
+    assert '"seconds": null' in (tmp_path / "sub" / "results.json").read_text()
+    pytest.importorskip("matplotlib")
+    draw(tmp_path / "results.png", [one])
+    assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
