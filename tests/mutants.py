@@ -1,7 +1,7 @@
 """How many mistakes do the tests see? Changes a sign, an operator, a number or a name in a formula and runs them.
 
     python tests/mutants.py                          every formula: objectives, references and kernel points
-    python tests/mutants.py --only dpo reference     files of that name, or of that folder
+    python tests/mutants.py --only dpo kernels/ipo   files of that name, of a folder, or one file
     python tests/mutants.py --sample 100 --seed 3    some of them, drawn
 
 The changed tree is a temporary copy. A process that has imported the libraries forks a child per mutant, which puts
@@ -153,7 +153,7 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     mine = "test" if shared else name
     if kind == "kernels":
         users: tuple[str, ...] = {"dpo": ("dpo", "vpo"), "ipo": ("ipo", "inpo"), "_maths": ("dpo",)}.get(name, (name,))
-        known = "hinge or bitwise or no_pairs or need_a_gradient or swapped_pair or several_blocks or upstream"
+        known = "hinge_slope or bitwise or no_pairs or need_a_gradient or swapped or several_blocks or upstream"
         for names in [users, ("simpo", "pro", "cpl", "lcpo", "mnpo")][: 2 if shared else 1]:
             mine = f"({' or '.join(names)} or {known}) and not twin_equals_reference and not launcher"
             mine += " and not cpl_ranking" * ("cpl_ranking" not in names)
@@ -184,7 +184,8 @@ class Interpreter:
         names, over = tests.NAMES, tests.OVER
 
         def here(what: str, *_: object, **__: object) -> object:
-            tests.NAMES, tests.OVER = self.names, over if {"lcpo", "vpo"} & {*self.names} else {}
+            tests.NAMES = self.names
+            tests.OVER = {key: bound for key, bound in over.items() if any(name in key for name in self.names)}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
@@ -303,13 +304,18 @@ def listed_as_equivalent() -> Callable[[Mutant], bool]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="files of that name, or of that folder")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="a name, a folder, or folder/name")
     parser.add_argument("--sample", type=int, metavar="N", help="draw N of the mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--equivalent", action="store_true", help="run those of mutants.toml, which no test may see")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    files = [p for kind, paths in KINDS.items() for p in paths if not options.only or {kind, p.stem} & {*options.only}]
+    files = [
+        p
+        for kind, paths in KINDS.items()
+        for p in paths
+        if not options.only or {kind, p.stem, f"{kind}/{p.stem}"} & {*options.only}
+    ]
     every, equivalent = [mutant for path in files for mutant in mutants(path)], listed_as_equivalent()
     same, changed = [m for m in every if equivalent(m)], [m for m in every if m.was and not equivalent(m)]
     if options.sample:

@@ -36,6 +36,7 @@ OVER = {
     f"lcpo {mode} over vpo": poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), mode=mode, reliability=0.7)
     for mode in ("gibbs", "weighted")
 }
+OVER["simpo hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
 LISTS = (3, 2, 5, 1)
@@ -256,20 +257,23 @@ def _spoiled(packed):
     return logps
 
 
-SPECIAL = ("kink", "equal", "no pairs", "no gradient", "long", "swapped")
+SPECIAL = ("kink", "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
 
 
 # A base whose loss of the swapped pair takes another number than its own.
 SWAPPED = {
-    "plan": PairPlan(
-        "lcpo.gibbs", (1.0, 1.0), base="mnpo.squared", columns=("reliability", "margin", "swapped margin")
-    ),
-    "logps": torch.tensor([-1.0, -2.0]),
-    "offsets": torch.arange(3),
-    "anchors": (),
-    "columns": [torch.tensor([0.5]), torch.tensor([0.25]), torch.tensor([-1.5])],
-    "lengths": None,
-    "with_gradient": True,
+    f"swapped {mode}": {
+        "plan": PairPlan(
+            f"lcpo.{mode}", (1.0, 1.0), base="mnpo.squared", columns=("reliability", "margin", "swapped margin")
+        ),
+        "logps": torch.tensor([-1.0, -2.0]),
+        "offsets": torch.arange(3),
+        "anchors": (),
+        "columns": [torch.tensor([0.5]), torch.tensor([0.25]), torch.tensor([-1.5])],
+        "lengths": None,
+        "with_gradient": True,
+    }
+    for mode in ("gibbs", "weighted")
 }
 
 
@@ -288,8 +292,8 @@ def special(key):
     elif key == "no pairs":
         logps = torch.ones(4, requires_grad=True)
         losses = run("simpo", logps, torch.zeros(1, dtype=torch.long))
-    elif key == "swapped":
-        return launch.pairs(**SWAPPED)
+    elif key in SWAPPED:
+        return launch.pairs(**SWAPPED[key])
     elif key == "no gradient":
         return run("dpo", torch.full((4,), -1.0), torch.tensor([0, 1, 4]), anchors=[torch.zeros(4)]).numpy(), None
     else:  # several blocks of 1024
@@ -482,14 +486,20 @@ def test_losses_do_not_need_a_gradient(interpreted):
     np.testing.assert_allclose(losses, np.log1p(np.exp(-0.2)), rtol=1e-6)
 
 
-def test_swapped_pair_takes_its_own_numbers(interpreted):
-    losses, gradient = interpreted["special"]["swapped"]
-    u = (-1.0 + 1.5) ** 2 - (1.0 - 0.25) ** 2
+@pytest.mark.parametrize("key", SWAPPED)
+def test_swapped_pair_takes_its_own_numbers(interpreted, key):
+    losses, gradient = interpreted["special"][key]
+    kept, swap = (1.0 - 0.25) ** 2, (-1.0 + 1.5) ** 2
+    up, down = 2 * (1.0 - 0.25), -2 * (-1.0 + 1.5)
+    u = swap - kept
     w = 1 / (1 + np.exp(-u - 0.5))
-    slope = (1 / (1 + np.exp(-u)) - w) * (-2 * (-1.0 + 1.5) - 2 * (1.0 - 0.25))
-    np.testing.assert_allclose(losses, np.log1p(np.exp(-u)) + (1 - w) * u, rtol=1e-6)
+    if key == "swapped gibbs":
+        loss, slope = np.log1p(np.exp(-u)) + (1 - w) * u, (1 / (1 + np.exp(-u)) - w) * (down - up)
+    else:
+        loss, slope = w * kept + (1 - w) * swap, w * up + (1 - w) * down
+    np.testing.assert_allclose(losses, loss, rtol=1e-6)
     np.testing.assert_allclose(gradient, [slope, -slope], rtol=1e-5)
-    for found, twin_says in zip((losses, gradient), twin.pairs(**SWAPPED), strict=True):
+    for found, twin_says in zip((losses, gradient), twin.pairs(**SWAPPED[key]), strict=True):
         np.testing.assert_allclose(found, twin_says, rtol=1e-6)
 
 

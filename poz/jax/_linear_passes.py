@@ -258,29 +258,32 @@ def forward(
             tile = lax.dynamic_slice_in_dim(head.weight, begin, width)
             bias = None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
             block_hidden, targets = rows.hidden[block], rows.targets[block] - begin
-            wanted = source != AGAIN
+            store = {LODGED: lodged, KEPT: beside, AGAIN: None}[source]
 
             def compute(count: int) -> Callable[[Any], Any]:
-                def step(state: Any) -> Any:
+                def step(carry: Any) -> Any:
+                    state, store = carry
                     before, lean = jax.tree.map(lambda x: x[..., :count], state)
                     z = _logits(tile, bias, block_hidden[:count], settings)
                     after, lean = _accumulate(before, lean, z, targets[:count], tile, settings, narrow)
                     state = jax.tree.map(_overwritten, state, (after, lean))
-                    return state, jnp.pad(z, ((0, 0), (0, plan.block_rows - count))) if wanted else None
+                    if source == LODGED:
+                        at = index * (tiles * width * size) + number * (width * plan.block_rows)
+                        z = jnp.pad(z, ((0, 0), (0, plan.block_rows - count)))
+                        store = lax.dynamic_update_slice(store.reshape(-1), z.reshape(-1), (at,)).reshape(store.shape)
+                    if source == KEPT:
+                        store = lax.dynamic_update_slice(store, z[None, None], (index, number - plan.lodged, 0, 0))
+                    return state, store
 
                 return step
 
-            def skip(state: Any) -> Any:
-                return state, varying(jnp.zeros((width, plan.block_rows), dtype), axes) if wanted else None
-
             state = jax.tree.map(lambda x: x[block], (running, leaning))
-            state, z = _stepped(plan, counts[block], compute, skip, state)
+            state, store = _stepped(plan, counts[block], compute, lambda x: x, (state, store))
             running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
-                at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                lodged = lax.dynamic_update_slice(lodged.reshape(-1), z.reshape(-1), (at,)).reshape(lodged.shape)
+                lodged = store
             if source == KEPT:
-                beside = lax.dynamic_update_slice(beside, z[None, None], (index, number - plan.lodged, 0, 0))
+                beside = store
             return running, leaning, lodged, beside
 
         return _units(plan, index, tiles, unit, carry)
