@@ -99,8 +99,12 @@ def run(kind: str, dtype: str, options: argparse.Namespace) -> None:
             del result, logps
     medians = {name: statistics.median(values) for name, values in times.items()}
     memory = {name: program.memory_analysis().temp_size_in_bytes for name, program in programs.items()}
-    plan = linear_logps_plan(*arrays[:2], memory=options.memory, head_gradient=kind == "train", hidden_gradient=kind != "forward")
-    print(f"{kind} {dtype}: {options.rows} rows ({options.valid:.0%} valid), hidden {options.hidden}, {options.vocabulary} tokens; {plan.mode}")
+    plan = linear_logps_plan(
+        *arrays[:2], memory=options.memory, head_gradient=kind == "train", hidden_gradient=kind != "forward"
+    )
+    print(
+        f"{kind} {dtype}: {options.rows} rows ({options.valid:.0%} valid), hidden {options.hidden}, {options.vocabulary} tokens; {plan.mode}"
+    )
     for name, median in medians.items():
         time_ratio, memory_ratio = medians["poz"] / median, memory["poz"] / memory[name]
         verdict = ""

@@ -292,7 +292,9 @@ def _pointers(names: str, kind: str) -> dict[str, str]:
 
 
 def _case(name: str, kernel: Any, types: dict[str, Any], warps: int, **options: int) -> Compiled:
-    aligned = tuple(name for name, kind in types.items() if isinstance(kind, str) and (kind[0] == "*" or "stride" in name))
+    aligned = tuple(
+        name for name, kind in types.items() if isinstance(kind, str) and (kind[0] == "*" or "stride" in name)
+    )
     signature = {name: types[name] for name in kernel.arg_names}
     return Compiled(name, kernel, signature, {"num_warps": warps, **options}, aligned)
 

@@ -261,7 +261,8 @@ def survivors_of(chosen: list[Mutant], jobs: int, folder: Path) -> list[Mutant]:
     compileall.compile_dir(base, quiet=1)
     waiting, running, alive = [*reversed(chosen)], dict[int, tuple[Mutant, Path, float]](), list[Mutant]()
     shown = ("[progress.description]{task.description}", "{task.fields[file]}")
-    with Progress(*map(TextColumn, shown), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+    # No thread of its own to refresh: a lock that it held would stay held in a child.
+    with Progress(*map(TextColumn, shown), MofNCompleteColumn(), TimeElapsedColumn(), auto_refresh=False) as progress:
         task = progress.add_task("mutants", total=len(chosen), file="")
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -272,7 +273,9 @@ def survivors_of(chosen: list[Mutant], jobs: int, folder: Path) -> list[Mutant]:
             time.sleep(0.01)
             for pid, (mutant, tree, deadline) in [*running.items()]:
                 if time.monotonic() > deadline:
+                    progress.console.print(f"no end in {SECONDS} s, so killed  {mutant}", markup=False, soft_wrap=True)
                     os.killpg(pid, signal.SIGKILL)
+                    time.sleep(1)
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if not done:
                     continue
@@ -286,7 +289,7 @@ def survivors_of(chosen: list[Mutant], jobs: int, folder: Path) -> list[Mutant]:
                     alive.append(mutant)
                     progress.console.print(f"survived  {mutant}", markup=False, highlight=False, soft_wrap=True)
                 shutil.rmtree(tree)
-                progress.advance(task)
+                progress.update(task, advance=1, refresh=True)
     return alive
 
 

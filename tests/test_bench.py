@@ -146,7 +146,9 @@ def test_a_coarse_implementation_passes_in_16_bit_only():
         case = shapes.Case(TINY, 128, 1.0, "forward", dtype)
         made = inputs.make(case)
         coarse = (made.hidden.bfloat16() @ made.weight.bfloat16().T).float().log_softmax(1)
-        found = errors((coarse.gather(1, made.targets[:, None])[:, 0], None, None), exact(made, "forward"), made, "tokens")
+        found = errors(
+            (coarse.gather(1, made.targets[:, None])[:, 0], None, None), exact(made, "forward"), made, "tokens"
+        )
         assert (refusal(found, dtype) is not None) is refused
 
 

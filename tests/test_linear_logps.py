@@ -290,7 +290,9 @@ def test_operators_keep_their_promises():
     a, b = leaves(h, w)
     arguments = (a, b, None, t, None, -100, 1.0, 1.0, None, False, "logps", "keep", 128, "torch", "", 0, 300, True)
     torch.library.opcheck(
-        torch.ops.poz.linear_logps.default, arguments, test_utils=("test_schema", "test_faketensor", "test_autograd_registration")
+        torch.ops.poz.linear_logps.default,
+        arguments,
+        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
     )
 
 
@@ -375,7 +377,11 @@ def test_smallest_memory_that_works_works():
 
 def fields_of(objective, batch, generator):
     names = sorted(objective.reads | objective.optional)
-    made = {name: torch.randn(batch, generator=generator) for name in names if name in ("ref_chosen", "ref_rejected", "margin")}
+    made = {
+        name: torch.randn(batch, generator=generator)
+        for name in names
+        if name in ("ref_chosen", "ref_rejected", "margin")
+    }
     for name in names:
         if name.startswith("opponents_"):
             made[name] = torch.randn(len(objective.values.get("weights") or (1.0,)), batch, generator=generator)
@@ -391,7 +397,9 @@ def test_loss_in_the_loop_equals_the_objective(name, memory):
     objective = poz.zoo[name]
     if "calibration" in objective.reads:
         with pytest.raises(ValueError, match="cannot be computed inside the loop"):
-            fused_objective(objective, torch.zeros(2, 1, 1, 4), torch.zeros(3, 4), torch.zeros(2, 1, 1, dtype=torch.int64))
+            fused_objective(
+                objective, torch.zeros(2, 1, 1, 4), torch.zeros(3, 4), torch.zeros(2, 1, 1, dtype=torch.int64)
+            )
         return
     batch, lists = 5, objective.family is poz.Ranked
     h, w, t = problem(2 * batch * 9, vocabulary=1001, ignored=False)

@@ -94,6 +94,8 @@ def test_kernels_agree_with_torch(tmp_path):
     script = tmp_path / "kernels.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, cwd=Path(tmp_path))
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, cwd=Path(tmp_path)
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all agree" in done.stdout

@@ -88,7 +88,9 @@ def check_refusals(rank):
     with pytest.raises(ValueError, match=r"Targets must lie in \[0, "):
         linear_logps(hidden, weight[:10], targets, group=dist.group.WORLD)
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    wrong = DTensor.from_local(weight[: 10 + rank], mesh, [Shard(0)], shape=torch.Size((VOCABULARY, HIDDEN)), stride=(HIDDEN, 1))
+    wrong = DTensor.from_local(
+        weight[: 10 + rank], mesh, [Shard(0)], shape=torch.Size((VOCABULARY, HIDDEN)), stride=(HIDDEN, 1)
+    )
     with pytest.raises(ValueError, match="in all, but the head has 301"):
         linear_logps(hidden, wrong, targets)
 

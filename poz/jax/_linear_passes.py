@@ -136,8 +136,10 @@ def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, f
     valid = targets != settings.ignore_index
     count, total = jnp.sum(valid), plan.blocks * plan.block_rows
     place = jnp.where(valid, jnp.cumsum(valid), count + jnp.cumsum(~valid)) - 1
-    order = varying(jnp.zeros(total, jnp.int32), mapped_axes(targets)).at[place].set(
-        jnp.arange(targets.shape[0], dtype=jnp.int32), unique_indices=True
+    order = (
+        varying(jnp.zeros(total, jnp.int32), mapped_axes(targets))
+        .at[place]
+        .set(jnp.arange(targets.shape[0], dtype=jnp.int32), unique_indices=True)
     )
     takes_part = jnp.arange(total) < count
     blocks = (plan.blocks, plan.block_rows)
@@ -258,32 +260,29 @@ def forward(
             tile = lax.dynamic_slice_in_dim(head.weight, begin, width)
             bias = None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
             block_hidden, targets = rows.hidden[block], rows.targets[block] - begin
-            store = {LODGED: lodged, KEPT: beside, AGAIN: None}[source]
+            wanted = source != AGAIN
 
             def compute(count: int) -> Callable[[Any], Any]:
-                def step(carry: Any) -> Any:
-                    state, store = carry
+                def step(state: Any) -> Any:
                     before, lean = jax.tree.map(lambda x: x[..., :count], state)
                     z = _logits(tile, bias, block_hidden[:count], settings)
                     after, lean = _accumulate(before, lean, z, targets[:count], tile, settings, narrow)
                     state = jax.tree.map(_overwritten, state, (after, lean))
-                    if source == LODGED:
-                        at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                        z = jnp.pad(z, ((0, 0), (0, plan.block_rows - count)))
-                        store = lax.dynamic_update_slice(store.reshape(-1), z.reshape(-1), (at,)).reshape(store.shape)
-                    if source == KEPT:
-                        store = lax.dynamic_update_slice(store, z[None, None], (index, number - plan.lodged, 0, 0))
-                    return state, store
+                    return state, jnp.pad(z, ((0, 0), (0, plan.block_rows - count))) if wanted else None
 
                 return step
 
+            def skip(state: Any) -> Any:
+                return state, varying(jnp.zeros((width, plan.block_rows), dtype), axes) if wanted else None
+
             state = jax.tree.map(lambda x: x[block], (running, leaning))
-            state, store = _stepped(plan, counts[block], compute, lambda x: x, (state, store))
+            state, z = _stepped(plan, counts[block], compute, skip, state)
             running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
-                lodged = store
+                at = index * (tiles * width * size) + number * (width * plan.block_rows)
+                lodged = lax.dynamic_update_slice(lodged.reshape(-1), z.reshape(-1), (at,)).reshape(lodged.shape)
             if source == KEPT:
-                beside = store
+                beside = lax.dynamic_update_slice(beside, z[None, None], (index, number - plan.lodged, 0, 0))
             return running, leaning, lodged, beside
 
         return _units(plan, index, tiles, unit, carry)
@@ -414,7 +413,9 @@ def backward(
                         more = _gradient_product(tile, d, (0, 0), narrow, settings.exact)
                         of_hidden = _overwritten(of_hidden, of_hidden[:, :count] + more)
                     more_head = (
-                        _gradient_product(d, block_hidden[:count], (1, 0), narrow, settings.exact) if wants[1] else None,
+                        _gradient_product(d, block_hidden[:count], (1, 0), narrow, settings.exact)
+                        if wants[1]
+                        else None,
                         jnp.sum(d, 1) if wants[2] else None,
                     )
                     return of_hidden, more_head if at_once else jax.tree.map(jnp.add, of_head, more_head)

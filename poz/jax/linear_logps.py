@@ -171,7 +171,8 @@ def _over_mesh(
     arrays, specs = (hidden, weight, bias, targets), (by_row, by_token, by_token, by_row)
     if any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types):
         arrays = tuple(
-            None if x is None else jax.reshard(x, NamedSharding(mesh, spec)) for x, spec in zip(arrays, specs, strict=True)
+            None if x is None else jax.reshard(x, NamedSharding(mesh, spec))
+            for x, spec in zip(arrays, specs, strict=True)
         )
     mapped = jax.shard_map(
         partial(_logps, settings), mesh=mesh, in_specs=specs, out_specs=tuple(by_row for _ in settings.outputs)

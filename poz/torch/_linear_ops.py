@@ -280,7 +280,9 @@ def _(
     return (
         torch.empty(hidden.shape if need_hidden else (0,), dtype=hidden.dtype, device=hidden.device),
         torch.empty(weight.shape, dtype=weight.dtype, device=weight.device) if need_weight else hidden.new_empty(0),
-        hidden.new_empty(0) if bias is None or not need_bias else torch.empty_like(bias, memory_format=torch.contiguous_format),
+        hidden.new_empty(0)
+        if bias is None or not need_bias
+        else torch.empty_like(bias, memory_format=torch.contiguous_format),
     )
 
 

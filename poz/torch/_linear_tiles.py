@@ -26,6 +26,7 @@ WEIGHTS_PER_TILE = 2**23
 BLOCK_ROWS = 1024
 ROW_QUANTUM = 64
 LOWEST = -1e300
+READ_LOGITS = frozenset({"entropy", "mean_logit", "top1"})
 
 
 class Head(NamedTuple):
@@ -236,7 +237,10 @@ def forward_tiles(
     best_index = torch.zeros(count, dtype=torch.int64, device=device) if "top1" in wanted else None
     height, width = min(rows.block_rows, count), weights.tiles[0][1]
     logits_slab = Slab(height, width, dtype, device)
-    tile_slab = Slab(height, width, dtype, device) if kept is None or kept.dtype != dtype else None
+    # One slab less in the cache, where nothing else reads the logits.
+    in_place = kept is None and head.softcap is None and weights.bias is None and not wanted & READ_LOGITS
+    tile_slab = Slab(height, width, dtype, device) if not in_place and (kept is None or kept.dtype != dtype) else None
+    product = torch.empty_like(one_pass[: min(rows.block_rows, count)]) if one_pass is not None else None
     product_slab = Slab(height, width, dtype, device) if entropy else None
     for number, start, stop, weight, bias in weights:
         for low, high in rows.blocks():
@@ -248,11 +252,11 @@ def forward_tiles(
             kept_tile = None
             if kept is not None:
                 kept_tile = kept[count * start : count * stop].view(count, stop - start)[here]
-            tile = tile_slab.view(size, stop - start) if tile_slab is not None else kept_tile
-            assert tile is not None
-            top, lse = softmax_into(tile, logits, bias is not None)
             where = locate(targets[here], start, stop)
             picked = logits.gather(1, where.column).squeeze(1).double()
+            tile = logits if in_place else kept_tile if tile_slab is None else tile_slab.view(size, stop - start)
+            assert tile is not None
+            top, lse = softmax_into(tile, logits, bias is not None)
             target_logit[here] = torch.where(where.inside, picked, target_logit[here])
             before = total[here].clone()
             joined = torch.logaddexp(before, lse)
@@ -269,8 +273,8 @@ def forward_tiles(
             if energy is not None:
                 # A softmax sums to 1 only to float32; left in, that error would be multiplied by the size of the logits.
                 assert product_slab is not None
-                product = torch.mul(tile, logits, out=product_slab.view(size, stop - start))
-                mean = product.sum(1).double() - top.double().clamp(min=-1e30) * (tile.sum(1).double() - 1)
+                energies = torch.mul(tile, logits, out=product_slab.view(size, stop - start))
+                mean = energies.sum(1).double() - top.double().clamp(min=-1e30) * (tile.sum(1).double() - 1)
                 energy[here] = energy[here] * (before - grown).exp() + mean * (lse - grown).exp()
             if log_square is not None:
                 log_square[here] = torch.logaddexp(
@@ -283,11 +287,13 @@ def forward_tiles(
                 bend_by_cap(tile, logits, head)
             if kept_tile is not None and kept_tile is not tile:
                 kept_tile.copy_(tile)
-            if one_pass is not None:
-                tile.mul_((lse - grown).exp().to(dtype).unsqueeze(1))
+            if one_pass is not None and product is not None:
+                share = (lse - grown).exp().to(one_pass.dtype).unsqueeze(1)
+                multiply_into(product[:size], tile.to(weight.dtype), weight, accumulate=False)
                 sums = one_pass[here]
                 if number:
-                    sums.mul_((before - grown).exp().to(one_pass.dtype).unsqueeze(1))
-                multiply_into(sums, tile.to(weight.dtype), weight, accumulate=number > 0)
+                    sums.mul_((before - grown).exp().to(one_pass.dtype).unsqueeze(1)).addcmul_(product[:size], share)
+                else:
+                    torch.mul(product[:size], share, out=sums)
     owned = (targets >= 0) & (targets < weights.weight.shape[0])
     return Partials(others, target_logit, owned, total, energy, log_square, logit_sum, best, best_index)

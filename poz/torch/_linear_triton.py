@@ -115,7 +115,9 @@ def forward_rows(
         joined = join(part, group, vocabulary, first)
         if residual is not None and group is not None:
             one = torch.ones_like(joined.lse)
-            at_target = (torch.expm1(joined.logp) * (1 - (joined.target_logit * head.bend) ** 2)).where(part.owned, 0 * one)
+            at_target = (torch.expm1(joined.logp) * (1 - (joined.target_logit * head.bend) ** 2)).where(
+                part.owned, 0 * one
+            )
             gradient_over(logits, bias, local[here], head, joined.lse, one, None, at_target, residual)
         if mode == "one pass" and residual is not None:
             product_into(kept[here], residual, weight)
@@ -163,7 +165,9 @@ def backward_rows(
         head, numbers[LOGP], numbers[LSE], numbers[TARGET_LOGIT], numbers[ENTROPY], (targets >= 0) & (targets < size),
         *(None if gradient is None else at(gradient) for gradient in upstream),
     )  # fmt: skip
-    logits_slab = None if use_kept or not rows.count else Slab(min(block_rows, lead), size, torch.float32, hidden.device)
+    logits_slab = (
+        None if use_kept or not rows.count else Slab(min(block_rows, lead), size, torch.float32, hidden.device)
+    )
     small = Slab(min(block_rows, lead), size, hidden.dtype, hidden.device) if logits_slab is not None else None
     for low, high in rows.blocks():
         block = rows.block(low, high)

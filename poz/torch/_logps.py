@@ -54,7 +54,13 @@ def logps(
 class _Selected(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, targets: Tensor, ignore_index: int, temperature: float, inplace: bool, implementation: str
+        ctx: Any,
+        logits: Tensor,
+        targets: Tensor,
+        ignore_index: int,
+        temperature: float,
+        inplace: bool,
+        implementation: str,
     ) -> Tensor:
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         valid = targets != ignore_index
@@ -79,7 +85,9 @@ class _Selected(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
         if ctx.used:
-            raise RuntimeError("The logits were overwritten by inplace=True; call poz.torch.logps again, or without it.")
+            raise RuntimeError(
+                "The logits were overwritten by inplace=True; call poz.torch.logps again, or without it."
+            )
         logits, column, logp, lse, valid = ctx.saved_tensors
         ctx.used = ctx.inplace
         out = logits if ctx.inplace else torch.empty_like(logits)
