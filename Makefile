@@ -1,4 +1,4 @@
-# Every target sets itself up: a .venv with pinned CPU packages, then its own job. Needs make, Python >= 3.10 and a package index.
+# Every target sets itself up: a .venv with pinned CPU packages, then its own job. Needs make, Python >= 3.11 and a package index.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -11,6 +11,7 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "poz needs Python 3.11 or newer (so do the pinned JAX, transformers and TRL); give one with make PYTHON=..." or 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch numpy
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'

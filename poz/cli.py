@@ -94,7 +94,10 @@ def plot(
     """Loss and gradient against the margin."""
     from poz.plotting import plot as draw
 
-    draw(_find(names), output, widest)
+    try:
+        draw(_find(names), output, widest)
+    except (OSError, ValueError) as error:
+        _stop(f"Cannot write {output}: {error}")
     out.print(f"Wrote {output}")
 
 
@@ -102,7 +105,9 @@ def plot(
 def verify(
     names: Names = None,
     report: Annotated[Path | None, typer.Option("--json", help="Write every result here.")] = None,
-    cases: Annotated[int, typer.Option(help="Draws of inputs and hyper-parameters per objective and backend.")] = 8,
+    cases: Annotated[
+        int, typer.Option(min=1, help="Draws of inputs and hyper-parameters per objective and backend.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
@@ -114,6 +119,8 @@ def verify(
     unknown = sorted(set(backends) - set(BACKENDS))
     if unknown:
         _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
+    if report is not None and not report.resolve().parent.is_dir():
+        _stop(f"There is no folder {report.resolve().parent} to write {report.name} to.")
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     results: list[dict[str, Any]] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -10,6 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 NUMBERS = (float, int)
 FLAG = (False, True)
 
@@ -66,10 +69,14 @@ class Real(Domain):
         if value is None:
             return None if self.optional else f"a number in {self.describe()}"
         if type(value) not in NUMBERS:
-            return None if hasattr(value, "dtype") else f"a number in {self.describe()}"
+            inside = hasattr(value, "dtype") and not (isinstance(value, np.ndarray) and self._outside(value))
+            return None if inside else f"a number in {self.describe()}"
         above = value > self.low if self.open in ("low", "both") else value >= self.low
         below = value < self.high if self.open in ("high", "both") else value <= self.high
-        return None if above and below and math.isfinite(value) else f"a number in {self.describe()}"
+        return None if above and below and -math.inf < value < math.inf else f"a number in {self.describe()}"
+
+    def _outside(self, values: npt.NDArray[Any]) -> bool:
+        return any(self.problem(float(value)) is not None for value in values.flat)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
+import numpy as np
+
 from poz import families
 from poz.backends import Array
 from poz.domains import Domain
@@ -121,6 +123,9 @@ class Objective:
 
     def _with(self, params: Values) -> tuple[dict[str, Any], tuple[str, ...]]:
         for name, value in params.items():
+            if isinstance(value, np.generic):  # as a Python number it is checked, and leaves dtypes alone
+                params = {**params, name: value.item()}
+                value = value.item()
             if name not in self.params:
                 raise TypeError(f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params)}.")
             problem = self.params[name].domain.problem(value)

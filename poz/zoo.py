@@ -19,7 +19,7 @@ class Zoo(Mapping[str, Objective]):
     def __getitem__(self, name: str) -> Objective:
         found = self._named.get(name) or self._aliases.get(name)
         if found is None:
-            near = difflib.get_close_matches(str(name), [*self._named, *self._aliases], n=3, cutoff=0.4)
+            near = difflib.get_close_matches(str(name).lower(), [*self._named, *self._aliases], n=3, cutoff=0.4)
             hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "`poz list` shows all."
             raise UnknownObjective(f"There is no objective {name!r}. {hint}")
         return found

@@ -85,6 +85,19 @@ def test_nan_and_inf_stay_in_their_example(name, poison):
             assert torch.isnan(losses[2])
 
 
+def test_numpy_hyper_parameters_leave_the_dtype_alone():
+    pairs = poz.Pairs(*[np.zeros(2, np.float32)] * 4)
+    assert poz.dpo(pairs, beta=np.float64(0.1)).dtype == np.float32
+
+
+def test_compiled_calls_take_another_beta():
+    """Whole graphs, from the first number to the second, which torch.compile then treats as a symbol."""
+    compiled = torch.compile(lambda p, beta: poz.dpo(p, beta=beta), fullgraph=True, backend="aot_eager")
+    pairs = poz.Pairs(*[torch.full((2,), -float(k)) for k in (1, 2, 3, 5)])
+    for beta in (0.1, 0.2, 0.7):
+        torch.testing.assert_close(compiled(pairs, beta), poz.dpo(pairs, beta=beta))
+
+
 def test_devices_and_graph_are_kept():
     x = torch.tensor([-1.0, -2.0], requires_grad=True)
     losses = poz.dpo(poz.Pairs(x, x.detach(), x.detach(), x.detach()))

@@ -23,6 +23,12 @@ BAD = {
         ValueError,
         r"`dpo` needs a number in \(0, inf\) for beta; got 0.0. The paper uses",
     ),
+    "a negative NumPy number": (lambda: poz.dpo.bind(beta=np.float64(-1)), ValueError, "for beta; got -1.0"),
+    "an array outside": (
+        lambda: poz.lcpo.bind(reliability=np.array([-3.0, 0.5])),
+        ValueError,
+        r"a number in \[0, 1\], or an array with one per annotator for reliability",
+    ),
     "nan parameter": (lambda: poz.dpo.bind(beta=float("nan")), ValueError, "for beta; got nan"),
     "infinite parameter": (lambda: poz.dpo.bind(beta=float("inf")), ValueError, "for beta; got inf"),
     "string parameter": (lambda: poz.dpo.bind(beta="0.1"), ValueError, "for beta; got '0.1'"),

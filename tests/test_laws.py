@@ -183,7 +183,7 @@ def test_the_logistic_tail_keeps_its_relative_accuracy(name):
     np.testing.assert_allclose(this(build(z)), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo"])
+@pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo", "cpl"])
 def test_an_impossible_completion_has_the_loss_of_the_limit(name):
     """A rejected one costs nothing, a chosen one everything; no term is 0 * inf."""
     this, build = LOGISTIC[name]

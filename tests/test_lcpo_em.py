@@ -215,6 +215,11 @@ def hand_worked():
     return poz.Pairs(np.array([10.0, -5.0, -20.0]), *np.zeros((3, 3)), annotator=np.array([0, 1, 0]))
 
 
+def test_nan_in_one_pair_touches_no_reliability():
+    sums = lcpo_em.sums(np.array([np.nan, 0.25, 0.75]), np.array([0, 0, 1]), 2)
+    np.testing.assert_array_equal(sums, [[0.25, 0.75], [1, 1]])
+
+
 def test_update_by_hand():
     # eta = (.9, .6): w = (.9607.., .4763.., .5491..); EMA with 0.1 and the full M-step, in 12 digits.
     state = lcpo_em.init(2, [0.9, 0.6])

@@ -104,13 +104,19 @@ def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
         posterior: (batch,) w.
         annotator: (batch,) integer ids from 0; None where there is one annotator.
         num_annotators: How many there are.
+
+    A pair whose posterior is NaN counts for nobody.
     """
     xp = namespace(posterior)
     _check_ids(annotator, num_annotators)
+    known = posterior == posterior
+    counted = xp.astype(known, posterior)
+    posterior = xp.where(known, posterior, counted)
     if annotator is None:
-        return Sums(xp.sum(posterior)[None], xp.sum(xp.ones_like(posterior))[None])
+        return Sums(xp.sum(posterior)[None], xp.sum(counted)[None])
     # (batch, annotators): a comparison exists in every library, a scatter does not.
     theirs = xp.astype(annotator[:, None] == xp.constant(np.arange(num_annotators), annotator), posterior)
+    theirs = theirs * counted[:, None]
     return Sums(xp.sum(theirs * posterior[:, None], 0), xp.sum(theirs, 0))
 
 

@@ -3,3 +3,4 @@
 from poz.jax.linear_logps import LinearLogps as LinearLogps
 from poz.jax.linear_logps import linear_logps as linear_logps
 from poz.jax.linear_logps import linear_logps_plan as linear_logps_plan
+from poz.jax.train import train_step as train_step

@@ -48,27 +48,26 @@ class Head(NamedTuple):
     """The head, or this device's shard of it.
 
     Attributes:
-        weight: (V, D).
+        weight: (V, D), `stored`.
         bias: (V,) or None.
-        first: Index of its first token.
-        vocabulary: Tokens over all shards.
+        dtype: Of the weight and of the hidden states.
     """
 
     weight: Array
     bias: Array
-    first: Array
-    vocabulary: int
+    dtype: Any
 
 
 class Rows(NamedTuple):
     """Rows in the order they are computed in: those that take part first, padded to whole blocks.
 
     Attributes:
-        hidden: (blocks, block_rows, D); 0 where nothing takes part.
+        hidden: (blocks, block_rows, D), `stored`; 0 where nothing takes part.
         targets: (blocks, block_rows) index in this shard of the head; -1 where nothing takes part.
         order: (blocks * block_rows,) index of the row that was given.
         place: (rows,) where each given row went.
         takes_part: (blocks * block_rows,) true where it does.
+        unknown: (blocks * block_rows,) true where it does, with a target that no shard of the head has.
     """
 
     hidden: Array
@@ -76,6 +75,7 @@ class Rows(NamedTuple):
     order: Array
     place: Array
     takes_part: Array
+    unknown: Array
 
 
 class Statistics(NamedTuple):
@@ -100,7 +100,7 @@ class Kept(NamedTuple):
     """Logits kept for the backward pass.
 
     Attributes:
-        lodged: (V, D), the buffer that becomes the head's gradient; until a strip's gradient is written, its logits are
+        lodged: (V, D), `stored`, the buffer that becomes the head's gradient; until a strip's gradient is written, its logits are
             in the strip's part of it. None where none are lodged.
         beside: (strips, units, tile, block_rows), or None.
     """
@@ -131,7 +131,23 @@ def summed_like(x: Array, axes: frozenset[str]) -> Array:
     return lax.psum(x, over) if over else x
 
 
-def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, first: Array) -> Rows:
+def storage(dtype: Any) -> Any:
+    """The dtype in which numbers are kept and cut: where a CPU has no 16-bit arithmetic, XLA would widen whole arrays of
+    them even to cut a slice, so those are kept as bits."""  # noqa: D205, D209
+    return jnp.dtype(jnp.uint16) if jnp.dtype(dtype).itemsize == 2 else jnp.dtype(dtype)
+
+
+def stored(x: Array) -> Array:
+    """The array in its `storage`."""
+    return lax.bitcast_convert_type(x, storage(x.dtype)) if storage(x.dtype) != x.dtype else x
+
+
+def restored(x: Array, dtype: Any) -> Array:
+    """The array out of its `storage`."""
+    return x if x.dtype == dtype else lax.bitcast_convert_type(lax.optimization_barrier(x), dtype)
+
+
+def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, first: Array, vocabulary: int) -> Rows:
     """Rows that take part first, in blocks."""
     valid = targets != settings.ignore_index
     count, total = jnp.sum(valid), plan.blocks * plan.block_rows
@@ -141,13 +157,16 @@ def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, f
         .at[place]
         .set(jnp.arange(targets.shape[0], dtype=jnp.int32), unique_indices=True)
     )
-    takes_part = jnp.arange(total) < count
+    takes_part, given = jnp.arange(total) < count, targets[order]
     blocks = (plan.blocks, plan.block_rows)
     return Rows(
-        jnp.where(takes_part[:, None], hidden[order], 0).reshape(*blocks, -1),
-        jnp.where(takes_part, targets[order] - first, -1).astype(jnp.int32).reshape(blocks),
-        order, place, takes_part,
-    )  # fmt: skip
+        jnp.where(takes_part[:, None], stored(hidden)[order], 0).reshape(*blocks, -1),
+        jnp.where(takes_part, given - first, -1).astype(jnp.int32).reshape(blocks),
+        order,
+        place,
+        takes_part,
+        takes_part & ((given < 0) | (given >= vocabulary)),
+    )
 
 
 def _product(a: Array, b: Array, contract: tuple[int, int], exact: bool) -> Array:
@@ -188,6 +207,28 @@ def _slope(logits: Array, settings: Settings) -> Array:
 
 def _finite(shift: Array) -> Array:
     return jnp.where(shift == -jnp.inf, 0, shift)
+
+
+def _tile(head: Head, begin: Any, width: int) -> tuple[Array, Array]:
+    tile = restored(lax.dynamic_slice_in_dim(head.weight, begin, width), head.dtype)
+    return tile, None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
+
+
+def _lodge(buffer: Array, logits: Array, at: Any) -> Array:
+    """The buffer with logits in its flat place `at`, counted in logits."""
+    flat = logits.reshape(-1)
+    if buffer.dtype.itemsize != flat.dtype.itemsize:
+        flat, at = lax.bitcast_convert_type(flat, buffer.dtype).reshape(-1), 2 * at
+    return lax.dynamic_update_slice(buffer.reshape(-1), flat, (at,)).reshape(buffer.shape)
+
+
+def _lodging(buffer: Array, at: Any, shape: tuple[int, int], dtype: Any) -> Array:
+    """Logits from there."""
+    count = shape[0] * shape[1]
+    if buffer.dtype.itemsize == dtype.itemsize:
+        return lax.dynamic_slice_in_dim(buffer.reshape(-1), at, count).reshape(shape)
+    halves = lax.dynamic_slice_in_dim(buffer.reshape(-1), 2 * at, 2 * count)
+    return lax.bitcast_convert_type(halves.reshape(*shape, 2), dtype)
 
 
 # Written with slices: a `.at[...]` is a scatter, which a CPU does one element at a time.
@@ -235,14 +276,14 @@ def _stepped(plan: Plan, active: Array, compute: Callable[[int], Callable[[Any],
 
 
 def forward(
-    head: Head, rows: Rows, settings: Settings, plan: Plan, narrow: bool, axes: frozenset[str]
+    head: Head, rows: Rows, settings: Settings, plan: Plan, narrow: bool, axes: frozenset[str], head_dtype: Any
 ) -> tuple[Statistics, Kept, Array]:
     """One pass over the vocabulary.
 
     Returns:
         Statistics; the kept logits; and in the mode "one pass" d logp / d hidden, (blocks * block_rows, D), else None.
     """
-    dtype, size = wide(rows.hidden.dtype), rows.hidden.shape[-1]
+    dtype, size = wide(head.dtype), rows.hidden.shape[-1]
     one_pass, entropy = plan.mode == "one pass", "entropy" in settings.outputs
     counts = jnp.sum(rows.takes_part.reshape(plan.blocks, -1), 1)
     shape = (plan.blocks, plan.block_rows)
@@ -250,16 +291,16 @@ def forward(
     # Running maximum; sum of exp(logit - maximum) without the target; the target's logit; the sum weighted by logit - maximum.
     running = (full(-jnp.inf), full(0), full(-jnp.inf), full(0) if entropy else None)
     leaning = jnp.zeros((plan.blocks, size, plan.block_rows), dtype) if one_pass else None
-    lodged = jnp.zeros(head.weight.shape, dtype) if plan.lodged else None
+    lodged = jnp.zeros(head.weight.shape, storage(head_dtype)) if plan.lodged else None
     beside = jnp.zeros((plan.strips, plan.kept, plan.tile, plan.block_rows), dtype) if plan.kept else None
 
     def strip(carry: Any, index: Any, start: Any, width: int, tiles: int) -> Any:
         def unit(source: int, number: Any, carry: Any) -> Any:
             running, leaning, lodged, beside = carry
             block, begin = number // tiles, start + number % tiles * width
-            tile = lax.dynamic_slice_in_dim(head.weight, begin, width)
-            bias = None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
-            block_hidden, targets = rows.hidden[block], rows.targets[block] - begin
+            tile, bias = _tile(head, begin, width)
+            block_hidden = restored(rows.hidden[block], head.dtype)
+            targets = rows.targets[block] - begin
             wanted = source != AGAIN
 
             def compute(count: int) -> Callable[[Any], Any]:
@@ -280,7 +321,7 @@ def forward(
             running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
                 at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                lodged = lax.dynamic_update_slice(lodged.reshape(-1), z.reshape(-1), (at,)).reshape(lodged.shape)
+                lodged = _lodge(lodged, z, at)
             if source == KEPT:
                 beside = lax.dynamic_update_slice(beside, z[None, None], (index, number - plan.lodged, 0, 0))
             return running, leaning, lodged, beside
@@ -326,10 +367,7 @@ def _finish(running: Any, head: Head, rows: Rows, settings: Settings) -> tuple[S
             moved = jnp.where(others > 0, (local - _finite(shift)) * others, 0)
             tilt = lax.psum(fade * (tilt + moved), settings.axis)
         others, target = lax.psum(others * fade, settings.axis), lax.pmax(target, settings.axis)
-    index = rows.targets.reshape(-1) + head.first
-    if settings.axis is not None:
-        index = lax.pmax(index, settings.axis)
-    target = jnp.where((index >= 0) & (index < head.vocabulary) | ~rows.takes_part, target, jnp.nan)
+    target = jnp.where(rows.unknown, jnp.nan, target)
     base = _finite(shift)
     ahead = jnp.exp(target - base)
     logp = -jax.nn.softplus((base - target) + jnp.log(others))
@@ -350,7 +388,7 @@ def _slopes(leaning: Array, share: Array, statistics: Statistics, head: Head, ro
     coefficient = -jnp.expm1(statistics.logp) * jnp.where((targets >= 0) & (targets < tokens), 1, 0)
     slope = _slope(statistics.target, settings)
     coefficient = coefficient if slope is None else coefficient * slope
-    own = head.weight[jnp.clip(targets, 0, tokens - 1)].astype(pull.dtype)
+    own = restored(head.weight[jnp.clip(targets, 0, tokens - 1)], head.dtype).astype(pull.dtype)
     slopes = (coefficient[:, None] * own - pull) * (settings.scale / settings.temperature)
     slopes = jnp.where(rows.takes_part[:, None], slopes, 0)
     return slopes if settings.axis is None else lax.psum(slopes, settings.axis)
@@ -367,7 +405,7 @@ def backward(
     Returns:
         Of hidden, (blocks * block_rows, D); of weight, (V, D) in `head_dtype`; of bias, (V,); None where `wants` says so.
     """
-    dtype, size = wide(rows.hidden.dtype), rows.hidden.shape[-1]
+    dtype, size = wide(head.dtype), rows.hidden.shape[-1]
     shape = (plan.blocks, plan.block_rows)
     blocked = partial(jnp.reshape, shape=shape)
     terms = {name: blocked(x) for name, x in _coefficients(statistics, upstream, settings).items()}
@@ -378,29 +416,29 @@ def backward(
     hidden_gradient = jnp.zeros((plan.blocks, size, plan.block_rows), dtype) if wants[0] else None
     weight_gradient = None
     if wants[1]:
-        weight_gradient = jnp.zeros(head.weight.shape, head_dtype) if kept.lodged is None else kept.lodged
+        blank = jnp.zeros(head.weight.shape, storage(head_dtype))
+        weight_gradient = blank if kept.lodged is None else kept.lodged
     bias_gradient = jnp.zeros(head.weight.shape[:1], dtype) if wants[2] else None
 
     # With one block of rows, a tile's gradient is one product and goes where it belongs at once: the logits lodged for the
-    # tiles after it lie further on, as a block then has at least as many rows as there are hidden sizes, or lodges nothing.
-    at_once = plan.blocks == 1 and (plan.block_rows >= size or plan.tiles == 1)
+    # tiles after it lie further on, as a row of the head's gradient takes no more room than a tile's logits for one token.
+    at_once = plan.blocks == 1 and plan.block_rows * dtype.itemsize >= size * head_dtype.itemsize
 
     def strip(carry: Any, index: Any, start: Any, width: int, tiles: int) -> Any:
         def unit(source: int, number: Any, carry: Any) -> Any:
             of_hidden, of_head, buffers = carry
             block, part = number // tiles, number % tiles
             begin = start + part * width
-            tile = lax.dynamic_slice_in_dim(head.weight, begin, width)
-            bias = None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
-            block_hidden, targets = rows.hidden[block], rows.targets[block] - begin
+            tile, bias = _tile(head, begin, width)
+            block_hidden = restored(rows.hidden[block], head.dtype)
+            targets = rows.targets[block] - begin
             block_terms, block_shift = {name: x[block] for name, x in terms.items()}, shift[block]
 
             def compute(count: int) -> Callable[[Any], Any]:
                 def step(state: Any) -> Any:
                     if source == LODGED:
                         at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                        z = lax.dynamic_slice_in_dim(buffers[0].reshape(-1), at, width * plan.block_rows)
-                        z = z.reshape(width, plan.block_rows)[:, :count]
+                        z = _lodging(buffers[0], at, (width, plan.block_rows), dtype)[:, :count]
                     elif source == KEPT:
                         sizes = (1, 1, width, plan.block_rows)
                         z = lax.dynamic_slice(kept.beside, (index, number - plan.lodged, 0, 0), sizes)[0, 0, :, :count]
@@ -447,13 +485,19 @@ def backward(
         return jax.tree.map(lambda x: varying(x, axes), zeros)
 
     def write(buffers: Any, gradients: Any, start: Any) -> Any:
-        return jax.tree.map(
-            lambda x, new: lax.dynamic_update_slice_in_dim(x, new.reshape(-1, *x.shape[1:]).astype(x.dtype), start, 0),
-            buffers, gradients,
-        )  # fmt: skip
+        def place(buffer: Array, gradient: Array, dtype: Any) -> Array:
+            done = stored(gradient.reshape(-1, *buffer.shape[1:]).astype(dtype))
+            return lax.dynamic_update_slice_in_dim(buffer, done, start, 0)
+
+        return tuple(
+            None if buffer is None else place(buffer, gradient, of_dtype)
+            for buffer, gradient, of_dtype in zip(buffers, gradients, (head_dtype, dtype), strict=True)
+        )
 
     carry = jax.tree.map(lambda x: varying(x, axes), (hidden_gradient, (weight_gradient, bias_gradient)))
     hidden_gradient, (weight_gradient, bias_gradient) = _walk(plan, strip, carry)
+    if wants[1]:
+        weight_gradient = restored(weight_gradient, head_dtype)
     if wants[0]:
         hidden_gradient = jnp.swapaxes(hidden_gradient, 1, 2).reshape(-1, size)
     return hidden_gradient, weight_gradient, bias_gradient

@@ -49,12 +49,13 @@ class Plan(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a plan is made from: sizes, dtypes, and what needs a gradient."""
+    """What a plan is made from: sizes, dtypes (`head_dtype` that of the head's summed gradient), what needs a gradient."""
 
     rows: int
     hidden: int
     vocabulary: int
     dtype: Any
+    head_dtype: Any
     hidden_gradient: bool
     head_gradient: bool
     outputs: tuple[str, ...]
@@ -118,15 +119,14 @@ def make_plan(shape: Shape, limit: int) -> Plan:
 
     def workspace(blocks: int, block_rows: int) -> int:
         rows, width = blocks * block_rows, max(tile, rest)
-        size = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item
-        size += (4 if gradient else 2) * width * block_rows * item
-        size += 2 * width * shape.hidden * (shape.dtype.itemsize + (item if shape.dtype.itemsize < 4 else 0))
+        strip = width * shape.hidden
+        size = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item  # rows in order, and numbers for each
+        size += (3 if gradient else 2) * width * block_rows * item
+        size += strip * (2 * shape.dtype.itemsize + (item if shape.dtype.itemsize < item else 0))
         if shape.hidden_gradient:
-            size += 3 * rows * shape.hidden * item + 2 * block_rows * shape.hidden * item
-        if one_pass:
-            size += 2 * rows * shape.hidden * item
+            size += (3 if one_pass else 2) * rows * shape.hidden * item + block_rows * shape.hidden * item
         if shape.head_gradient:
-            size += (2 * tiles + 3) * width * shape.hidden * item
+            size += (tiles + 2 if blocks > 1 else 2) * strip * item
         return size
 
     target = grain.rows
@@ -149,8 +149,8 @@ def make_plan(shape: Shape, limit: int) -> Plan:
     elif one_pass:
         mode, reason = "one pass", "The head needs no gradient: d logp / d hidden is made with the log-probs."
     else:
-        if shape.head_gradient and shape.dtype.itemsize == item:
-            lodged = min(units, tiles * shape.hidden // block_rows)
+        if shape.head_gradient:
+            lodged = min(units, tiles * shape.hidden * shape.head_dtype.itemsize // (block_rows * item))
         kept = min(units - lodged, (limit - needed) // unit)
         mode = "keep" if lodged + kept == units else "part" if lodged + kept else "recompute"
         reason = (

@@ -135,7 +135,8 @@ def linear_logps_plan(
     """
     rows = math.prod(hidden.shape[:-1])
     names = _check_outputs(outputs)
-    shape = Shape(rows, *weight.shape[::-1], jnp.dtype(hidden.dtype), hidden_gradient, head_gradient, names)
+    dtype = jnp.dtype(hidden.dtype)
+    shape = Shape(rows, *weight.shape[::-1], dtype, dtype, hidden_gradient, head_gradient, names)
     return make_plan(shape, bytes_of(memory))
 
 
@@ -207,7 +208,7 @@ class _Residuals(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _core(settings: Settings, hidden: Array, weight: Array, bias: Array, targets: Array) -> tuple[Array, ...]:
-    plan = _plan(settings, hidden, weight, _Wants(False, False, False))
+    plan = _plan(settings, hidden, weight, bias, targets, _Wants(False, False, False))
     return _forward(settings, plan, hidden, weight, bias, targets)[0]
 
 
@@ -217,7 +218,7 @@ def _core_forward(
     wants = _Wants(hidden.perturbed, weight.perturbed, bias is not None and bias.perturbed)
     hidden, weight, bias = (None if x is None else _differentiable_once(x.value) for x in (hidden, weight, bias))
     targets = targets.value
-    plan = _plan(settings, hidden, weight, wants)
+    plan = _plan(settings, hidden, weight, bias, targets, wants)
     results, statistics, kept, slopes = _forward(settings, plan, hidden, weight, bias, targets)
     if plan.mode == "one pass":  # of the hidden states, only the dtype and the axes they differ over are still needed
         return results, _Residuals(wants, hidden[:0], None, None, targets, None, None, slopes)
@@ -229,7 +230,9 @@ def _forward(
 ) -> tuple[tuple[Array, ...], Statistics, Kept, Array]:
     rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
     narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
-    statistics, kept, slopes = passes.forward(head, rows, settings, plan, narrow, axes)
+    statistics, kept, slopes = passes.forward(
+        head, rows, settings, plan, narrow, axes, _head_dtype(hidden, weight, bias, targets)
+    )
     found = {"logps": statistics.logp, "entropy": statistics.entropy}
     if "lse" in settings.outputs:
         found["lse"] = statistics.shift + jnp.log(statistics.total)
@@ -251,12 +254,11 @@ def _core_backward(settings: Settings, residuals: _Residuals, upstream: tuple[An
     if slopes is not None:
         of_hidden = jnp.where(taking_part, given["logps"], 0)[:, None] * slopes
         return _as_given(of_hidden, hidden), None, None, None
-    plan = _plan(settings, hidden, weight, wants)
+    plan = _plan(settings, hidden, weight, bias, targets, wants)
     rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
     narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
     ordered = {name: jnp.where(rows.takes_part, passes.varying(x, axes)[rows.order], 0) for name, x in given.items()}
-    crossing = axes - passes.mapped_axes(weight)
-    head_dtype = wide(weight.dtype) if crossing else weight.dtype
+    head_dtype = _head_dtype(hidden, weight, bias, targets)
     of_hidden, of_weight, of_bias = passes.backward(
         head, rows, statistics, kept, ordered, settings, plan, narrow, axes, astuple(wants), head_dtype
     )
@@ -269,20 +271,29 @@ def _core_backward(settings: Settings, residuals: _Residuals, upstream: tuple[An
 _core.defvjp(_core_forward, _core_backward, symbolic_zeros=True)
 
 
-def _plan(settings: Settings, hidden: Array, weight: Array, wants: _Wants) -> Plan:
-    shape = Shape(hidden.shape[0], *weight.shape[::-1], hidden.dtype, wants.hidden, wants.head, settings.outputs)
+def _plan(settings: Settings, hidden: Array, weight: Array, bias: Array, targets: Array, wants: _Wants) -> Plan:
+    summed = _head_dtype(hidden, weight, bias, targets)
+    shape = Shape(
+        hidden.shape[0], *weight.shape[::-1], hidden.dtype, summed, wants.hidden, wants.head, settings.outputs
+    )
     return make_plan(shape, settings.limit)
+
+
+def _head_dtype(hidden: Array, weight: Array, bias: Array, targets: Array) -> Any:
+    """The dtype in which the head's gradient is summed up: over devices, never in 16 bit."""
+    crossing = passes.mapped_axes(hidden, bias, targets) - passes.mapped_axes(weight)
+    return wide(weight.dtype) if crossing else weight.dtype
 
 
 def _laid_out(
     settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array
 ) -> tuple[Rows, Head, frozenset[str]]:
     axes = passes.mapped_axes(hidden, weight, bias, targets)
-    hidden, weight, bias, targets = (passes.varying(x, axes) for x in (hidden, weight, bias, targets))
+    hidden, weight, bias = (passes.varying(x, axes) for x in (hidden, weight, bias))
     first = 0 if settings.axis is None else jax.lax.axis_index(settings.axis) * weight.shape[0]
     vocabulary = weight.shape[0] * _axis_size(settings.axis, weight)
-    rows = passes.gather_rows(hidden, targets, settings, plan, first)
-    return rows, Head(weight, bias, first, vocabulary), axes
+    rows = passes.gather_rows(hidden, targets, settings, plan, first, vocabulary)
+    return rows, Head(passes.stored(weight), bias, weight.dtype), axes
 
 
 def _as_given(gradient: Array, array: Array) -> Array:

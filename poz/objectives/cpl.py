@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from poz.backends import Array, Namespace
-from poz.domains import Choice, Real
+from poz.domains import NUMBERS, Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, objective
 
@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     formula=r"-\log\frac{e^{A^+}}{e^{A^+}+e^{\lambda A^-}},\quad A=\sum_t\gamma^t\,\alpha\log\pi(a_t|s_t)",
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
-    published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
+    published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
     deviations=[
         Deviation("the authors' code", "has no discount", "discount=1"),
         Deviation(
@@ -65,6 +65,8 @@ def cpl(
         if pairs.label is None
         else label * right + (1 - label) * xp.softplus(bias * score["chosen"] - score["rejected"])
     )
+    if type(bc_weight) in NUMBERS and bc_weight == 0:
+        return loss  # 0 times the log-prob of an impossible token would be NaN
     if bc_data == "all":
         return loss + bc_weight * 0.5 * (cloning["chosen"] + cloning["rejected"])
     if pairs.label is None:

@@ -41,6 +41,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"D\bigl(\beta[\Delta_\pi-\tfrac{\tau}{\eta}\Delta_{ref}-(1-\tfrac{\tau}{\eta})\textstyle\sum_j\lambda_j\Delta_{\pi_j}]\,\big\|\,b\bigr),\quad b\in\{\tfrac{1}{2\eta},\ \eta(r^*_w-r^*_l),\ \infty\}",
     reads=_needs,
     published={
+        "beta": (0.01, 10.0),
         "eta": (0.1, 0.01, 0.0075, 0.005, 0.002),
         "tau": ("eta / 3",),
         "weights": (0, 0.1, 0.333, 0.5, 0.667, 0.9),

@@ -14,7 +14,7 @@ from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import make_plan
 from poz.torch._linear_tiles import Head, compute_dtype, padded
-from poz.torch._memory import bytes_of
+from poz._memory import bytes_of
 
 
 class FusedLoss(NamedTuple):

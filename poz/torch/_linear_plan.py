@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
-from poz.torch._memory import bytes_of, text_of
+from poz._memory import bytes_of, text_of
 
 
 class Plan(NamedTuple):

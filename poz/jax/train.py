@@ -1,0 +1,59 @@
+"""A training step with flax NNX and optax, for any objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from poz.objective import Objective
+
+Array = Any
+Step = Callable[[nnx.Module, nnx.Optimizer, Any], Mapping[str, Array]]
+
+
+def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any]) -> Step:
+    """A compiled step: losses of the batch, their mean, its gradient, and one move of the optimiser.
+
+        step = train_step(poz.simpo.bind(beta=2.0), lambda model, rows: pairs_of(model, rows))
+        metrics = step(model, optimizer, rows)
+
+    The mean is over all examples of the batch, whatever devices they are sharded over.
+
+    Args:
+        objective: With its hyper-parameters bound.
+        batch_of: (model, data) -> what the objective is given: `poz.Pairs`, `poz.TokenPairs` or `poz.Ranked`.
+
+    Returns:
+        (model, optimizer, data) -> metrics: `loss` in nats, and for pairs the policy's mean `margin` (summed log-prob
+        of chosen minus that of rejected, in nats) and `accuracy`, how often it is positive. Model and optimiser are
+        updated in place.
+    """
+
+    @nnx.jit
+    def step(model: nnx.Module, optimizer: nnx.Optimizer, data: Any) -> Mapping[str, Array]:
+        def loss_of(current: nnx.Module) -> tuple[Array, Mapping[str, Array]]:
+            batch = batch_of(current, data)
+            return jnp.mean(objective(batch)), _margins(batch)
+
+        (loss, metrics), slopes = nnx.value_and_grad(loss_of, has_aux=True)(model)
+        optimizer.update(model, slopes)
+        return {"loss": loss, **metrics}
+
+    return step  # type: ignore[no-any-return]
+
+
+def _margins(batch: Any) -> dict[str, Array]:
+    if not hasattr(batch, "chosen"):
+        return {}
+    sides = []
+    for side in ("chosen", "rejected"):
+        logps, mask = getattr(batch, side), getattr(batch, f"{side}_mask", None)
+        if mask is not None:
+            logps = jnp.where(mask, logps, 0.0)
+        sides.append(logps if hasattr(batch, "chosen_len") else logps.sum(-1))
+    margin = jax.lax.stop_gradient(sides[0] - sides[1])
+    return {"margin": jnp.mean(margin), "accuracy": jnp.mean(margin > 0)}
