@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,13 +176,13 @@ def ranked_cases() -> Iterator[Case]:
         )
 
 
-KERNELS = (pair_cases, ranked_cases, lambda: AHEAD_OF_TIME)
+KERNELS: Sequence[Callable[[], Iterable[Any]]] = (pair_cases, ranked_cases, lambda: AHEAD_OF_TIME)
 """Each gives the cases of one kernel."""
 
 
 def cases() -> list[Case]:
     """Every case of every kernel."""
-    return [case for some in KERNELS for case in some()]
+    return [Case(*case) for some in KERNELS for case in some()]
 
 
 def resources(case: Case, arch: str) -> Resources:

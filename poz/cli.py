@@ -160,7 +160,8 @@ def demo(
 
     spec = _find([objective])[0]
     try:
-        run(spec, data, out=output, seed=seed, **({} if steps is None else {"steps": steps}))
+        more: dict[str, Any] = {} if steps is None else {"steps": steps}
+        run(spec, data, out=output, seed=seed, **more)
     except (ValueError, OSError) as error:
         _stop(str(error))
 

@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+import tomllib
 import traceback
 import types
 import warnings
@@ -29,8 +30,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import poz
@@ -24,8 +25,9 @@ def test_list_names_every_objective():
 
 
 @pytest.mark.parametrize("name", poz.zoo)
-def test_show_prints_formula_parameters_and_sources(name):
-    result = run.invoke(app, ["show", name], env={"COLUMNS": "400"})
+def test_show_prints_formula_parameters_and_sources(name, monkeypatch):
+    monkeypatch.setattr("poz.cli.out", Console(width=400))
+    result = run.invoke(app, ["show", name])
     spec = poz.zoo[name]
     flat = "".join(result.output.split())
     assert result.exit_code == 0

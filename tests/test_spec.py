@@ -7,9 +7,9 @@ import inspect
 import pickle
 import subprocess
 import sys
+import tomllib
 
 import pytest
-import tomllib
 
 import poz
 from poz.domains import Base, Choice, Real

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from poz.jax._linear_plan import Plan, wide
+from poz.jax._linear_plan import Plan, storage, wide
 
 Array = Any
 LODGED, KEPT, AGAIN = range(3)
@@ -129,12 +129,6 @@ def summed_like(x: Array, axes: frozenset[str]) -> Array:
     """The sum over devices that leaves differences over `axes` only."""
     over = tuple(sorted(_axes_of(x) - axes))
     return lax.psum(x, over) if over else x
-
-
-def storage(dtype: Any) -> Any:
-    """The dtype in which numbers are kept and cut: where a CPU has no 16-bit arithmetic, XLA would widen whole arrays of
-    them even to cut a slice, so those are kept as bits."""  # noqa: D205, D209
-    return jnp.dtype(jnp.uint16) if jnp.dtype(dtype).itemsize == 2 else jnp.dtype(dtype)
 
 
 def stored(x: Array) -> Array:

@@ -84,6 +84,15 @@ def wide(dtype: Any) -> Any:
     return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
 
 
+def storage(dtype: Any) -> Any:
+    """The dtype in which numbers are kept and cut.
+
+    XLA has no 16-bit arithmetic on a CPU and widens whole arrays of such numbers even to cut a slice, so there they are
+    kept as bits.
+    """
+    return jnp.dtype(jnp.uint16) if on_cpu() and jnp.dtype(dtype).itemsize == 2 else jnp.dtype(dtype)
+
+
 def rounded_up(size: int, multiple: int) -> int:
     """The next multiple."""
     return -(-size // multiple) * multiple
@@ -122,9 +131,13 @@ def make_plan(shape: Shape, limit: int) -> Plan:
         strip = width * shape.hidden
         size = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item  # rows in order, and numbers for each
         size += (3 if gradient else 2) * width * block_rows * item
-        size += strip * (2 * shape.dtype.itemsize + (item if shape.dtype.itemsize < item else 0))
+        size += 2 * strip * shape.dtype.itemsize
+        if shape.dtype.itemsize < item:
+            size += (strip + block_rows * shape.hidden) * item
+            if storage(shape.dtype) != shape.dtype:  # the head's bits are a copy
+                size += shape.vocabulary * shape.hidden * shape.dtype.itemsize
         if shape.hidden_gradient:
-            size += (3 if one_pass else 2) * rows * shape.hidden * item + block_rows * shape.hidden * item
+            size += (1 if one_pass else 2) * rows * shape.hidden * item + block_rows * shape.hidden * item
         if shape.head_gradient:
             size += (tiles + 2 if blocks > 1 else 2) * strip * item
         return size
@@ -149,7 +162,7 @@ def make_plan(shape: Shape, limit: int) -> Plan:
     elif one_pass:
         mode, reason = "one pass", "The head needs no gradient: d logp / d hidden is made with the log-probs."
     else:
-        if shape.head_gradient:
+        if shape.head_gradient and storage(shape.head_dtype) in (jnp.uint16, wide(shape.dtype)):
             lodged = min(units, tiles * shape.hidden * shape.head_dtype.itemsize // (block_rows * item))
         kept = min(units - lodged, (limit - needed) // unit)
         mode = "keep" if lodged + kept == units else "part" if lodged + kept else "recompute"

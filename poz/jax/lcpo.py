@@ -49,5 +49,5 @@ def update(
         axis_name: Mapped axis, or axes, to sum over, so that all devices hold equal reliabilities.
     """
     if axis_name is not None:
-        found = jax.lax.psum(found, axis_name)  # type: ignore[no-untyped-call]
+        found = jax.lax.psum(found, axis_name)
     return lcpo_em.update(state, found, step_size=step_size)

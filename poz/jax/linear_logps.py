@@ -93,7 +93,7 @@ def linear_logps(
 
     Returns:
         (...) float32 if `outputs` is ("logps",), else `LinearLogps`. Equal calls give equal bits, whatever needs a
-        gradient and, on a CPU, whatever `memory` is.
+        gradient; another `memory` may change the last one.
 
     Raises:
         TypeError, ValueError: With a sentence, before anything is computed.
@@ -136,7 +136,7 @@ def linear_logps_plan(
     rows = math.prod(hidden.shape[:-1])
     names = _check_outputs(outputs)
     dtype = jnp.dtype(hidden.dtype)
-    shape = Shape(rows, *weight.shape[::-1], dtype, dtype, hidden_gradient, head_gradient, names)
+    shape = Shape(rows, weight.shape[1], weight.shape[0], dtype, dtype, hidden_gradient, head_gradient, names)
     return make_plan(shape, bytes_of(memory))
 
 
@@ -274,7 +274,14 @@ _core.defvjp(_core_forward, _core_backward, symbolic_zeros=True)
 def _plan(settings: Settings, hidden: Array, weight: Array, bias: Array, targets: Array, wants: _Wants) -> Plan:
     summed = _head_dtype(hidden, weight, bias, targets)
     shape = Shape(
-        hidden.shape[0], *weight.shape[::-1], hidden.dtype, summed, wants.hidden, wants.head, settings.outputs
+        hidden.shape[0],
+        weight.shape[1],
+        weight.shape[0],
+        hidden.dtype,
+        summed,
+        wants.hidden,
+        wants.head,
+        settings.outputs,
     )
     return make_plan(shape, settings.limit)
 

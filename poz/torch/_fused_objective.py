@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 import poz
+from poz._memory import bytes_of
 from poz.torch import _linear_ops as operators
 from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import make_plan
 from poz.torch._linear_tiles import Head, compute_dtype, padded
-from poz._memory import bytes_of
 
 
 class FusedLoss(NamedTuple):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
 from poz._memory import bytes_of, text_of
+from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
 
 
 class Plan(NamedTuple):
