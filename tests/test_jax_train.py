@@ -81,3 +81,15 @@ def test_a_step_is_the_mean_loss_and_its_gradient_by_hand():
     moved = jax.tree.map(lambda p, g: p - rate * g, nnx.state(by_hand, nnx.Param), slopes)
     for ours, theirs in zip(jax.tree.leaves(nnx.state(model, nnx.Param)), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)  # float32, sums of a few hundred terms
+
+
+def test_only_what_the_optimizer_picks_is_trained():
+    model = TinyModel(nnx.Rngs(2))
+    optimizer = nnx.Optimizer(model, optax.adam(1e-2), wrt=nnx.All(nnx.Param, nnx.PathContains("layer")))
+    head, embedding = model.head[...], model.embedding.embedding[...]
+    layer = jax.tree.leaves(nnx.state(model.layer, nnx.Param))
+    train_step(poz.dpo, pairs_of)(model, optimizer, rows())
+    assert jnp.array_equal(head, model.head[...])
+    assert jnp.array_equal(embedding, model.embedding.embedding[...])
+    moved = jax.tree.leaves(nnx.state(model.layer, nnx.Param))
+    assert not any(jnp.array_equal(x, y) for x, y in zip(layer, moved, strict=True))

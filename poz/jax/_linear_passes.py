@@ -208,20 +208,20 @@ def _tile(head: Head, begin: Any, width: int) -> tuple[Array, Array]:
     return tile, None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
 
 
-def _lodge(buffer: Array, logits: Array, at: Any) -> Array:
-    """The buffer with logits in its flat place `at`, counted in logits."""
+def _lodge(buffer: Array, logits: Array, start: Any, before: Any) -> Array:
+    """The buffer with logits in the strip that starts at element `start` of it, after `before` other logits."""
     flat = logits.reshape(-1)
     if buffer.dtype.itemsize != flat.dtype.itemsize:
-        flat, at = lax.bitcast_convert_type(flat, buffer.dtype).reshape(-1), 2 * at
-    return lax.dynamic_update_slice(buffer.reshape(-1), flat, (at,)).reshape(buffer.shape)
+        flat, before = lax.bitcast_convert_type(flat, buffer.dtype).reshape(-1), 2 * before
+    return lax.dynamic_update_slice(buffer.reshape(-1), flat, (start + before,)).reshape(buffer.shape)
 
 
-def _lodging(buffer: Array, at: Any, shape: tuple[int, int], dtype: Any) -> Array:
+def _lodging(buffer: Array, start: Any, before: Any, shape: tuple[int, int], dtype: Any) -> Array:
     """Logits from there."""
     count = shape[0] * shape[1]
     if buffer.dtype.itemsize == dtype.itemsize:
-        return lax.dynamic_slice_in_dim(buffer.reshape(-1), at, count).reshape(shape)
-    halves = lax.dynamic_slice_in_dim(buffer.reshape(-1), 2 * at, 2 * count)
+        return lax.dynamic_slice_in_dim(buffer.reshape(-1), start + before, count).reshape(shape)
+    halves = lax.dynamic_slice_in_dim(buffer.reshape(-1), start + 2 * before, 2 * count)
     return lax.bitcast_convert_type(halves.reshape(*shape, 2), dtype)
 
 
@@ -314,8 +314,7 @@ def forward(
             state, z = _stepped(plan, counts[block], compute, skip, state)
             running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
-                at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                lodged = _lodge(lodged, z, at)
+                lodged = _lodge(lodged, z, start * size, number * (width * plan.block_rows))
             if source == KEPT:
                 beside = lax.dynamic_update_slice(beside, z[None, None], (index, number - plan.lodged, 0, 0))
             return running, leaning, lodged, beside
@@ -431,8 +430,8 @@ def backward(
             def compute(count: int) -> Callable[[Any], Any]:
                 def step(state: Any) -> Any:
                     if source == LODGED:
-                        at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                        z = _lodging(buffers[0], at, (width, plan.block_rows), dtype)[:, :count]
+                        before = number * (width * plan.block_rows)
+                        z = _lodging(buffers[0], start * size, before, (width, plan.block_rows), dtype)[:, :count]
                     elif source == KEPT:
                         sizes = (1, 1, width, plan.block_rows)
                         z = lax.dynamic_slice(kept.beside, (index, number - plan.lodged, 0, 0), sizes)[0, 0, :, :count]
@@ -457,8 +456,8 @@ def backward(
             def skip(state: Any) -> Any:
                 return state[0], jax.tree.map(lambda x: x[0], head_zeros(1, width)) if at_once else state[1]
 
-            before = None if of_hidden is None else of_hidden[block], jax.tree.map(lambda x: x[part], of_head)
-            after, more_head = _stepped(plan, counts[block], compute, skip, before)
+            old = None if of_hidden is None else of_hidden[block], jax.tree.map(lambda x: x[part], of_head)
+            after, more_head = _stepped(plan, counts[block], compute, skip, old)
             of_hidden = None if of_hidden is None else _replaced(of_hidden, after, block)
             if at_once:
                 buffers = write(buffers, more_head, begin)

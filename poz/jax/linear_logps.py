@@ -93,7 +93,7 @@ def linear_logps(
 
     Returns:
         (...) float32 if `outputs` is ("logps",), else `LinearLogps`. Equal calls give equal bits, whatever needs a
-        gradient; another `memory` may change the last one.
+        gradient and whatever `memory` is.
 
     Raises:
         TypeError, ValueError: With a sentence, before anything is computed.
