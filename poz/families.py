@@ -26,6 +26,8 @@ class Pairs(NamedTuple):
         rejected_len: (batch,) the same of the rejected completion.
         label: (batch,) probability that chosen is the better one; 1 where it is not given.
         margin: (batch,) known reward of chosen minus known reward of rejected.
+        entropy: (batch,) token entropy of the reference policy, averaged over the tokens of both completions, as a
+            share of the log of the vocabulary size, in (0, 1].
         annotator: (batch,) integer id of whoever labelled the pair, from 0.
         opponents_chosen: (opponents, batch) summed log-prob of the chosen completion under other policies.
         opponents_rejected: (opponents, batch) the same of the rejected completion.
@@ -46,6 +48,7 @@ class Pairs(NamedTuple):
     opponents_rejected: Array = None
     calibration: Array = None
     ref_calibration: Array = None
+    entropy: Array = None
 
     def swap(self) -> Pairs:
         """The same pairs with the opposite label: the rejected completion is called chosen."""
@@ -107,6 +110,8 @@ class TokenPairs(NamedTuple):
         rejected_weights: (batch, other tokens) the same of the rejected segment.
         chosen_kl: (batch, tokens) KL(reference || policy) at each token, in nats.
         rejected_kl: (batch, other tokens) the same of the rejected segment.
+        chosen_collision: (batch, tokens) log Σ_v π(v|context)² of the policy at each token, in nats.
+        rejected_collision: (batch, other tokens) the same of the rejected segment.
     """
 
     chosen: Array
@@ -120,6 +125,8 @@ class TokenPairs(NamedTuple):
     rejected_weights: Array = None
     chosen_kl: Array = None
     rejected_kl: Array = None
+    chosen_collision: Array = None
+    rejected_collision: Array = None
 
     def swap(self) -> TokenPairs:
         """The same pairs with the opposite label."""
@@ -171,7 +178,7 @@ class Ranked(NamedTuple):
 SHAPES: dict[type, dict[str, tuple[str, str]]] = {
     Pairs: {
         **dict.fromkeys(("chosen", "rejected", "ref_chosen", "ref_rejected"), ("b", "logp")),
-        **dict.fromkeys(("chosen_len", "rejected_len", "label", "margin"), ("b", "number")),
+        **dict.fromkeys(("chosen_len", "rejected_len", "label", "margin", "entropy"), ("b", "number")),
         "annotator": ("b", "integer"),
         **dict.fromkeys(("opponents_chosen", "opponents_rejected"), ("mb", "logp")),
         **dict.fromkeys(("calibration", "ref_calibration"), ("c", "logp")),
@@ -181,8 +188,8 @@ SHAPES: dict[type, dict[str, tuple[str, str]]] = {
         **dict.fromkeys(("rejected", "ref_rejected", "rejected_kl"), ("bu", "logp")),
         "chosen_mask": ("bt", "mask"),
         "rejected_mask": ("bu", "mask"),
-        "chosen_weights": ("bt", "number"),
-        "rejected_weights": ("bu", "number"),
+        **dict.fromkeys(("chosen_weights", "chosen_collision"), ("bt", "number")),
+        **dict.fromkeys(("rejected_weights", "rejected_collision"), ("bu", "number")),
         "label": ("b", "number"),
     },
     Ranked: {

@@ -20,19 +20,21 @@ def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
     """Losses and the derivative of each with respect to the margin, from the float64 reference.
 
     The margin is the log-prob of chosen minus that of rejected in nats. The rejected one and everything else stands at
-    0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0.
+    0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0. Without a reference the rejected
+    one stands at -10, for no log-prob is positive; a list of three has two as good as chosen.
     """
     losses, gradients = reference(objective, _batch(objective, margins))
-    first = next(iter(gradients.values()))
-    return losses, first.reshape(len(margins), -1)[:, 0]
+    first = next(iter(gradients.values())).reshape(len(margins), -1)
+    return losses, first[:, : max(1, first.shape[1] - 1)].sum(-1)
 
 
 def _batch(objective: Objective, z: Floats) -> Any:
     zero, one = np.zeros_like(z), np.ones_like(z)
     if objective.family is Pairs:
+        rejected = zero - 10 if objective.reference_free else zero
         full = Pairs(
-            z,
-            zero,
+            rejected + z,
+            rejected,
             zero,
             zero,
             one,
@@ -44,15 +46,29 @@ def _batch(objective: Objective, z: Floats) -> Any:
             zero[None],
             zero,
             zero,
+            one / np.e,
         )
     elif objective.family is TokenPairs:
-        full = TokenPairs(z[:, None], zero[:, None], zero[:, None], zero[:, None])  # type: ignore[assignment]
+        tokens = dict.fromkeys(TokenPairs._fields, zero[:, None]) | {"chosen": z[:, None]}
+        tokens |= {"chosen_weights": one[:, None], "rejected_weights": one[:, None]}
+        full = TokenPairs(**tokens)  # type: ignore[assignment]
     else:
-        pair = np.stack([z, zero], -1)
-        rewards = np.stack([one, zero], -1)
-        full = Ranked(pair, 0 * pair, 0 * pair + 1, rewards)  # type: ignore[assignment]
-    unread = [name for name in full._fields if name not in objective.reads]
-    return full._replace(**dict.fromkeys(unread))
+        try:
+            return _read(objective, _ranked([z, zero]))
+        except ValueError:  # not a list of two
+            return _read(objective, _ranked([z, z, zero]))
+    return _read(objective, full)
+
+
+def _ranked(logps: list[Floats]) -> Ranked:
+    table = np.stack(logps, -1)
+    return Ranked(table, 0 * table, 0 * table + 1, 0 * table + np.eye(len(logps))[:-1].sum(0))
+
+
+def _read(objective: Objective, full: Any) -> Any:
+    batch = full._replace(**{name: None for name in full._fields if name not in objective.reads})
+    objective(batch)
+    return batch
 
 
 def plot(objectives: Iterable[Objective], path: Path, widest: float = 10.0) -> None:

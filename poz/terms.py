@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS
 from poz.families import Pairs
+
+CAP = 60.0  # e^60 = 1e26 leaves float32 room for what it is multiplied with
+LINKS = ("logistic", "hinge", "square", "exponential", "truncated_quadratic", "savage")
 
 
 def log_ratio_margin(pairs: Pairs) -> Array:
@@ -23,6 +31,39 @@ def gap(xp: Namespace, pairs: Pairs, of: str = "", length_normalized: bool = Fal
     if length_normalized:
         chosen, rejected = average(xp, chosen, pairs.chosen_len), average(xp, rejected, pairs.rejected_len)
     return chosen - rejected
+
+
+def numbers(xp: Namespace, value: Any, like: Array) -> Array:
+    """A hyper-parameter, plain, array or traced, as an array of the shape of `like`."""
+    return xp.ones_like(like) * value
+
+
+def exponential(xp: Namespace, x: Array) -> Array:
+    """e^x of a log-ratio, continued by its tangent beyond x = `CAP`: finite, convex, and its slope never dies."""
+    return xp.exp(xp.clip(x, -np.inf, CAP)) * (1 + xp.relu(x - CAP))
+
+
+def exponential_minus_one(xp: Namespace, x: Array) -> Array:
+    """`exponential` minus 1, accurate near x = 0."""
+    return xp.expm1(xp.clip(x, -np.inf, CAP)) + math.exp(CAP) * xp.relu(x - CAP)
+
+
+def linked(xp: Namespace, z: Array, link: str) -> Array:
+    """A classification loss of the logit z: how GPO turns a margin into a loss."""
+    if link == "logistic":
+        return -xp.log_sigmoid(z)
+    if link == "exponential":
+        return exponential(xp, -z)
+    if link == "savage":
+        return xp.sigmoid(-z) ** 2
+    if link == "square":
+        return (1 - z) ** 2
+    return xp.relu(1 - z) if link == "hinge" else xp.relu(1 - z) ** 2
+
+
+def masked(xp: Namespace, x: Array, mask: Array) -> Array:
+    """0 where the mask is false, whatever stands there."""
+    return x if mask is None else xp.where(mask, x, xp.constant(0.0, x))
 
 
 def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:

@@ -8,7 +8,7 @@ Mask = NDArray[np.bool_]
 Result = tuple[Array, dict[str, Array]]
 
 # A NaN or an infinity is an answer about its own example, so producing one is no warning.
-quiet = np.errstate(invalid="ignore", over="ignore")
+quiet = np.errstate(invalid="ignore", over="ignore", divide="ignore")
 
 
 def softplus(z: Array) -> Array:
@@ -48,3 +48,52 @@ def tokens(length: Array | None, *, normalized: bool) -> Array:
         raise ValueError("length normalization needs the number of tokens of each completion")
     counts: Array = np.maximum(length, 1.0)
     return counts
+
+
+LIMIT = 60.0  # nats: from here on an exponential goes on along its tangent, so that it stays finite
+
+
+def tangent_exp(x: Array) -> Array:
+    """E(x): e^x up to LIMIT, and its tangent there from then on."""
+    values: Array = tangent_exp_slope(x) * (1.0 + np.maximum(x - LIMIT, 0.0))
+    return values
+
+
+def tangent_exp_slope(x: Array) -> Array:
+    """E'(x) = e^min(x, LIMIT)."""
+    slopes: Array = np.exp(np.minimum(x, LIMIT))
+    return slopes
+
+
+def tangent_exp_gap(x: Array, y: Array, scale: float = 1.0) -> Array:
+    """E(s x) - E(s y) = ±[E'(s high) (1 - e^-d) + e^LIMIT t], with d the way from low to high below LIMIT, t above."""
+    high, low = scale * np.maximum(x, y), scale * np.minimum(x, y)
+    apart = scale * np.abs(x - y)
+    below = np.where(high <= LIMIT, apart, np.maximum(LIMIT - low, 0.0))
+    above = np.where(low >= LIMIT, apart, np.maximum(high - LIMIT, 0.0))
+    size: Array = tangent_exp_slope(high) * -np.expm1(-below) + np.exp(LIMIT) * above
+    return np.where(x < y, -size, size)
+
+
+def sigmoid_gap(x: Array, y: Array) -> Array:
+    """σ(x) - σ(y) = ±σ(high) σ(-low) (1 - e^-|x - y|)."""
+    size = sigmoid(np.maximum(x, y)) * sigmoid(-np.minimum(x, y)) * -np.expm1(-np.abs(x - y))
+    return np.where(x < y, -size, size)
+
+
+def bernoulli_kl(x: Array, y: Array | float) -> Array:
+    """KL(σ(x) || σ(y)) of Bernoullis = softplus(-y) - softplus(-x) + σ(-x) (y - x), both turned so that x >= 0."""
+    side = np.where(x < 0.0, -1.0, 1.0)
+    x, y = side * x, side * y
+    return softplus(-y) - softplus(-x) + times(sigmoid(-x), y - x)
+
+
+def log1mexp(x: Array) -> Array:
+    """log(1 - e^x) for x <= 0, -inf at 0."""
+    return np.where(x > -np.log(2.0), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
+
+
+def relu_slope(x: Array) -> Array:
+    """Derivative of max(0, x): 1 above the kink, 0 at it and below."""
+    slopes: Array = np.heaviside(x, 0.0)
+    return slopes

@@ -6,20 +6,13 @@ gibbs:     L = -w log p - (1 - w) log(1 - p) = softplus(-u) + (1 - w) u
 weighted:  L = w L(w>l) + (1 - w) L(l>w)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from poz.reference._stable import Array, Result, quiet, sigmoid, softplus, times
-from poz.reference.dpo import dpo
-from poz.reference.inpo import inpo
-from poz.reference.ipo import ipo
-from poz.reference.mnpo import mnpo
-from poz.reference.simpo import simpo
-from poz.reference.vpo import vpo
-
-BASES: dict[str, Callable[..., Result]] = {base.__name__: base for base in (dpo, ipo, simpo, vpo, inpo, mnpo)}
 
 
 def mirror(name: str) -> str:
@@ -39,9 +32,12 @@ def lcpo(
 ) -> Result:
     """Losses (B,) in nats from the fields of the base (B,), and the gradient of their sum with w held constant."""
     params = base_params or {}
-    exchanged = {mirror(name): -value if name == "margin" else value for name, value in fields.items()}
-    kept, kept_grads = BASES[base](**fields, **params)
-    swap, swap_grads = BASES[base](**exchanged, **params)
+    exchanged = {mirror(name): value for name, value in fields.items()}
+    exchanged |= {name: -fields[name] for name in ("margin",) if name in fields}
+    exchanged |= {name: 1.0 - fields[name] for name in ("label",) if name in fields}
+    objective = getattr(import_module(f"poz.reference.{base}"), base)
+    kept, kept_grads = objective(**fields, **params)
+    swap, swap_grads = objective(**exchanged, **params)
     eta = np.clip(np.asarray(reliability, dtype=np.float64), 1e-4, 1.0 - 1e-4)
     eta = eta if eta.ndim == 0 else eta[0 if annotator is None else annotator]
     u = swap - kept

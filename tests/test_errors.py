@@ -12,7 +12,7 @@ PAIRS = poz.Pairs(ONE, ONE, ONE, ONE)
 LIST = np.array([[-1.0, -2.0, -3.0]])
 
 BAD = {
-    "unknown objective": (lambda: poz.zoo["dpp"], KeyError, "no objective 'dpp'. Did you mean 'dpo'"),
+    "unknown objective": (lambda: poz.zoo["dpp"], KeyError, "no objective 'dpp'. Did you mean 'dpop' or 'dpo'"),
     "unknown parameter": (
         lambda: poz.dpo(PAIRS, gamma=1.0),
         TypeError,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import poz
 from poz.families import SHAPES
-from poz.testing import draw_case
+from poz.testing import draw_batch, draw_case
 from poz.testing.strategies import cases
 
 # Ten roundings of float64, relative to the largest log-prob or loss involved.
@@ -39,8 +39,8 @@ def test_a_limit_is_the_other_objective(name, limit, data):
     values = dict(case.objective.values)
     this = poz.zoo[name].bind(**limit.when(values))
     other = poz.zoo[limit.to].bind(**limit.then(values))
-    batch = draw_case(this, np.random.default_rng(len(case.batch[0])), 6, 100.0).batch
-    needed = draw_case(other, np.random.default_rng(1), 6, 100.0).batch
+    batch = draw_batch(this, np.random.default_rng(len(case.batch[0])), 6, 100.0)
+    needed = draw_batch(other, np.random.default_rng(1), 6, 100.0)
     if type(batch) is type(needed):
         batch = type(batch)(*[x if x is not None else y for x, y in zip(batch, needed, strict=True)])
     ours, theirs = limit.batch(batch)
@@ -118,6 +118,7 @@ def test_what_is_masked_does_not_count(name, data):
     masks = {"mask": "bk", "chosen_mask": "bt", "rejected_mask": "bu"}
     expected = case.objective(case.batch)
     for mask in [m for m in masks if m in fields]:
+        valid = fields[mask]
         same = [
             f
             for f in fields
@@ -126,7 +127,7 @@ def test_what_is_masked_does_not_count(name, data):
         for f in same:
             x = fields[f]
             filler = np.nan if x.dtype.kind == "f" else 0
-            x = np.where(fields[mask], x, filler) if x.dtype.kind == "f" else x
+            x = np.where(valid, x, filler) if x.dtype.kind == "f" else x
             fields[f] = np.concatenate([x, np.full((len(x), 2), filler, x.dtype)], -1)
     close(case.objective(type(case.batch)(**fields)), expected)
 

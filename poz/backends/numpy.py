@@ -12,9 +12,11 @@ Real = Any
 
 name = "numpy"
 
-exp, log, where, maximum, clip, cumsum, ones_like = (
+exp, log, expm1, log1p, where, maximum, clip, cumsum, ones_like = (
     np.exp,
     np.log,
+    np.expm1,
+    np.log1p,
     np.where,
     np.maximum,
     np.clip,

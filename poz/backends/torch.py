@@ -13,9 +13,11 @@ Tensor = torch.Tensor
 
 name = "torch"
 
-exp, log, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
+exp, log, expm1, log1p, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
     torch.exp,
     torch.log,
+    torch.expm1,
+    torch.log1p,
     torch.sigmoid,
     F.logsigmoid,
     torch.relu,

@@ -27,14 +27,10 @@ def draw_case(objective: Objective, rng: np.random.Generator, size: int = 8, wid
     """Draws hyper-parameters over their whole domain, then a batch of `size` examples that suits them."""
     for _ in range(100):
         bound = objective.bind(**draw_values(objective, rng))
-        batch = draw_batch(bound, rng, size, widest)
         try:
-            with np.errstate(all="ignore"):
-                bound(batch)
-        except ValueError as error:  # numbers of opponents, say, that the objective refuses
+            return Case(bound, draw_batch(bound, rng, size, widest))
+        except ValueError as error:  # hyper-parameters that no batch suits
             refused = error
-            continue
-        return Case(bound, batch)
     raise refused
 
 
@@ -70,12 +66,21 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
 
 
 def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Any:
-    """A batch with every field that the objective may read; each optional field is there half of the time."""
-    batch = _FAMILIES[objective.family](objective, rng, size, widest)
-    dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
-    arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
-    dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
-    return batch._replace(**dict.fromkeys(dropped))
+    """A batch that the objective accepts, with every field that it may read; each optional one half of the time."""
+    for _ in range(50):
+        batch = _FAMILIES[objective.family](objective, rng, size, widest)
+        dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
+        arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
+        dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
+        batch = batch._replace(**dict.fromkeys(dropped))
+        try:
+            with np.errstate(all="ignore"):
+                objective(batch)
+        except ValueError as error:  # numbers of completions or of opponents, say, that the objective refuses
+            refused = error
+            continue
+        return batch
+    raise refused
 
 
 def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) -> Floats:
@@ -98,6 +103,7 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
             values["rejected"][0] = values["chosen"][0]
         policy["rejected"][1], reference["rejected"][1], lens["rejected"][1] = 0.0, 0.0, 0  # an empty completion
     near = np.exp(rng.normal(0, 0.1, (opponents, size)))
+    margin = rng.normal(0, 2, size)
     return Pairs(
         policy["chosen"],
         policy["rejected"],
@@ -106,11 +112,12 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
         lens["chosen"],
         lens["rejected"],
         rng.choice([0.0, 0.25, 0.5, 1.0], size),
-        rng.normal(0, 2, size),
+        np.abs(margin) if rng.random() < 0.5 else margin,  # some objectives refuse a better rejected completion
         rng.integers(0, ANNOTATORS, size),
         policy["chosen"] * near,
         policy["rejected"] * near[::-1],
         **_calibration(rng, min(widest, 100.0)),
+        entropy=rng.uniform(0.01, 1, size),
     )
 
 
@@ -129,6 +136,7 @@ def _token_pairs(objective: Objective, rng: np.random.Generator, size: int, wide
         fields[f"{side}_mask"][0] = False  # an empty completion
         fields[f"{side}_weights"] = rng.uniform(0, 2, shape)
         fields[f"{side}_kl"] = np.exp(rng.uniform(-5, 1, shape))
+        fields[f"{side}_collision"] = -np.exp(rng.uniform(-5, 1.5, shape))
     return TokenPairs(**fields)
 
 

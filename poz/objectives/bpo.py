@@ -1,0 +1,36 @@
+"""BPO: only the weaker side of a pair is trained."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Balanced Preference Optimization",
+    paper="arXiv:2506.03557",
+    equation="the balanced reward margin (number not checked)",
+    formula=r"f\bigl(\beta\min(a,-\alpha b)\bigr),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"alpha": (0.3, 1.0)},
+    deviations=[
+        Deviation("torch.min", "splits the gradient at a = -α b, as at the reference", "all of it goes to rejected"),
+        Deviation("BPO of arXiv:2505.19601", "is another one, from Bregman divergences", "not this objective"),
+    ],
+    basis="The authors' code, read; gradient checked in float64.",
+)
+def bpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    alpha: Annotated[float, Real("α, weight of the rejected log-ratio", low=0, open="low")] = 0.3,
+    link: Annotated[str, Choice("f", terms.LINKS)] = "logistic",
+) -> Array:
+    """A classification loss of the smaller of what chosen has gained and α times what rejected has lost."""
+    gain, lost = pairs.chosen - pairs.ref_chosen, -alpha * (pairs.rejected - pairs.ref_rejected)
+    weaker = xp.where((gain < lost) | (gain != gain), gain, lost)  # NaN stays NaN
+    return terms.linked(xp, beta * weaker, link)

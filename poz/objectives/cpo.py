@@ -1,0 +1,47 @@
+"""Contrastive Preference Optimization: DPO without a reference, held by an NLL term."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Contrastive Preference Optimization",
+    paper="arXiv:2401.08417",
+    equation="the CPO loss (number not checked)",
+    formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_w|}\log\pi(y_w)",
+    reads=lambda p: "chosen rejected" + " chosen_len rejected_len" * (p["nll"] == "mean"),
+    published={"beta": (0.1,), "nll_weight": (1.0,)},
+    reduces_to=[
+        Limit(
+            "dpo",
+            "α = 0 and a uniform reference",
+            lambda p: {**p, "nll_weight": 0.0},
+            lambda p: {"beta": p["beta"]},
+            lambda b: (b, b._replace(ref_chosen=0 * b.chosen, ref_rejected=0 * b.rejected)),
+        )
+    ],
+    deviations=[
+        Deviation(
+            "the authors' code, TRL", "NLL is the mean over all chosen tokens of the batch", "of each completion"
+        ),
+        Deviation("the formula as usually written", "summed NLL", "nll='sum'"),
+        Deviation("fe1ixxu/ALMA today", "computes ARPO under this name", "poz.arpo"),
+    ],
+    basis="The authors' code (CPO_SIMPO), executed in float64 (6e-17), but for the normaliser of the NLL.",
+)
+def cpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, scale of the summed log-probs", low=0, open="low", unit="1/nat")] = 0.1,
+    nll_weight: Annotated[float, Real("α, weight of the NLL of chosen", low=0)] = 1.0,
+    nll: Annotated[str, Choice("per token of the completion, or summed", ("mean", "sum"))] = "mean",
+) -> Array:
+    """Logistic loss of the difference of summed log-probs, plus α times the NLL of the chosen completion."""
+    likely = terms.average(xp, pairs.chosen, pairs.chosen_len) if nll == "mean" else pairs.chosen
+    return -xp.log_sigmoid(beta * terms.gap(xp, pairs)) - nll_weight * likely

@@ -1,0 +1,38 @@
+"""DPO with a weighted reference."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Limit, objective
+
+
+@objective(
+    title="Reference-weighted DPO",
+    paper="arXiv:2405.19534",
+    equation="DPO^γ of the sensitivity study (number not checked)",
+    formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)},
+    reduces_to=[
+        Limit("dpo", "γ = 1", lambda p: {**p, "gamma": 1.0}, lambda p: {"beta": p["beta"]}),
+        Limit(
+            "cpo",
+            "γ = 0: no reference",
+            lambda p: {**p, "gamma": 0.0},
+            lambda p: {"beta": p["beta"], "nll_weight": 0.0},
+        ),
+    ],
+    basis="The authors' code (`alpha_scaling`), read.",
+)
+def dpo_gamma(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    gamma: Annotated[float, Real("γ, weight of the reference's log-ratio", usual=(-0.5, 2.0))] = 1.0,
+) -> Array:
+    """DPO with the reference's log-ratio scaled by γ: a smaller γ protects fewer of its mis-ranked pairs."""
+    return -xp.log_sigmoid(beta * (terms.gap(xp, pairs) - gamma * terms.gap(xp, pairs, "ref_")))

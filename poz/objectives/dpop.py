@@ -1,0 +1,43 @@
+"""DPO-Positive (Smaug): chosen may not fall below the reference."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="DPO-Positive",
+    paper="arXiv:2402.13228",
+    equation="eq. 3, v3",
+    formula=r"-\log\sigma\Bigl(\beta\bigl[h-\lambda\max\bigl(0,\log\tfrac{\pi_{ref}(y_w)}{\pi(y_w)}\bigr)\bigr]\Bigr)",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)},
+    reduces_to=[
+        Limit("dpo", "λ = 0", lambda p: {**p, "penalty": 0.0}, lambda p: {"beta": p["beta"]}),
+        Limit(
+            "dpo",
+            "chosen above the reference",
+            lambda p: p,
+            lambda p: {"beta": p["beta"]},
+            lambda b: ((above := b._replace(ref_chosen=b.chosen - 1)), above),
+        ),
+    ],
+    deviations=[Deviation("early ports", "the penalty outside β, or with the opposite sign", "inside β, as v3")],
+    basis="Three ports that agree (one executed, equal); the authors' repository holds no code.",
+)
+def dpop(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.3,
+    penalty: Annotated[
+        float, Real("λ, price of a chosen completion less likely than under the reference", low=0, usual=(0.0, 100.0))
+    ] = 50.0,
+) -> Array:
+    """DPO whose margin is lowered by λ times what chosen has lost against the reference."""
+    lost = xp.relu(pairs.ref_chosen - pairs.chosen)
+    return -xp.log_sigmoid(beta * (terms.log_ratio_margin(pairs) - penalty * lost))

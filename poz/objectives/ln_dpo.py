@@ -1,0 +1,48 @@
+"""Length-normalised DPO."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Length-normalised DPO",
+    paper="arXiv:2407.15229",
+    equation="LN-DPO; Tülu 3 (arXiv:2411.15124), section 4.3",
+    formula=r"-\log\sigma\Bigl(\tfrac{\beta}{|y_w|}\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\tfrac{\beta}{|y_l|}\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\Bigr)",
+    reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
+    aliases=("sigmoid_norm", "dpo_norm"),
+    published={"beta": (5.0,)},
+    reduces_to=[
+        Limit(
+            "dpo",
+            "one token on each side",
+            lambda p: p,
+            lambda p: {"beta": p["beta"]},
+            lambda b: (b._replace(chosen_len=0 * b.chosen_len, rejected_len=0 * b.rejected_len), b),
+        ),
+        Limit(
+            "simpo",
+            "a uniform reference, no margin",
+            lambda p: p,
+            lambda p: {"beta": p["beta"], "gamma": 0.0, "gamma_beta_ratio": None},
+            lambda b: (b._replace(ref_chosen=0 * b.chosen, ref_rejected=0 * b.rejected), b),
+        ),
+    ],
+    deviations=[Deviation("TRL 1.16 `sigmoid_norm`", "inherits β = 0.1", "beta=0.1")],
+    basis="open-instruct (the authors of Tülu 3) and TRL 1.16, read.",
+)
+def ln_dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[
+        float, Real("β, scale of the per-token log-ratio", low=0, open="low", unit="1/nat", usual=(0.1, 10.0))
+    ] = 5.0,
+) -> Array:
+    """DPO on log-ratios per token: SimPO with a reference and without a margin."""
+    return -xp.log_sigmoid(beta * (terms.gap(xp, pairs, "", True) - terms.gap(xp, pairs, "ref_", True)))

@@ -1,0 +1,41 @@
+"""Mallows-DPO: sharper where the reference is sure of its answer."""
+
+from typing import Annotated
+
+import numpy as np
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Limit, objective
+
+
+@objective(
+    title="Mallows-DPO",
+    paper="arXiv:2405.14953",
+    equation="Mallows-θ-DPO (number not checked)",
+    formula=r"-\log\sigma(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref}",
+    reads="chosen rejected ref_chosen ref_rejected entropy",
+    published={"kappa": (0.29,)},
+    reduces_to=[
+        Limit(
+            "dpo",
+            "κ = 1 and an entropy of 1/e",
+            lambda p: {**p, "kappa": 1.0},
+            lambda p: {"beta": p["beta"]},
+            lambda b: (b._replace(entropy=0 * b.chosen + np.exp(-1.0)), b),
+        )
+    ],
+    basis="The authors' code, executed in float64 (7e-18) through RainbowPO's, and read.",
+)
+def mallows_dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    kappa: Annotated[float, Real("κ, scale of the dispersion", low=0, open="low")] = 0.29,
+) -> Array:
+    """DPO with β scaled by the dispersion φ, which is 0 where the reference's tokens are uniform."""
+    h = terms.log_ratio_margin(pairs)
+    return -xp.log_sigmoid(-beta * kappa * xp.log(xp.astype(pairs.entropy, h)) * h)

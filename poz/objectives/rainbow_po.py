@@ -1,0 +1,53 @@
+"""RainbowPO: length normalisation, a mixed reference, a home advantage and dispersion, in one."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="RainbowPO",
+    paper="arXiv:2410.04203",
+    equation="the RainbowPO loss, logistic link (number not checked)",
+    formula=r"-\log\sigma\bigl(\beta\varphi[\bar\Delta_\pi-\alpha\bar\Delta_{ref}-(1-\alpha)h]\bigr),\quad\bar\Delta=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|},\ \varphi=-\kappa\log\bar H_{ref}",
+    reads=lambda p: (
+        "chosen rejected ref_chosen ref_rejected chosen_len rejected_len" + " entropy" * (p["kappa"] is not None)
+    ),
+    published={"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,), "beta": (10.0,)},
+    reduces_to=[
+        Limit(
+            "simpo",
+            "φ = 1, α = 0; γ = β h",
+            lambda p: {**p, "alpha": 0.0, "kappa": None},
+            lambda p: {"beta": p["beta"], "gamma": p["beta"] * p["h"], "gamma_beta_ratio": None},
+        ),
+        Limit("ln_dpo", "φ = 1, α = 1", lambda p: {**p, "alpha": 1.0, "kappa": None}, lambda p: {"beta": p["beta"]}),
+    ],
+    deviations=[Deviation("the authors' code", "offers the Cauchy link too", "the logistic one only")],
+    basis="The authors' code, executed in float64 (7e-18).",
+)
+def rainbow_po(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[
+        float, Real("β, scale of the per-token reward", low=0, open="low", unit="1/nat", usual=(0.5, 10.0))
+    ] = 10.0,
+    alpha: Annotated[
+        float, Real("α, weight of the reference against the home advantage", low=0, high=1, usual=(0.0, 1.0))
+    ] = 0.25,
+    h: Annotated[float, Real("h, home advantage: target margin per token", low=0, unit="nat", usual=(0.0, 1.0))] = 0.1,
+    kappa: Annotated[
+        float | None,
+        Real("κ, scale of the dispersion; None: φ = 1", low=0, open="low", optional=True),
+    ] = None,
+) -> Array:
+    """SimPO with a share α of the reference in place of its margin, sharper where the reference is sure."""
+    margin = terms.gap(xp, pairs, "", True) - alpha * terms.gap(xp, pairs, "ref_", True) - (1 - alpha) * h
+    if kappa is not None:
+        margin = -kappa * xp.log(xp.astype(pairs.entropy, margin)) * margin
+    return -xp.log_sigmoid(beta * margin)

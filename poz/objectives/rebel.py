@@ -1,0 +1,39 @@
+"""REBEL: regress the log-ratio margin onto the reward gap."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Regression to Relative Rewards (REBEL)",
+    paper="arXiv:2404.16767",
+    equation="the regression of Algorithm 1, times η²",
+    formula=r"\bigl(h-\eta(r_w-r_l)\bigr)^2",
+    reads="chosen rejected ref_chosen ref_rejected margin",
+    published={"eta": (1.0, 1e6)},
+    reduces_to=[
+        Limit(
+            "ipo",
+            "every gap 1; τ = 1/(2η)",
+            lambda p: p,
+            lambda p: {"tau": 0.5 / p["eta"]},
+            lambda b: (b._replace(margin=0 * b.chosen + 1), b),
+        )
+    ],
+    deviations=[Deviation("the paper", "(h/η - (r_w - r_l))²", "divide by eta**2; the same minimiser")],
+    basis="The authors' code, read.",
+)
+def rebel(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    eta: Annotated[float, Real("η, step size of the policy update", low=0, open="low")] = 1.0,
+) -> Array:
+    """Squared distance of h, against the policy that sampled the pair (`ref_`), from η times the known reward gap."""
+    h = terms.log_ratio_margin(pairs)
+    return (h - eta * xp.astype(pairs.margin, h)) ** 2

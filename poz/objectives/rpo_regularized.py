@@ -1,0 +1,33 @@
+"""RPO, the provably robust one: DPO with an SFT term as adversarial regulariser."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Regularized Preference Optimization",
+    paper="arXiv:2405.16436",
+    equation="the RPO loss (number not checked)",
+    formula=r"-\log\sigma(\beta h)-\eta\beta\log\pi(y_w)",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.01, 0.05), "eta": (0.005,)},
+    reduces_to=[Limit("dpo", "η = 0", lambda p: {**p, "eta": 0.0}, lambda p: {"beta": p["beta"]})],
+    deviations=[
+        Deviation("TRL's `rpo_alpha`, ms-swift", "a mean NLL, not scaled by β", "poz.combine of dpo and an SFT term")
+    ],
+    basis="The authors' code, read.",
+)
+def rpo_regularized(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    eta: Annotated[float, Real("η, weight of the summed NLL of chosen, times β", low=0)] = 0.005,
+) -> Array:
+    """DPO plus η β times the summed NLL of the chosen completion."""
+    return -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs)) - eta * beta * pairs.chosen

@@ -1,0 +1,46 @@
+"""RRHF: rank completions by their mean log-probs, and imitate the best."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import Ranked
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Rank Responses to align with Human Feedback",
+    paper="arXiv:2304.05302",
+    equation="the ranking and SFT losses (numbers not checked)",
+    formula=r"w\sum_{r_i<r_j}\max(0,q_i-q_j)-\tfrac{1}{|y_1|}\log\pi(y_1),\quad q=\tfrac{1}{|y|^\kappa}\log\pi(y)",
+    reads="logps lengths scores",
+    optional="mask",
+    published={"weight": (1.0, 100.0), "length_power": (1.0,)},
+    deviations=[
+        Deviation("the authors' class", "w defaults to 100; every script sets 1", "weight=100.0"),
+        Deviation("the authors' code", "NLL is averaged over the padded row, prompt included", "over the completion"),
+    ],
+    basis="The authors' code, executed in float64 (equal to the last bit), but for the normaliser of the NLL.",
+)
+def rrhf(
+    xp: Namespace,
+    lists: Ranked,
+    *,
+    weight: Annotated[float, Real("w, weight of the ranking", low=0)] = 1.0,
+    length_power: Annotated[float, Real("κ, power of the length that divides a log-prob", low=0)] = 1.0,
+    nll: Annotated[str, Choice("of the best completion, per token or summed", ("mean", "sum"))] = "mean",
+) -> Array:
+    """Sum of what each worse completion exceeds each better one by, plus the NLL of the best.
+
+    Completions with equal scores make no pair; the best is the first of the list.
+    """
+    valid = xp.ones_like(lists.logps) > 0 if lists.mask is None else lists.mask
+    logps = terms.masked(xp, lists.logps, lists.mask)
+    length = xp.maximum(xp.astype(lists.lengths, logps), 1.0)
+    q, scores = logps / length**length_power, xp.astype(lists.scores, logps)
+    worse = (scores[..., :, None] < scores[..., None, :]) & valid[..., :, None] & valid[..., None, :]
+    excess = xp.where(worse, xp.relu(q[..., :, None] - q[..., None, :]), xp.constant(0.0, q))
+    first = (xp.cumsum(xp.astype(valid, q), -1) == 1) & valid
+    best = xp.where(first, logps / length if nll == "mean" else logps, xp.constant(0.0, q))
+    return weight * xp.sum(xp.sum(excess, -1), -1) - xp.sum(best, -1)

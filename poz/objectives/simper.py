@@ -1,0 +1,21 @@
+"""SimPER: inverse perplexities, and no hyper-parameter."""
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.families import Pairs
+from poz.objective import objective
+
+
+@objective(
+    title="Simple alignment with Perplexity optimization",
+    paper="arXiv:2502.00883",
+    equation="the SimPER loss (number not checked)",
+    formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
+    reads="chosen rejected chosen_len rejected_len",
+    basis="The authors' code, read; gradient checked in float64.",
+)
+def simper(xp: Namespace, pairs: Pairs) -> Array:
+    """Inverse perplexity of rejected minus that of chosen: between -1 and 1, and flat for unlikely completions."""
+    chosen = terms.average(xp, pairs.chosen, pairs.chosen_len)
+    rejected = terms.average(xp, pairs.rejected, pairs.rejected_len)
+    return terms.exponential(xp, rejected) - terms.exponential(xp, chosen)

@@ -1,0 +1,41 @@
+"""Sequence Likelihood Calibration with human feedback."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="Sequence Likelihood Calibration with Human Feedback",
+    paper="arXiv:2305.10425",
+    equation="the rank calibration loss with its cross-entropy regulariser (number not checked)",
+    formula=r"\max\bigl(0,\delta-\log\pi(y_w)+\log\pi(y_l)\bigr)-\lambda\log\pi(y_w)",
+    reads="chosen rejected",
+    published={"delta": (1.0,), "regularization_weight": (0.1,)},
+    reduces_to=[
+        Limit(
+            "hinge",
+            "δ = 1, λ = 0, and a uniform reference",
+            lambda p: {"delta": 1.0, "regularization_weight": 0.0},
+            lambda p: {"beta": 1.0},
+            lambda b: (b, b._replace(ref_chosen=0 * b.chosen, ref_rejected=0 * b.rejected)),
+        )
+    ],
+    deviations=[
+        Deviation("the paper", "regularises towards a separate SFT target where there is one", "the chosen completion"),
+        Deviation("HALOs", "adds (batch,) to (batch, tokens)", "summed log-probs in both terms"),
+    ],
+    basis="A public port (HALOs), read; no authors' code was released. The regulariser's target is the usual choice, not the paper's only one.",
+)
+def slic_hf(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    delta: Annotated[float, Real("δ, margin to reach", low=0, unit="nat", usual=(0.0, 5.0))] = 1.0,
+    regularization_weight: Annotated[float, Real("λ, weight of the NLL of chosen", low=0, usual=(0.0, 1.0))] = 0.1,
+) -> Array:
+    """Hinge loss of the difference of summed log-probs, plus λ times the summed NLL of the chosen completion."""
+    return xp.relu(delta - (pairs.chosen - pairs.rejected)) - regularization_weight * pairs.chosen
