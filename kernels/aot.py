@@ -3,31 +3,35 @@
     python -m poz.kernels.aot --check     # fails on a spill, on too much shared memory, on more registers than before
     python -m poz.kernels.aot --write     # rewrites resources.json
 
-A new kernel is one more function in `KERNELS`.
+A new skeleton is one more function in `KERNELS`; a new point is found by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from poz.kernels.launch import FIXED, point
+from poz.kernels.dpo import logistic
+from poz.kernels.launch import FIXED
 from poz.kernels.logps import AHEAD_OF_TIME
 from poz.kernels.pairs import pairs
-from poz.kernels.plan import ListPlan, PairPlan, plan
+from poz.kernels.plan import ListPlan, PairPlan, has_kernel, plan, point_name
 from poz.kernels.ranked import ranked
+from poz.kernels.sums import segment_slopes, segment_sums
 from poz.zoo import zoo
 
+Plan = TypeVar("Plan", PairPlan, ListPlan)
 TABLE = Path(__file__).with_name("resources.json")
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -67,30 +71,26 @@ class Resources(NamedTuple):
     shared: int
 
 
+def plans(kind: type[Plan]) -> Iterator[Plan]:
+    """The plans of one kind: of each objective that has a kernel, as its file's `VARIANTS` bind it."""
+    for objective in zoo.values():
+        if has_kernel(objective.name):
+            for values in getattr(importlib.import_module(f"poz.kernels.{objective.name}"), "VARIANTS", ({},)):
+                bound = objective.bind(**values)
+                made = plan(bound, len(bound.reads & {"ref_chosen", "ref_logps", "opponents_chosen"}))
+                if isinstance(made, kind):
+                    yield made
+
+
 def pair_cases() -> Iterator[Case]:
     """The pair skeleton: every point over tokens in bf16, and what else changes the code around it."""
-    swap = zoo["simpo"].bind(smoothing="swap")
-    mnpo = {"eta": 1.0, "tau": 0.3}
-    variants: list[tuple[str, dict[str, Any], int]] = [
-        ("dpo", {}, 1),
-        ("ipo", {"length_normalized": True}, 1),
-        ("simpo", {}, 0),
-        ("simpo", {"smoothing": "swap"}, 0),
-        ("simpo", {"link": "hinge"}, 0),
-        ("cpl", {}, 0),
-        ("cpl", {"discount": 0.9, "regularizer": "kl"}, 1),
-        ("lcpo", {}, 1),
-        ("lcpo", {"base": swap, "mode": "weighted"}, 0),
-        ("inpo", {"eta": 1.0, "tau": 0.3}, 2),
-        ("mnpo", {**mnpo}, 3),
-        ("mnpo", {**mnpo, "distance": "backward_kl"}, 2),
-        ("mnpo", {**mnpo, "distance": "backward_kl", "target": "reward", "length_normalized": True}, 2),
-    ]
-    plans = [plan(zoo[name].bind(**values), anchors) for name, values, anchors in variants]
-    for made in (*plans, PairPlan("cpl.cloning", (), columns=("chosen", "rejected"), mean=True)):
-        assert isinstance(made, PairPlan)
+    for made in plans(PairPlan):
         yield _pair_case(made, "bf16", tokens=True)
-    simple = PairPlan("dpo.logistic", (0.1, 0.0), (1.0,))
+        if made.cloning is not None:
+            yield _pair_case(
+                PairPlan(made.cloning[0], (), columns=("chosen", "rejected"), mean=True), "bf16", tokens=True
+            )
+    simple = PairPlan(logistic, (0.1, 0.0), (1.0,))
     yield _pair_case(simple, "fp16", tokens=True, one=True)
     yield _pair_case(simple, "fp32", tokens=False)
     yield _pair_case(simple._replace(mean=True), "fp32", tokens=False)
@@ -99,8 +99,10 @@ def pair_cases() -> Iterator[Case]:
 def _pair_case(made: PairPlan, dtype: str, tokens: bool, one: bool = False) -> Case:
     # Triton turns an argument that is 1 into a constant, so a single pair or token compiles differently.
     few = {"count": 1, "tokens": 1} if one else {"count": "i32", "tokens": "i32"}
-    words = [f"pairs {made.point}", f"over {made.base}" * bool(made.base), f"{len(made.weights)} anchors"]
-    words += [
+    words = [
+        f"pairs {point_name(made.point)}",
+        f"over {point_name(made.base)}" if made.base else "",
+        f"{len(made.weights)} anchors",
         "mean" * made.mean,
         "discounted" * (made.discount != 1.0),
         "tokens" if tokens else "sums",
@@ -122,8 +124,8 @@ def _pair_case(made: PairPlan, dtype: str, tokens: bool, one: bool = False) -> C
             **few,
             "log2_discount": "fp32",
             "hyper": ("fp32",) * len(made.params),
-            "POINT": point(made.point),
-            "BASE": point(made.base) if made.base else None,
+            "POINT": made.point,
+            "BASE": made.base,
             "MEAN": made.mean,
             "DISCOUNTED": made.discount != 1.0,
             "BLOCK": 1024 if tokens else 128,
@@ -133,24 +135,12 @@ def _pair_case(made: PairPlan, dtype: str, tokens: bool, one: bool = False) -> C
 
 
 def ranked_cases() -> Iterator[Case]:
-    """The skeleton of ranked lists: every point over tokens in bf16, and PRO over sums with explicit lengths."""
-    gap, plain, compare = (
-        plan(zoo[name].bind(**values), anchors)
-        for name, values, anchors in (
-            ("pro", {}, 0),
-            ("pro", {"temperature": "none"}, 0),
-            ("cpl_ranking", {"regularizer": "kl"}, 1),
-        )
-    )
+    """The skeleton of ranked lists: every point over tokens in bf16, and over sums with explicit lengths."""
     for made, dtype, tokens in (
-        (gap, "bf16", True),
-        (gap, "fp32", False),
-        (plain, "bf16", True),
-        (compare, "bf16", True),
+        (made, *case) for made in plans(ListPlan) for case in (("bf16", True), ("fp32", False))
     ):
-        assert isinstance(made, ListPlan)
         yield Case(
-            f"ranked {made.point} {len(made.weights)} anchors {'tokens' if tokens else 'sums'} {dtype}",
+            f"ranked {point_name(made.point)} {len(made.weights)} anchors {'tokens' if tokens else 'sums'} {dtype}",
             ranked,
             {
                 "logps": f"*{dtype}",
@@ -166,7 +156,7 @@ def ranked_cases() -> Iterator[Case]:
                 "tokens": "i32",
                 "sft_weight": "fp32",
                 "hyper": ("fp32",) * len(made.params),
-                "POINT": point(made.point),
+                "POINT": made.point,
                 "MEAN": made.mean,
                 "SFT": made.sft_weight != 0.0,
                 "SIZE": 8,
@@ -176,13 +166,24 @@ def ranked_cases() -> Iterator[Case]:
         )
 
 
-KERNELS: Sequence[Callable[[], Iterable[Any]]] = (pair_cases, ranked_cases, lambda: AHEAD_OF_TIME)
+def sums_cases() -> Iterator[Case]:
+    """Sums over segments of tokens in bf16, and their gradient."""
+    for kernel, given in ((segment_sums, {"logps": "*bf16"}), (segment_slopes, {"slopes": "*fp32"})):
+        out = (
+            {"sums": "*fp32", "count": "i32"}
+            if kernel is segment_sums
+            else {"gradient": "*fp32", "count": "i32", "tokens": "i32"}
+        )
+        yield Case(kernel.__name__, kernel, {**given, "offsets": "*i64", **out, "BLOCK": 1024}, {"num_warps": 4})
+
+
+KERNELS: Sequence[Callable[[], Iterable[Any]]] = (pair_cases, ranked_cases, sums_cases, lambda: AHEAD_OF_TIME)
 """Each gives the cases of one kernel."""
 
 
 def cases() -> list[Case]:
-    """Every case of every kernel."""
-    return [Case(*case) for some in KERNELS for case in some()]
+    """Every case of every kernel; objectives that share a point share its case."""
+    return list({case[0]: Case(*case) for some in KERNELS for case in some()}.values())
 
 
 def resources(case: Case, arch: str) -> Resources:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import triton
 import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import sigmoid, softplus, times
+from poz.kernels.plan import PairPlan, Values
 
 
 @triton.jit
@@ -23,3 +26,25 @@ def labelled(chosen, rejected, columns, params):
 def cloning(chosen, rejected, columns, params):
     """-(a chosen + b rejected) on mean log-probs; a and b are the weights of the two segments."""
     return -(times(columns[0], chosen) + times(columns[1], rejected)), -columns[0], -columns[1]
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    weight, everything = values["bc_weight"], values["bc_data"] == "all"
+
+    def picked(label: Any) -> list[Any]:  # weight of the mean log-prob of either segment
+        chosen, rejected = (label >= 0.5) | everything, (label <= 0.5) | everything
+        each = weight / (chosen.double() + rejected.double()).clamp(min=1.0)
+        return [(each * side).to(label.dtype) for side in (chosen, rejected)]
+
+    return PairPlan(
+        labelled,
+        (values["alpha"], values["bias"]),
+        (1.0,) if values["regularizer"] == "kl" else (),
+        columns=("label",),
+        discount=values["discount"],
+        cloning=(cloning, picked) if weight else None,
+    )
+
+
+VARIANTS = ({"bc_weight": 0.1}, {"discount": 0.9, "regularizer": "kl"})

@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus
+from poz.kernels.plan import ListPlan, Values
 
 
 @triton.jit
@@ -17,3 +18,12 @@ def comparisons(pivot, index, scores, rewards, valid, params):
     slope = tl.where(lower, alpha * sigmoid(x), 0.0)
     gradient = bias * slope - tl.where(index == pivot, tl.sum(slope), 0.0)
     return tl.sum(tl.where(lower, softplus(x), 0.0)), gradient, tl.sum(tl.where(lower, 1.0, 0.0))
+
+
+def plan(values: Values, anchors: int) -> ListPlan:
+    """What the skeleton of ranked lists is told."""
+    weights = (1.0,) if values["regularizer"] == "kl" else ()
+    return ListPlan(comparisons, (values["alpha"], values["bias"]), weights)
+
+
+VARIANTS = ({"regularizer": "kl"},)

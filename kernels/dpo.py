@@ -6,6 +6,7 @@ import triton
 import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import along, sigmoid, soft_label
+from poz.kernels.plan import PairPlan, Values
 
 
 @triton.jit
@@ -14,3 +15,8 @@ def logistic(chosen, rejected, columns, params):
     beta, smoothing = params
     z = beta * (chosen - rejected)
     return along(soft_label(z, 1.0 - smoothing, smoothing), beta * (smoothing - sigmoid(-z)))
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    return PairPlan(logistic, (values["beta"], values["label_smoothing"]), (1.0,))

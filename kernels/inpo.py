@@ -1,3 +1,10 @@
 """INPO, arXiv 2407.00617 eq. 7: IPO's square with two anchors, the reference and the current iterate."""
 
 from poz.kernels.ipo import squared as squared
+from poz.kernels.plan import PairPlan, Values
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    ratio = values["tau"] / values["eta"]
+    return PairPlan(squared, (0.5 / values["eta"],), (ratio, 1.0 - ratio), mean=values["length_normalized"])

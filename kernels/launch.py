@@ -1,9 +1,8 @@
-"""Runs the Triton skeletons; same arguments and results as `poz.kernels.twin`. Imports Triton."""
+"""Runs the Triton skeletons. Imports Triton."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,24 +10,20 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from poz.kernels import pairs as pair_file
 from poz.kernels import ranked as ranked_file
+from poz.kernels import sums as sums_file
 from poz.kernels.plan import ListPlan, PairPlan
 
 FIXED = {"enable_fp_fusion": False}
-"""Options of every launch: without fused multiply-adds the kernel rounds as its twin does."""
+"""Options of every launch: without fused multiply-adds the kernel rounds as torch does."""
 
 
 def interpreted() -> bool:
     """Whether kernels run in Triton's interpreter, on CPU tensors."""
     return not isinstance(pair_file.pairs, triton.JITFunction)
-
-
-def point(name: str) -> Any:
-    """The point function "file.function"."""
-    file, _, function = name.partition(".")
-    return getattr(importlib.import_module(f"poz.kernels.{file}"), function)
 
 
 def block(tokens: int, segments: int) -> dict[str, int]:
@@ -64,8 +59,8 @@ def pairs(
             tokens,
             math.log2(plan.discount),
             plan.params,
-            POINT=point(plan.point),
-            BASE=point(plan.base) if plan.base else None,
+            POINT=plan.point,
+            BASE=plan.base,
             MEAN=plan.mean,
             DISCOUNTED=plan.discount != 1.0,
             **block(tokens, 2 * count),
@@ -105,7 +100,7 @@ def ranked(
             tokens,
             plan.sft_weight,
             plan.params,
-            POINT=point(plan.point),
+            POINT=plan.point,
             MEAN=plan.mean,
             SFT=plan.sft_weight != 0.0,
             SIZE=triton.next_power_of_2(max(longest, 1)),
@@ -113,6 +108,44 @@ def ranked(
             **FIXED,
         )
     return losses, gradient
+
+
+class Sums(torch.autograd.Function):
+    """(logps (tokens,), offsets (segments + 1,)) -> float32 sums (segments,)."""
+
+    @staticmethod
+    def forward(ctx: Any, logps: Tensor, offsets: Tensor) -> Tensor:
+        """Adds the tokens of each segment up."""
+        ctx.save_for_backward(offsets)
+        ctx.tokens, ctx.dtype, count = logps.numel(), logps.dtype, offsets.numel() - 1
+        sums = torch.empty(count, dtype=torch.float32, device=logps.device)
+        if count:
+            with _on(logps):
+                sums_file.segment_sums[(count,)](
+                    logps.contiguous(), offsets.contiguous(), sums, count, **block(ctx.tokens, count), **FIXED
+                )
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
+        """Gives every token the slope of its segment."""
+        (offsets,) = ctx.saved_tensors
+        count = offsets.numel() - 1
+        new = torch.empty if count else torch.zeros
+        gradient = new(ctx.tokens, dtype=torch.float32, device=slopes.device)
+        if count:
+            with _on(slopes):
+                sums_file.segment_slopes[(count,)](
+                    slopes.contiguous(),
+                    offsets.contiguous(),
+                    gradient,
+                    count,
+                    ctx.tokens,
+                    **block(ctx.tokens, count),
+                    **FIXED,
+                )
+        return gradient.to(ctx.dtype), None
 
 
 def _outputs(logps: Tensor, count: int, with_gradient: bool) -> tuple[Tensor, Tensor | None]:

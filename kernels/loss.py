@@ -68,7 +68,7 @@ def _pairs(objective: Objective, pairs: Any) -> dict[str, Any]:
         anchors.append(anchor(pairs.ref_chosen, pairs.ref_rejected))
     if "opponents_chosen" in objective.reads:
         anchors += map(anchor, pairs.opponents_chosen, pairs.opponents_rejected)
-    flat = {name: getattr(pairs, name) for name in ("label", "margin", "annotator")}
+    flat = {name: getattr(pairs, name) for name in ("label", "margin", "entropy", "annotator")}
     return {
         "logps": logps,
         "offsets": torch.arange(logps.numel() + 1, device=logps.device),

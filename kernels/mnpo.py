@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import along, log1p, sigmoid, soft_label, times
+from poz.kernels.dpo import logistic
+from poz.kernels.plan import PairPlan, Values
 
 
 @triton.jit
@@ -40,3 +42,25 @@ def target(columns, number):
         return number * columns[0]
     else:
         return number
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    ratio = values["tau"] / values["eta"]
+    reference = (ratio,) if ratio > 0 else ()
+    opponents = anchors - len(reference)
+    shares = (1.0 / opponents,) * opponents if values["weights"] is None else tuple(values["weights"])
+    weights = (*reference, *((1.0 - ratio) * share for share in shares))
+    mean, beta = values["length_normalized"], values["beta"]
+    if values["target"] == "hard":
+        return PairPlan(logistic, (beta, 0.0), weights, mean=mean)
+    number, columns = (values["eta"], ("margin",)) if values["target"] == "reward" else (0.5 / values["eta"], ())
+    point = squared if values["distance"] == "squared" else backward_kl
+    return PairPlan(point, (beta, number), weights, columns, mean=mean)
+
+
+VARIANTS = (
+    {},
+    {"distance": "backward_kl"},
+    {"distance": "backward_kl", "target": "reward", "length_normalized": True},
+)

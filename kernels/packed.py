@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from poz.families import Ranked, TokenPairs
+from poz.kernels import twin
 from poz.kernels.plan import ListPlan, PairPlan, plan
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def token_loss(
     lengths: Tensor | None = None,
     label: Tensor | None = None,
     margin: Tensor | None = None,
+    entropy: Tensor | None = None,
     annotator: Tensor | None = None,
     calibration: Tensor | None = None,
     ref_calibration: Tensor | None = None,
@@ -53,6 +56,7 @@ def token_loss(
             0 counts as 1.
         label: (pairs,) P(chosen is better), 1 if not given.
         margin: (pairs,) known reward gaps.
+        entropy: (pairs,) token entropy of the reference, as `poz.Pairs.entropy`.
         annotator: (pairs,) integer ids.
         calibration: (samples,) summed log-probs of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference.
@@ -61,41 +65,48 @@ def token_loss(
 
     Raises:
         ValueError: Shapes or devices that do not fit, missing data, a hyper-parameter outside its domain.
-        NotImplementedError: The objective has no kernel.
+        NotImplementedError: Triton was asked for and the objective has no kernel with these hyper-parameters.
         RuntimeError: Triton was asked for where it cannot run.
     """
     objective = _objective(name, params)
-    others = tuple(anchors)
-    made = plan(objective, len(others))
-    if not isinstance(made, PairPlan):
+    if objective.family is Ranked:
         raise ValueError(f"`{name}` ranks lists; call list_loss.")
+    others = _anchors(objective, anchors)
     if offsets.numel() % 2 == 0:
         raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
     count = offsets.numel() // 2
     offsets = _borders("offsets", offsets, logps, logps.numel())
+    data = {"label": label, "margin": margin, "entropy": entropy, "annotator": annotator}
     for what, value, size in (
         *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
         ("lengths", lengths, 2 * count),
-        ("label", label, count),
-        ("margin", margin, count),
-        ("annotator", annotator, count),
+        *((what, value, count) for what, value in data.items()),
     ):
         _check(what, value, logps, size)
-    label = torch.ones_like(offsets[:count]) if label is None else label
-    label = label.to(torch.promote_types(logps.dtype, torch.float32))
-    columns = [_column(objective, column, label, margin, annotator) for column in made.columns]
-    kernels = _kernels(implementation, logps)
-    go = functools.partial(kernels.pairs, made, offsets=offsets, columns=columns, lengths=lengths)
+    data |= {"calibration": calibration, "ref_calibration": ref_calibration}
+    runs = implementation_for(implementation, logps)
+    made = cast("PairPlan | None", plan(objective, len(others)) if runs == "triton" else None)
+    if made is None:
+        if runs == "triton" and objective.family is TokenPairs:
+            raise NotImplementedError(f"`{name}` weighs each token and has no kernel; take implementation='torch'.")
+        return twin.pairs(objective, logps, offsets, others, lengths, data, _sums(runs))
+    if label is None:
+        data["label"] = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
+    columns = [_column(objective, column, data, offsets, lengths) for column in made.columns]
+    launch = _launch()
+    go = functools.partial(launch.pairs, made, offsets=offsets, columns=columns, lengths=lengths)
     losses = _fused(logps, others, made.weights, go, offsets, 2)
-    if made.cloning:
-        clone = PairPlan("cpl.cloning", (), mean=True)
-        picked = _picked(made, label)
-        go = functools.partial(kernels.pairs, clone, offsets=offsets, columns=picked, lengths=lengths)
+    if made.cloning is not None:
+        clone, picked = PairPlan(made.cloning[0], (), mean=True), made.cloning[1](data["label"])
+        go = functools.partial(launch.pairs, clone, offsets=offsets, columns=picked, lengths=lengths)
         losses = losses + _fused(logps, (), (), go, offsets, 2)
     if made.bonus is not None:
-        if calibration is None or ref_calibration is None:
-            raise ValueError(f"`{name}` needs calibration and ref_calibration, summed log-probs of further samples.")
-        gap = (calibration.to(losses.dtype) - ref_calibration.to(losses.dtype)).mean()
+        for what in ("calibration", "ref_calibration"):
+            if what in objective.reads and data[what] is None:
+                raise ValueError(f"`{name}` needs {what}, summed log-probs of further samples.")
+        gap = cast(Tensor, calibration).to(losses.dtype).mean()
+        if "ref_calibration" in objective.reads:
+            gap = (cast(Tensor, calibration).to(losses.dtype) - cast(Tensor, ref_calibration).to(losses.dtype)).mean()
         losses = losses + (made.bonus * gap if made.bonus else torch.where(gap.isinf(), 0.0, 0.0 * gap))
     return losses
 
@@ -130,13 +141,12 @@ def list_loss(
 
     Raises:
         ValueError: Shapes or devices that do not fit, missing data, a hyper-parameter outside its domain.
-        NotImplementedError: The objective has no kernel.
         RuntimeError: Triton was asked for where it cannot run.
     """
-    others = tuple(anchors)
-    made = plan(_objective(name, params), len(others))
-    if not isinstance(made, ListPlan):
+    objective = _objective(name, params)
+    if objective.family is not Ranked:
         raise ValueError(f"`{name}` compares pairs; call token_loss.")
+    others = _anchors(objective, anchors)
     count = offsets.numel() - 1
     offsets, lists = _borders("offsets", offsets, logps, logps.numel()), _borders("lists", lists, logps, count)
     for what, value, size in (
@@ -145,12 +155,16 @@ def list_loss(
         ("rewards", rewards, count),
     ):
         _check(what, value, logps, size)
-    if made.rewards and rewards is None:
+    if "scores" in objective.reads and rewards is None:
         raise ValueError(f"`{name}` needs rewards with these hyper-parameters, one for each of {count} completions.")
     if longest is None:
         longest = int(lists.diff().max()) if lists.numel() > 1 else 0
+    runs = implementation_for(implementation, logps)
+    made = cast("ListPlan | None", plan(objective, len(others)) if runs == "triton" else None)
+    if made is None:
+        return twin.ranked(objective, logps, offsets, lists, others, rewards, lengths, longest, _sums(runs))
     go = functools.partial(
-        _kernels(implementation, logps).ranked,
+        _launch().ranked,
         made,
         offsets=offsets,
         lists=lists,
@@ -222,9 +236,24 @@ def _objective(name: str, params: Mapping[str, Any]) -> Objective:
     return zoo[name].bind(**params)
 
 
-def _kernels(implementation: Implementation, logps: Tensor) -> Any:
-    module = {"triton": "launch", "torch": "twin"}[implementation_for(implementation, logps)]
-    return importlib.import_module(f"poz.kernels.{module}")
+def _launch() -> Any:
+    return importlib.import_module("poz.kernels.launch")
+
+
+def _sums(runs: str) -> twin.Sums:
+    return twin.sums if runs == "torch" else cast("twin.Sums", _launch().Sums.apply)
+
+
+def _anchors(objective: Objective, anchors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    others = tuple(anchors)
+    reference = bool(objective.reads & {"ref_chosen", "ref_logps"})
+    opponents = "opponents_chosen" in objective.reads
+    if len(others) < reference + opponents or (len(others) > reference and not opponents):
+        raise ValueError(
+            f"`{objective.name}` needs {reference + opponents} anchors{' or more' * opponents} with these "
+            f"hyper-parameters (the reference first where it is read, then each opponent); got {len(others)}."
+        )
+    return others
 
 
 def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
@@ -249,15 +278,19 @@ def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
 
 
 def _column(
-    objective: Objective, column: str, label: Tensor, margin: Tensor | None, annotator: Tensor | None
+    objective: Objective, column: str, data: Mapping[str, Tensor | None], offsets: Tensor, lengths: Tensor | None
 ) -> Tensor:
+    label = cast(Tensor, data["label"])
     if column == "reliability":
-        return _logit(objective.values["reliability"], annotator, label)
-    if column.endswith("label"):
-        return 1 - label if column.startswith("swapped") else label
-    if margin is None:
-        raise ValueError(f"`{objective.name}` needs margin with these hyper-parameters, the known reward gaps.")
-    return -margin if column.startswith("swapped") else margin
+        return _logit(objective.values["reliability"], data["annotator"], label)
+    name, swapped = column.removeprefix("swapped "), column.startswith("swapped ")
+    if name in ("chosen_len", "rejected_len"):
+        chosen, rejected = (offsets.diff() if lengths is None else lengths).chunk(2)
+        return rejected if (name == "rejected_len") != swapped else chosen
+    value = data[name]
+    if value is None:
+        raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each pair.")
+    return {"label": 1 - value, "margin": -value}.get(name, value) if swapped else value
 
 
 def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:
@@ -268,11 +301,3 @@ def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:
             raise ValueError(f"{eta.numel()} reliabilities need annotator ids. Give annotator, or one reliability.")
         eta = eta[annotator.long()]
     return torch.logit(eta).expand(label.shape).to(label.dtype)
-
-
-def _picked(made: PairPlan, label: Tensor) -> list[Tensor]:
-    # Weight of the mean log-prob of either segment.
-    both = made.cloning_data == "all"
-    chosen, rejected = (label >= 0.5) | both, (label <= 0.5) | both
-    each = made.cloning / (chosen.double() + rejected.double()).clamp(min=1.0)
-    return [(each * chosen).to(label.dtype), (each * rejected).to(label.dtype)]

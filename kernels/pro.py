@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import log1p, times
+from poz.kernels.plan import ListPlan, Values
 
 
 @triton.jit
@@ -38,3 +39,12 @@ def reward_gap(pivot, index, scores, rewards, valid, params):
 def none(pivot, index, scores, rewards, valid, params):
     """The same with every gap 1: the Plackett-Luce likelihood."""
     return below(pivot, index, scores, tl.where(valid, 1.0, 0.0), valid & (index > pivot))
+
+
+def plan(values: Values, anchors: int) -> ListPlan:
+    """What the skeleton of ranked lists is told."""
+    gaps = values["temperature"] == "reward_gap"
+    return ListPlan(reward_gap if gaps else none, (), rewards=gaps, mean=True, sft_weight=values["sft_weight"])
+
+
+VARIANTS = ({}, {"temperature": "none"})

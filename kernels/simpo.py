@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import along, sigmoid, soft_label, softplus, times
+from poz.kernels.plan import PairPlan, Values
 
 
 @triton.jit
@@ -33,3 +34,17 @@ def hinge(chosen, rejected, columns, params):
     z = beta * (chosen - rejected) - gamma
     slope = tl.where(z >= 1.0, 0.0, tl.where(z < 1.0, -1.0, z))
     return along(tl.where(z >= 1.0, 0.0, 1.0 - z), beta * slope)
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    beta, gamma, ratio = values["beta"], values["gamma"], values["gamma_beta_ratio"]
+    if gamma is None:
+        gamma = beta * (0.25 if ratio is None else ratio)
+    if values["link"] == "hinge":
+        return PairPlan(hinge, (beta, gamma), mean=True)
+    point = {"trl": logistic, "swap": swapped}[values["smoothing"]]
+    return PairPlan(point, (beta, gamma, values["label_smoothing"]), mean=True)
+
+
+VARIANTS = ({}, {"smoothing": "swap"}, {"link": "hinge"})

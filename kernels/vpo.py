@@ -1,3 +1,9 @@
 """VPO, arXiv 2405.19320: the pair part is DPO's; the calibration bonus is the same for every pair, added outside."""
 
 from poz.kernels.dpo import logistic as logistic
+from poz.kernels.plan import PairPlan, Values
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    return PairPlan(logistic, (values["beta"], 0.0), (1.0,), bonus=values["sign"] * values["alpha"] * values["beta"])

@@ -112,7 +112,7 @@ def verify(
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
     """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
-    from poz.testing import BACKENDS
+    from poz.testing import BACKENDS, runs
 
     chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
     backends = backend or list(BACKENDS)
@@ -124,15 +124,17 @@ def verify(
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     results: list[dict[str, Any]] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("verify", total=len(chosen) * len(backends))
+        task = progress.add_task("verify", total=sum(runs(name, one) for name in chosen for one in backends))
         for name in backends:
             for result in _in_process(name, chosen, cases, seed):
                 progress.update(task, advance=1, description=f"{result['objective']} on {name}")
                 results.append(result)
-    table = Table("objective", *backends, caption="worst loss error / worst gradient error")
+    table = Table(
+        "objective", *backends, caption="worst loss error / worst gradient error; –: not a job for this backend"
+    )
     for name in chosen:
         row = {r["backend"]: r for r in results if r["objective"] == name}
-        table.add_row(name, *(_cell(row[b]) for b in backends))
+        table.add_row(name, *(_cell(row.get(b)) for b in backends))
     out.print(table)
     missed = [r for r in results if not r["passed"]]
     for result in missed:
@@ -211,7 +213,9 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _cell(result: dict[str, Any]) -> Text:
+def _cell(result: dict[str, Any] | None) -> Text:
+    if result is None:
+        return Text("–")
     if not result["passed"] and not result["loss_error"]:
         return Text("raised", style="red")
     gradient = "" if result["gradient_error"] is None else f" / {result['gradient_error']:.0e}"
