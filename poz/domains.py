@@ -68,7 +68,7 @@ class Real(Domain):
         """Outside the interval, not a number, or NaN."""
         if value is None:
             return None if self.optional else f"a number in {self.describe()}"
-        if type(value) not in NUMBERS:
+        if type(value) not in NUMBERS and type(value).__name__ != "SymFloat":  # torch.compile's number that changes
             inside = hasattr(value, "dtype") and not (isinstance(value, np.ndarray) and self._outside(value))
             return None if inside else f"a number in {self.describe()}"
         above = value > self.low if self.open in ("low", "both") else value >= self.low

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -90,6 +92,13 @@ class Objective:
     check_values: Callable[..., None] | None = None
     values: Values = field(default_factory=dict)
     _required: tuple[str, ...] = ()
+    _traced: Callable[[], bool] = field(init=False, repr=False, compare=False)
+    _node: Callable[..., Array] = field(init=False, repr=False, compare=False)
+    _key: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_traced", _traced(self))
+        object.__setattr__(self, "_key", f"{self.name} {next(_count)}")  # a graph is kept for this very objective
 
     @property
     def reads(self) -> frozenset[str]:
@@ -144,6 +153,12 @@ class Objective:
             TypeError: Another family, mixed libraries, integers for log-probs, an unknown hyper-parameter.
             ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
         """
+        if self._traced():
+            places = [place for place, value in enumerate(batch) if value is not None]
+            return self._node(self._key, type(batch).__name__, places, [batch[place] for place in places], **params)
+        return self._run(batch, params)
+
+    def _run(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
         xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
         if self.check_values is not None:
@@ -218,6 +233,32 @@ def objective(
         return spec.bind(**{name: param.default for name, param in params.items()})
 
     return decorate
+
+
+_count = itertools.count()
+
+
+def _traced(objective: Objective) -> Callable[[], bool]:
+    """Whether `torch.compile` is tracing; if so, the objective becomes one node of its graph.
+
+    Inlined, each call would check every attribute that the objective has read.
+    """
+
+    def node(key: str, family: str, places: list[int], fields: list[Array], **params: Any) -> Array:
+        given = getattr(families, family)
+        names = [given._fields[place] for place in places]
+        return objective._run(given(**dict(zip(names, fields, strict=True))), params)
+
+    def traced() -> bool:
+        torch = sys.modules.get("torch")
+        if torch is None or torch._guards.CompileContext.current_compile_id() is None:
+            return False
+        if not hasattr(objective, "_node"):
+            object.__setattr__(objective, "_node", torch.compiler.allow_in_graph(node))
+        return True
+
+    traced._dynamo_marked_constant = True  # type: ignore[attr-defined]  # tracing runs it, and keeps the answer
+    return traced
 
 
 def _restore(name: str, values: dict[str, Any]) -> Objective:

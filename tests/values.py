@@ -872,7 +872,7 @@ ROWS = [
     Row(
         item="CPO, mean",
         objective="cpo",
-        fields={"chosen": [-10], "rejected": [-12], "chosen_len": [4]},
+        fields={"chosen": [-10], "rejected": [-12], "chosen_len": [4], "rejected_len": [6]},
         params={"beta": 0.5, "nll_weight": 2.0, "nll": "mean"},
         losses=[5.31326168752],
         gradients={"chosen": [-0.634470710685], "rejected": [0.134470710685]},
