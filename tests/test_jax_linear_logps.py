@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import poz
-from poz.jax import linear_logps
+from poz._memory import bytes_of
+from poz.jax import _linear_plan, linear_logps, linear_logps_plan
 
 ROWS, WIDTH, VOCABULARY = 37, 12, 211
 
@@ -44,6 +45,11 @@ def dense(hidden, weight, targets, upstream, bias=None, temperature=1.0, logit_s
     slope[np.arange(len(h)), safe] += 1
     slope *= (taken * np.asarray(upstream))[:, None] * bend * logit_scale / temperature
     return logps, entropy, slope @ w, slope.T @ h, slope.sum(0)
+
+
+def compiled(function, *arrays):
+    """Without LLVM's optimisations, which take longer than such small arrays are worth."""
+    return jax.jit(function).lower(*arrays).compile(compiler_options={"xla_backend_optimization_level": 0})(*arrays)
 
 
 OPTIONS = {
@@ -119,8 +125,10 @@ def test_entropy_and_its_gradient():
         p = jax.nn.softmax(h @ weight.T)
         return jnp.where(targets >= 0, -(p * jax.nn.log_softmax(h @ weight.T)).sum(1), 0.0)
 
-    np.testing.assert_allclose(entropy(hidden), dense(hidden, weight, targets, np.ones(ROWS))[1], rtol=1e-5, atol=1e-5)
-    ours, theirs = (jax.grad(lambda h, f=f: f(h).sum())(hidden) for f in (entropy, by_hand))
+    np.testing.assert_allclose(
+        compiled(entropy, hidden), dense(hidden, weight, targets, np.ones(ROWS))[1], rtol=1e-5, atol=1e-5
+    )
+    ours, theirs = (compiled(jax.grad(lambda h, f=f: f(h).sum()), hidden) for f in (entropy, by_hand))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
@@ -134,9 +142,8 @@ def test_bf16_log_probs_are_those_of_float64_on_the_same_inputs():
 def test_nothing_takes_part():
     hidden, weight, _ = inputs()
     none = jnp.full(ROWS, -100)
-    slopes, logps = jax.grad(lambda h, w: (lambda x: (x.sum(), x))(linear_logps(h, w, none)), (0, 1), has_aux=True)(
-        hidden, weight
-    )
+    gradient = jax.grad(lambda h, w: (lambda x: (x.sum(), x))(linear_logps(h, w, none)), (0, 1), has_aux=True)
+    slopes, logps = compiled(gradient, hidden, weight)
     assert not np.any(logps)
     assert not any(np.any(slope) for slope in slopes)
 
@@ -147,20 +154,29 @@ def test_nan_in_one_row_stays_there():
     logps = np.asarray(linear_logps(poisoned, weight, targets))
     assert np.isnan(logps[4])
     assert np.isfinite(np.delete(logps, 4)).all()
+    for which in (0, (0, 1)):
+        gradient = jax.grad(lambda h, w: linear_logps(h, w, targets).sum(), which)
+        of_hidden = np.asarray(jax.tree.leaves(compiled(gradient, poisoned, weight))[0])
+        assert np.isnan(of_hidden[4]).all()
+        assert np.isfinite(np.delete(of_hidden, 4, 0)).all()
 
 
 def test_leading_dimensions_and_vmap():
     hidden, weight, targets = inputs(rows=36)
-    flat = linear_logps(hidden, weight, targets)
-    shaped = linear_logps(hidden.reshape(4, 9, WIDTH), weight, targets.reshape(4, 9))
+    cut = hidden.reshape(4, 9, WIDTH), weight, targets.reshape(4, 9)
+    flat, shaped = compiled(linear_logps, hidden, weight, targets), compiled(linear_logps, *cut)
     np.testing.assert_array_equal(shaped.reshape(-1), flat)
-    mapped = jax.vmap(lambda h, t: linear_logps(h, weight, t))(hidden.reshape(4, 9, WIDTH), targets.reshape(4, 9))
+    mapped = compiled(jax.vmap(linear_logps, (0, None, 0)), *cut)
     np.testing.assert_allclose(mapped.reshape(-1), flat, rtol=1e-6, atol=1e-6)  # another shape of matrix product
 
 
 BAD = {
     "softcap": ({"softcap": 0.0}, ValueError, "softcap"),
+    "negative softcap": ({"softcap": -30.0}, ValueError, "-30"),
     "temperature": ({"temperature": 0.0}, ValueError, "temperature"),
+    "endless temperature": ({"temperature": float("inf")}, ValueError, "inf"),
+    "bias shape": ({"bias": jnp.zeros(3)}, ValueError, "bias"),
+    "a list": ({"weight": [[0.0] * WIDTH]}, TypeError, "list"),
     "memory text": ({"memory": "lots"}, ValueError, "'lots'"),
     "memory": ({"memory": 1}, ValueError, "smallest"),
     "outputs": ({"outputs": ("logits",)}, ValueError, "logits"),
@@ -170,6 +186,8 @@ BAD = {
     "target shape": ({"targets": jnp.zeros(3, int)}, ValueError, "targets"),
     "target dtype": ({"targets": jnp.zeros(ROWS)}, TypeError, "targets"),
     "weight shape": ({"weight": jnp.zeros((VOCABULARY, WIDTH + 1))}, ValueError, "weight"),
+    "axis without a mesh": ({"vocabulary_axis": "model"}, ValueError, "shard_map"),
+    "temperature under jit": ({"temperature": jnp.ones(())}, TypeError, "temperature"),
     "weight dtype": ({"weight": jnp.zeros((VOCABULARY, WIDTH), jnp.bfloat16)}, TypeError, "bfloat16"),
 }
 
@@ -184,9 +202,198 @@ def test_bad_input_gets_a_sentence(case):
     assert str(caught.value).endswith(".")
 
 
+@pytest.fixture
+def fine(monkeypatch):
+    """Blocks of 8 rows and tiles of 16 tokens, so that small arrays have many of both, and a rest."""
+    monkeypatch.setattr(_linear_plan, "CPU", _linear_plan.Grain(rows=8, tile=16, multiple=4, share=1e9))
+
+
+# rows, hidden, vocabulary, dtype, memory -> mode, and which of lodged, kept and made again there are
+CUTS = {
+    "all kept beside and lodged": (40, 12, 211, "float32", "1GiB", "keep", (True, True, False)),
+    "part kept": (40, 12, 211, "float32", 30_000, "part", (True, True, True)),
+    "part lodged": (40, 12, 211, "float32", "smallest", "part", (True, False, True)),
+    "all lodged": (24, 40, 130, "float32", "1GiB", "keep", (True, False, False)),
+    "lodged as bits": (24, 40, 130, "bfloat16", "1GiB", "keep", (True, True, False)),
+    "one token of one": (1, 1, 1, "float32", "1GiB", "keep", (False, True, False)),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.usefixtures("fine")
+def test_every_way_of_keeping_logits(cut):
+    rows, width, vocabulary, dtype, memory, mode, ways = CUTS[cut]
+    rng = np.random.default_rng(7)
+    hidden = jnp.asarray(rng.normal(size=(rows, width)), dtype)
+    weight = jnp.asarray(rng.normal(size=(vocabulary, width)) * 6 / width**0.5, dtype)
+    targets = rng.integers(0, vocabulary, rows)
+    targets[-1] = vocabulary - 1
+    targets[1::4] = -100
+    upstream = rng.normal(size=rows).astype(np.float32)
+    if memory == "smallest":
+        memory = _smallest(hidden, weight, jnp.asarray(targets))
+    plan = linear_logps_plan(hidden, weight, memory=memory)
+    again = plan.tiles * plan.blocks - plan.lodged - plan.kept
+    assert (plan.mode, (plan.lodged > 0, plan.kept > 0, again > 0)) == (mode, ways)
+
+    def total(h, w):
+        logps = linear_logps(h, w, jnp.asarray(targets), memory=memory)
+        return jnp.vdot(logps, upstream), logps
+
+    slopes, logps = compiled(jax.grad(total, (0, 1), has_aux=True), hidden, weight)
+    expected = dense(hidden.astype(jnp.float32), weight.astype(jnp.float32), targets, upstream)
+    np.testing.assert_allclose(logps, expected[0], rtol=2e-6, atol=1e-5)
+    for ours, exact in zip(slopes, expected[2:], strict=False):
+        # No worse than rounding the exact gradient to the dtype, but for float32 logits of size 30.
+        rounded = np.asarray(jnp.asarray(exact, dtype), np.float64)
+        error, floor = (np.linalg.norm(np.asarray(x, np.float64) - exact) for x in (ours, rounded))
+        assert error <= 1.05 * floor + 3e-6 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.usefixtures("fine")
+def test_all_outputs_and_settings_at_once(frozen):
+    """Against autodiff of the unfused formula in float64; a token with bias -inf has no probability."""
+    with jax.enable_x64(True):
+        hidden, weight, targets = inputs(np.float64)
+        bias = jnp.asarray(np.where(np.arange(VOCABULARY) % 50 == 3, -np.inf, np.linspace(-1, 1, VOCABULARY)))
+        targets = jnp.where(targets % 50 == 3, 5, targets)
+        upstream = np.random.default_rng(2).normal(size=(3, ROWS))
+        settings = {"temperature": 0.8, "logit_scale": 1.2, "outputs": ("logps", "lse", "entropy")}
+
+        def fused(h, w, b):
+            found = linear_logps(h, w, targets, bias=b, **settings)
+            return sum(jnp.vdot(g, x) for g, x in zip(upstream, found, strict=True)), found
+
+        def by_hand(h, w, b):
+            z = 1.2 * (h @ w.T + b) / 0.8
+            log_p = jax.nn.log_softmax(z)
+            p = jnp.exp(log_p)
+            taken = jnp.take_along_axis(log_p, jnp.maximum(targets, 0)[:, None], 1)[:, 0]
+            entropy = -jnp.where(p > 0, p * jnp.where(p > 0, log_p, 0), 0).sum(1)
+            found = [jnp.where(targets >= 0, x, 0) for x in (taken, jax.nn.logsumexp(z, 1), entropy)]
+            return sum(jnp.vdot(g, x) for g, x in zip(upstream, found, strict=True)), found
+
+        which = 0 if frozen else (0, 1, 2)
+        ours = compiled(jax.grad(fused, which, has_aux=True), hidden, weight, bias)
+        theirs = compiled(jax.grad(by_hand, which, has_aux=True), hidden, weight, bias)
+        for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            finite = np.isfinite(y)  # autodiff of the formula by hand is NaN where a bias is -inf
+            assert finite.mean() > 0.9
+            np.testing.assert_allclose(np.asarray(x)[finite], np.asarray(y)[finite], rtol=1e-10, atol=1e-11)
+            assert np.isfinite(x).all()
+
+
+@pytest.mark.usefixtures("fine")
+def test_log_probs_have_the_same_bits_whatever_the_memory():
+    hidden, weight, targets = inputs(rows=100)
+    plain = linear_logps(hidden, weight, targets)
+    smallest = bytes_of(_smallest(hidden, weight, targets))
+    amounts = set()
+    for memory in (smallest, smallest + 30_000, 2**30):
+        amounts.add(linear_logps_plan(hidden, weight, memory=memory).kept)
+
+        def total(h, w, memory=memory):
+            logps = linear_logps(h, w, targets, memory=memory)
+            return logps.sum(), logps
+
+        np.testing.assert_array_equal(plain, jax.jit(jax.grad(total, (0, 1), has_aux=True))(hidden, weight)[1])
+    assert len(amounts) == 3
+
+
+def test_a_confident_token_keeps_its_small_gradient():
+    """Margins of 1 to 60 nats: log p and 1 - p have relative accuracy where float32 has p == 1."""
+    margins = np.array([1.0, 8.0, 16.0, 20.0, 30.0, 60.0])
+    hidden, weight = jnp.asarray(margins[:, None], jnp.float32), jnp.asarray([[0.0], [1.0]], jnp.float32)
+    targets = jnp.ones(6, int)
+    exact_logp, exact_slope = -np.log1p(np.exp(-margins)), np.exp(-margins) / (1 + np.exp(-margins))
+    for which in (0, (0, 1)):
+        gradient = jax.grad(lambda h, w: (lambda x: (x.sum(), x))(linear_logps(h, w, targets)), which, has_aux=True)
+        slopes, logps = compiled(gradient, hidden, weight)
+        np.testing.assert_allclose(logps, exact_logp, rtol=1e-6)
+        np.testing.assert_allclose(jax.tree.leaves(slopes)[0][:, 0], exact_slope, rtol=1e-6)
+
+
+def test_nan_in_an_ignored_row_is_nowhere_and_no_upstream_gradient_is_none():
+    hidden, weight, targets = inputs()
+    hidden = hidden.at[3].set(jnp.nan)  # ignored
+    upstream = jnp.where(jnp.arange(ROWS) == 4, 0.0, 1.0)
+    for which in (0, (0, 1)):
+        gradient = jax.grad(lambda h, w: linear_logps(h, w, targets) @ upstream, which)
+        slopes = jax.tree.leaves(compiled(gradient, hidden, weight))
+        assert all(np.isfinite(slope).all() for slope in slopes)
+        assert not np.any(slopes[0][np.array([0, 3, 4])])
+
+
+def test_a_token_that_does_not_exist_is_nan_under_jit():
+    hidden, weight, targets = inputs()
+    logps = jax.jit(linear_logps)(hidden, weight, targets.at[jnp.array([1, 2])].set(jnp.array([VOCABULARY, -1])))
+    assert np.isnan(logps[jnp.array([1, 2])]).all()
+    assert np.isnan(logps).sum() == 2
+
+
+def test_no_tokens_at_all():
+    _, weight, _ = inputs()
+    empty = jnp.zeros((0, WIDTH)), weight, jnp.zeros(0, int)
+    assert linear_logps(*empty).shape == (0,)
+    assert not np.any(jax.grad(lambda w: linear_logps(empty[0], w, empty[2]).sum())(weight))
+
+
+def test_transformations_agree():
+    """Gradients under vmap, per element and summed, and under checkpoint, against plain ones; no second derivative."""
+    hidden, weight, targets = inputs(rows=24)
+    upstream = jnp.linspace(-1, 1, 24)
+
+    def total(h, w, t, g):
+        return linear_logps(h, w, t) @ g
+
+    cut = hidden.reshape(2, 12, WIDTH), weight, targets.reshape(2, 12), upstream.reshape(2, 12)
+    each = compiled(jax.vmap(jax.grad(total, (0, 1)), (0, None, 0, 0)), *cut)
+    plain = compiled(jax.grad(jax.checkpoint(total), (0, 1)), hidden, weight, targets, upstream)
+    summed = compiled(jax.grad(lambda w: jax.vmap(total, (0, None, 0, 0))(cut[0], w, *cut[2:]).sum()), weight)
+    np.testing.assert_allclose(each[0].reshape(-1, WIDTH), plain[0], rtol=1e-5, atol=1e-6)
+    for found in (each[1].sum(0), summed):
+        np.testing.assert_allclose(found, plain[1], rtol=1e-5, atol=1e-5)
+    with pytest.raises(NotImplementedError, match="linear_logps has first derivatives only"):
+        jax.hessian(lambda h: total(h, weight, targets, upstream))(hidden)
+
+
+def extra_bytes(kind, rows, width, vocabulary, function):
+    """What a compiled program allocates beside its arguments and results."""
+    shapes = (rows, width), (vocabulary, width), (rows,), (rows,)
+    dtypes = jnp.float32, jnp.float32, jnp.int32, jnp.float32
+    arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+
+    def loss(h, w, t, g):
+        return jnp.vdot(g, function(h, w, t))
+
+    program = {"train": jax.value_and_grad(loss, (0, 1)), "frozen": jax.value_and_grad(loss), "forward": loss}[kind]
+    return jax.jit(program).lower(*arrays).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("kind", ["train", "frozen", "forward"])
+def test_memory_stays_within_its_budget(kind):
+    def fused(h, w, t):
+        return linear_logps(h, w, t, memory="64MiB")
+
+    assert extra_bytes(kind, 16384, 32, 64000, fused) <= 64 * 2**20
+
+
+def test_training_takes_a_quarter_of_the_memory_of_the_plain_formula():
+    """Peaks, with the gradients in them, by default."""
+
+    def plain(h, w, t):
+        return jnp.take_along_axis(jax.nn.log_softmax(h @ w.T), t[:, None], 1)[:, 0]
+
+    rows, width, vocabulary = shape = 1024, 512, 32000
+    gradients = 4 * width * (rows + vocabulary)
+    ours, theirs = (gradients + extra_bytes("train", *shape, function) for function in (linear_logps, plain))
+    assert ours <= 0.25 * theirs
+
+
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np
-from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from poz.jax import linear_logps
 assert jax.device_count() == 8
 rng = np.random.default_rng(0)
@@ -200,13 +407,42 @@ def total(h, w, **where):
     logps = linear_logps(h, w, targets, **where)
     return (logps * up).sum(), logps
 alone, logps = jax.jit(jax.grad(total, (0, 1), has_aux=True))(hidden, weight)
-for shape in ((2, 4), (8, 1), (1, 8)):
-    mesh = Mesh(np.array(jax.devices()).reshape(shape), ("data", "vocabulary"))
-    where = dict(mesh=mesh, data_axis="data", vocabulary_axis="vocabulary")
-    slopes, spread = jax.jit(jax.grad(lambda h, w: total(h, w, **where), (0, 1), has_aux=True))(hidden, weight)
-    np.testing.assert_allclose(spread, logps, rtol=1e-5, atol=1e-5)
-    for ours, theirs in zip(slopes, alone):
+everything = dict(bias=jnp.linspace(-1, 1, 96), softcap=8.0, temperature=0.8, outputs=("logps", "lse", "entropy"))
+def total_of_everything(h, w, **where):
+    return sum((x * up).sum() for x in linear_logps(h, w, targets, **everything, **where))
+everything_alone = jax.jit(jax.grad(total_of_everything, (0, 1)))(hidden, weight)
+def compare(found, wanted):
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+Auto, Explicit = jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit
+for shape, kind in (((2, 4), Auto), ((8, 1), Explicit), ((1, 8), Auto)):
+    mesh = jax.make_mesh(shape, ("data", "vocabulary"), axis_types=(kind, kind))
+    where = dict(mesh=mesh, data_axis="data", vocabulary_axis="vocabulary")
+    program = jax.jit(jax.grad(lambda h, w: total(h, w, **where), (0, 1), has_aux=True))
+    slopes, spread = program(hidden, weight)
+    np.testing.assert_allclose(spread, logps, rtol=1e-5, atol=1e-5)
+    compare(slopes, alone)
+    if shape == (2, 4):
+        axes = ((hidden, "data"), (weight, "vocabulary"))
+        sharded = [jax.device_put(x, jax.NamedSharding(mesh, P(axis))) for x, axis in axes]
+        assert "all-gather" not in program.lower(*sharded).compile().as_text()
+        compare(jax.jit(jax.grad(lambda h: total(h, weight, **where)[0]))(hidden), alone[0])
+        spread_everything = jax.jit(jax.grad(lambda h, w: total_of_everything(h, w, **where), (0, 1)))
+        compare(spread_everything(hidden, weight), everything_alone)
+        def inside(h, w, t, g):
+            def local(h, w):
+                return (linear_logps(h, w, t, vocabulary_axis="vocabulary") * g).sum()
+            return jax.grad(local, (0, 1))(h, w)
+        specs = (P("data"), P("vocabulary"), P("data"), P("data"))
+        mapped = jax.jit(jax.shard_map(inside, mesh=mesh, in_specs=specs, out_specs=specs[:2]))
+        compare(mapped(hidden, weight, targets, up), alone)
+        for given, wrong in ((dict(data_axis="rows"), "'rows'"), (dict(vocabulary_axis="vocabulary"), "Pad")):
+            try:
+                linear_logps(hidden, weight[:95], jnp.minimum(targets, 94), mesh=mesh, **given)
+            except ValueError as error:
+                assert wrong in str(error), error
+            else:
+                raise AssertionError(wrong)
 """
 
 

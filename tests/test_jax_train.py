@@ -62,6 +62,21 @@ def test_it_trains(objective, batch_of):
     assert last["accuracy"] == 1
 
 
+def ranked_of(model, data):
+    logps = jnp.stack([model.logps(data[side]).sum(-1) for side in ("chosen", "rejected")], -1)
+    lengths = jnp.full((PAIRS, 2), TOKENS - 1)
+    return poz.Ranked(logps=logps, lengths=lengths, scores=jnp.tile(jnp.array([1.0, 0.0]), (PAIRS, 1)))
+
+
+def test_lists_train_too_and_have_no_margin():
+    model = TinyModel(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.adam(3e-2), wrt=nnx.Param)
+    step = train_step(poz.pro, ranked_of)
+    history = [step(model, optimizer, rows()) for _ in range(25)]
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert set(history[-1]) == {"loss"}
+
+
 def test_a_step_is_the_mean_loss_and_its_gradient_by_hand():
     """One step of plain gradient descent against jax.grad of the unfused formula."""
     data, rate = rows(), 0.1
@@ -81,3 +96,15 @@ def test_a_step_is_the_mean_loss_and_its_gradient_by_hand():
     moved = jax.tree.map(lambda p, g: p - rate * g, nnx.state(by_hand, nnx.Param), slopes)
     for ours, theirs in zip(jax.tree.leaves(nnx.state(model, nnx.Param)), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)  # float32, sums of a few hundred terms
+
+
+def test_only_what_the_optimizer_picks_is_trained():
+    model = TinyModel(nnx.Rngs(2))
+    optimizer = nnx.Optimizer(model, optax.adam(1e-2), wrt=nnx.All(nnx.Param, nnx.PathContains("layer")))
+    head, embedding = model.head[...], model.embedding.embedding[...]
+    layer = jax.tree.leaves(nnx.state(model.layer, nnx.Param))
+    train_step(poz.dpo, pairs_of)(model, optimizer, rows())
+    assert jnp.array_equal(head, model.head[...])
+    assert jnp.array_equal(embedding, model.embedding.embedding[...])
+    moved = jax.tree.leaves(nnx.state(model.layer, nnx.Param))
+    assert not any(jnp.array_equal(x, y) for x, y in zip(layer, moved, strict=True))

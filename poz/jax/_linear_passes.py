@@ -1,7 +1,7 @@
 """The passes over a head's vocabulary: log-sum-exp forward, gradients backward, tile by tile.
 
-Logits are made transposed, (tile, rows), which suits all three products of a training step: tile @ hiddenᵀ forward,
-and, with d logits in the place of the logits, d logits @ hidden for the head and tileᵀ @ d logits for the hidden states.
+Logits are (rows, tile): hidden @ tileᵀ forward and, with d logits in the place of the logits, d logitsᵀ @ hidden for the
+head and d logits @ tile for the hidden states.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Kept(NamedTuple):
     Attributes:
         lodged: (V, D), `stored`, the buffer that becomes the head's gradient; until a strip's gradient is written, its logits are
             in the strip's part of it. None where none are lodged.
-        beside: (strips, units, tile, block_rows), or None.
+        beside: (strips, units, block_rows, tile), or None.
     """
 
     lodged: Array
@@ -182,9 +182,9 @@ def narrow_gradients(dtype: Any, exact: bool, cpu: bool) -> bool:
 
 
 def _logits(tile: Array, bias: Array, hidden: Array, settings: Settings) -> Array:
-    x = _product(tile, hidden, (1, 1), settings.exact)
+    x = _product(hidden, tile, (1, 1), settings.exact)
     if bias is not None:
-        x = x + bias[:, None].astype(x.dtype)
+        x = x + bias.astype(x.dtype)
     if settings.scale != 1:
         x = x * settings.scale
     if settings.softcap is not None:
@@ -208,26 +208,26 @@ def _tile(head: Head, begin: Any, width: int) -> tuple[Array, Array]:
     return tile, None if head.bias is None else lax.dynamic_slice_in_dim(head.bias, begin, width)
 
 
-def _lodge(buffer: Array, logits: Array, at: Any) -> Array:
-    """The buffer with logits in its flat place `at`, counted in logits."""
+def _lodge(buffer: Array, logits: Array, start: Any, before: Any) -> Array:
+    """The buffer with logits in the strip that starts at element `start` of it, after `before` other logits."""
     flat = logits.reshape(-1)
     if buffer.dtype.itemsize != flat.dtype.itemsize:
-        flat, at = lax.bitcast_convert_type(flat, buffer.dtype).reshape(-1), 2 * at
-    return lax.dynamic_update_slice(buffer.reshape(-1), flat, (at,)).reshape(buffer.shape)
+        flat, before = lax.bitcast_convert_type(flat, buffer.dtype).reshape(-1), 2 * before
+    return lax.dynamic_update_slice(buffer.reshape(-1), flat, (start + before,)).reshape(buffer.shape)
 
 
-def _lodging(buffer: Array, at: Any, shape: tuple[int, int], dtype: Any) -> Array:
+def _lodging(buffer: Array, start: Any, before: Any, shape: tuple[int, int], dtype: Any) -> Array:
     """Logits from there."""
     count = shape[0] * shape[1]
     if buffer.dtype.itemsize == dtype.itemsize:
-        return lax.dynamic_slice_in_dim(buffer.reshape(-1), at, count).reshape(shape)
-    halves = lax.dynamic_slice_in_dim(buffer.reshape(-1), 2 * at, 2 * count)
+        return lax.dynamic_slice_in_dim(buffer.reshape(-1), start + before, count).reshape(shape)
+    halves = lax.dynamic_slice_in_dim(buffer.reshape(-1), start + 2 * before, 2 * count)
     return lax.bitcast_convert_type(halves.reshape(*shape, 2), dtype)
 
 
 # Written with slices: a `.at[...]` is a scatter, which a CPU does one element at a time.
 def _overwritten(x: Array, new: Array) -> Array:
-    """`x` with `new` in the place of its first entries along the last axis."""
+    """`x` with `new` in the place of its first entries."""
     return new if new.shape == x.shape else lax.dynamic_update_slice(x, new, (0,) * x.ndim)
 
 
@@ -284,9 +284,9 @@ def forward(
     full = partial(jnp.full, shape, dtype=dtype)
     # Running maximum; sum of exp(logit - maximum) without the target; the target's logit; the sum weighted by logit - maximum.
     running = (full(-jnp.inf), full(0), full(-jnp.inf), full(0) if entropy else None)
-    leaning = jnp.zeros((plan.blocks, size, plan.block_rows), dtype) if one_pass else None
+    leaning = jnp.zeros((*shape, size), dtype) if one_pass else None
     lodged = jnp.zeros(head.weight.shape, storage(head_dtype)) if plan.lodged else None
-    beside = jnp.zeros((plan.strips, plan.kept, plan.tile, plan.block_rows), dtype) if plan.kept else None
+    beside = jnp.zeros((plan.strips, plan.kept, plan.block_rows, plan.tile), dtype) if plan.kept else None
 
     def strip(carry: Any, index: Any, start: Any, width: int, tiles: int) -> Any:
         def unit(source: int, number: Any, carry: Any) -> Any:
@@ -299,23 +299,22 @@ def forward(
 
             def compute(count: int) -> Callable[[Any], Any]:
                 def step(state: Any) -> Any:
-                    before, lean = jax.tree.map(lambda x: x[..., :count], state)
+                    before, lean = jax.tree.map(lambda x: x[:count], state)
                     z = _logits(tile, bias, block_hidden[:count], settings)
                     after, lean = _accumulate(before, lean, z, targets[:count], tile, settings, narrow)
                     state = jax.tree.map(_overwritten, state, (after, lean))
-                    return state, jnp.pad(z, ((0, 0), (0, plan.block_rows - count))) if wanted else None
+                    return state, jnp.pad(z, ((0, plan.block_rows - count), (0, 0))) if wanted else None
 
                 return step
 
             def skip(state: Any) -> Any:
-                return state, varying(jnp.zeros((width, plan.block_rows), dtype), axes) if wanted else None
+                return state, varying(jnp.zeros((plan.block_rows, width), dtype), axes) if wanted else None
 
             state = jax.tree.map(lambda x: x[block], (running, leaning))
             state, z = _stepped(plan, counts[block], compute, skip, state)
             running, leaning = jax.tree.map(lambda old, new: _replaced(old, new, block), (running, leaning), state)
             if source == LODGED:
-                at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                lodged = _lodge(lodged, z, at)
+                lodged = _lodge(lodged, z, start * size, number * (width * plan.block_rows))
             if source == KEPT:
                 beside = lax.dynamic_update_slice(beside, z[None, None], (index, number - plan.lodged, 0, 0))
             return running, leaning, lodged, beside
@@ -333,26 +332,26 @@ def _accumulate(
     before: Any, lean: Array, z: Array, targets: Array, tile: Array, settings: Settings, narrow: bool
 ) -> tuple[Any, Array]:
     shift, others, target, tilt = before
-    hit = lax.broadcasted_iota(jnp.int32, z.shape, 0) == targets[None]
-    new_shift = jnp.maximum(shift, jnp.max(z, 0))
+    hit = lax.broadcasted_iota(jnp.int32, z.shape, 1) == targets[:, None]
+    new_shift = jnp.maximum(shift, jnp.max(z, 1))
     base = _finite(new_shift)
-    weights = jnp.where(hit, 0, jnp.exp(z - base[None]))
+    weights = jnp.where(hit, 0, jnp.exp(z - base[:, None]))
     fade = jnp.exp(shift - base)
-    found = (targets >= 0) & (targets < z.shape[0])
-    at_target = jnp.take_along_axis(z, jnp.clip(targets, 0, z.shape[0] - 1)[None], 0)[0]
+    found = (targets >= 0) & (targets < z.shape[1])
+    at_target = jnp.take_along_axis(z, jnp.clip(targets, 0, z.shape[1] - 1)[:, None], 1)[:, 0]
     if tilt is not None:
         moved = jnp.where(others > 0, (shift - base) * others, 0)
-        tilt = fade * (tilt + moved) + jnp.sum(jnp.where(weights > 0, weights * (z - base[None]), 0), 0)
+        tilt = fade * (tilt + moved) + jnp.sum(jnp.where(weights > 0, weights * (z - base[:, None]), 0), 1)
     if lean is not None:
         slope = _slope(z, settings)
         pulls = weights if slope is None else weights * slope
-        lean = lean * fade + _gradient_product(tile, pulls, (0, 0), narrow, settings.exact)
-    return (new_shift, others * fade + jnp.sum(weights, 0), jnp.where(found, at_target, target), tilt), lean
+        lean = lean * fade[:, None] + _gradient_product(pulls, tile, (1, 0), narrow, settings.exact)
+    return (new_shift, others * fade + jnp.sum(weights, 1), jnp.where(found, at_target, target), tilt), lean
 
 
 def _finish(running: Any, head: Head, rows: Rows, settings: Settings) -> tuple[Statistics, Array]:
     """Statistics over all shards, and what this shard's sums are to be multiplied by to be shares of the total."""
-    shift, others, target, tilt = (None if x is None else x.reshape(-1) for x in running)
+    shift, others, target, tilt = jax.tree.map(lambda x: x.reshape(-1), running)
     fade = jnp.ones_like(shift)
     if settings.axis is not None:
         local, shift = shift, lax.pmax(shift, settings.axis)
@@ -375,8 +374,7 @@ def _finish(running: Any, head: Head, rows: Rows, settings: Settings) -> tuple[S
 
 def _slopes(leaning: Array, share: Array, statistics: Statistics, head: Head, rows: Rows, settings: Settings) -> Array:
     """d logp / d hidden, (rows, D): (1 - p_t) w_t minus the mean of the other tokens' weights."""
-    size = leaning.shape[1]
-    pull = jnp.swapaxes(leaning, 1, 2).reshape(-1, size) * share[:, None]
+    pull = leaning.reshape(-1, leaning.shape[-1]) * share[:, None]
     targets = rows.targets.reshape(-1)
     tokens = head.weight.shape[0]
     coefficient = -jnp.expm1(statistics.logp) * jnp.where((targets >= 0) & (targets < tokens), 1, 0)
@@ -407,7 +405,7 @@ def backward(
     numbers = jnp.arange(1, plan.block_rows + 1)
     alive = sum(jnp.abs(x) for x in upstream.values()) != 0
     counts = jnp.max(jnp.where(blocked(alive), numbers, 0), 1)
-    hidden_gradient = jnp.zeros((plan.blocks, size, plan.block_rows), dtype) if wants[0] else None
+    hidden_gradient = jnp.zeros((*shape, size), dtype) if wants[0] else None
     weight_gradient = None
     if wants[1]:
         blank = jnp.zeros(head.weight.shape, storage(head_dtype))
@@ -431,24 +429,24 @@ def backward(
             def compute(count: int) -> Callable[[Any], Any]:
                 def step(state: Any) -> Any:
                     if source == LODGED:
-                        at = index * (tiles * width * size) + number * (width * plan.block_rows)
-                        z = _lodging(buffers[0], at, (width, plan.block_rows), dtype)[:, :count]
+                        before = number * (width * plan.block_rows)
+                        z = _lodging(buffers[0], start * size, before, (plan.block_rows, width), dtype)[:count]
                     elif source == KEPT:
-                        sizes = (1, 1, width, plan.block_rows)
-                        z = lax.dynamic_slice(kept.beside, (index, number - plan.lodged, 0, 0), sizes)[0, 0, :, :count]
+                        sizes = (1, 1, plan.block_rows, width)
+                        z = lax.dynamic_slice(kept.beside, (index, number - plan.lodged, 0, 0), sizes)[0, 0, :count]
                     else:
                         z = _logits(tile, bias, block_hidden[:count], settings)
                     cut = {name: x[:count] for name, x in block_terms.items()}
                     d = _d_logits(z, targets[:count], block_shift[:count], cut, settings)
                     of_hidden, of_head = state
                     if wants[0]:
-                        more = _gradient_product(tile, d, (0, 0), narrow, settings.exact)
-                        of_hidden = _overwritten(of_hidden, of_hidden[:, :count] + more)
+                        more = _gradient_product(d, tile, (1, 0), narrow, settings.exact)
+                        of_hidden = _overwritten(of_hidden, of_hidden[:count] + more)
                     more_head = (
-                        _gradient_product(d, block_hidden[:count], (1, 0), narrow, settings.exact)
+                        _gradient_product(d, block_hidden[:count], (0, 0), narrow, settings.exact)
                         if wants[1]
                         else None,
-                        jnp.sum(d, 1) if wants[2] else None,
+                        jnp.sum(d, 0) if wants[2] else None,
                     )
                     return of_hidden, more_head if at_once else jax.tree.map(jnp.add, of_head, more_head)
 
@@ -457,8 +455,8 @@ def backward(
             def skip(state: Any) -> Any:
                 return state[0], jax.tree.map(lambda x: x[0], head_zeros(1, width)) if at_once else state[1]
 
-            before = None if of_hidden is None else of_hidden[block], jax.tree.map(lambda x: x[part], of_head)
-            after, more_head = _stepped(plan, counts[block], compute, skip, before)
+            old = None if of_hidden is None else of_hidden[block], jax.tree.map(lambda x: x[part], of_head)
+            after, more_head = _stepped(plan, counts[block], compute, skip, old)
             of_hidden = None if of_hidden is None else _replaced(of_hidden, after, block)
             if at_once:
                 buffers = write(buffers, more_head, begin)
@@ -472,11 +470,10 @@ def backward(
         return of_hidden, buffers if at_once else write(buffers, of_head, start)
 
     def head_zeros(tiles: int, width: int) -> tuple[Array, Array]:
-        zeros = (
-            jnp.zeros((tiles, width, size), dtype) if wants[1] else None,
-            jnp.zeros((tiles, width), dtype) if wants[2] else None,
+        return (
+            varying(jnp.zeros((tiles, width, size), dtype), axes) if wants[1] else None,
+            varying(jnp.zeros((tiles, width), dtype), axes) if wants[2] else None,
         )
-        return jax.tree.map(lambda x: varying(x, axes), zeros)
 
     def write(buffers: Any, gradients: Any, start: Any) -> Any:
         def place(buffer: Array, gradient: Array, dtype: Any) -> Array:
@@ -493,7 +490,7 @@ def backward(
     if wants[1]:
         weight_gradient = restored(weight_gradient, head_dtype)
     if wants[0]:
-        hidden_gradient = jnp.swapaxes(hidden_gradient, 1, 2).reshape(-1, size)
+        hidden_gradient = hidden_gradient.reshape(-1, size)
     return hidden_gradient, weight_gradient, bias_gradient
 
 
@@ -517,12 +514,12 @@ def _coefficients(statistics: Statistics, upstream: dict[str, Array], settings: 
 
 
 def _d_logits(z: Array, targets: Array, shift: Array, terms: dict[str, Array], settings: Settings) -> Array:
-    hit = lax.broadcasted_iota(jnp.int32, z.shape, 0) == targets[None]
-    away = z - shift[None]
-    factor = terms["other"][None]
+    hit = lax.broadcasted_iota(jnp.int32, z.shape, 1) == targets[:, None]
+    away = z - shift[:, None]
+    factor = terms["other"][:, None]
     if "tilt" in terms:
-        factor = factor - terms["tilt"][None] * jnp.where(away == -jnp.inf, 0, away - terms["level"][None])
+        factor = factor - terms["tilt"][:, None] * jnp.where(away == -jnp.inf, 0, away - terms["level"][:, None])
     d = jnp.exp(away) * factor
     slope = _slope(z, settings)
     d = d if slope is None else d * slope
-    return jnp.where(hit, terms["target"][None], d)
+    return jnp.where(hit, terms["target"][:, None], d)

@@ -62,16 +62,24 @@ class Shape(NamedTuple):
 
 
 class Grain(NamedTuple):
-    """Sizes that suit a platform: on a CPU a unit fits the cache, on an accelerator it fills the machine."""
+    """Sizes that suit a platform: on a CPU a unit fits the cache, on an accelerator it fills the machine.
+
+    Attributes:
+        rows: Of a block, about.
+        tile: Vocabulary of a unit, about.
+        multiple: That both are made multiples of.
+        share: Of the plain formula's peak memory, gradients included, beyond which no logits are kept.
+    """
 
     rows: int
     tile: int
     multiple: int
-    fewest_rows: int
+    share: float
 
 
-CPU = Grain(rows=1024, tile=1024, multiple=8, fewest_rows=16)
-ACCELERATOR = Grain(rows=4096, tile=8192, multiple=128, fewest_rows=128)
+# On a CPU, fetching fresh memory costs a good part of the product that it saves.
+CPU = Grain(rows=1024, tile=1024, multiple=8, share=0.25)
+ACCELERATOR = Grain(rows=4096, tile=4096, multiple=128, share=1)
 
 
 def on_cpu() -> bool:
@@ -100,7 +108,7 @@ def rounded_up(size: int, multiple: int) -> int:
 
 def strip_sizes(vocabulary: int, hidden: int, grain: Grain) -> tuple[int, int, int, int]:
     """Width of a tile, tiles in a strip, strips, and what is left: of the head's shape alone, never of the memory."""
-    tiles = 4 if hidden < grain.rows else 1
+    tiles = 8 if hidden < grain.rows else 1
     strips = round(vocabulary / (tiles * grain.tile))
     if strips == 0:
         tiles, strips = 1, max(1, round(vocabulary / grain.tile))
@@ -122,32 +130,22 @@ def make_plan(shape: Shape, limit: int) -> Plan:
     gradient = shape.hidden_gradient or shape.head_gradient
     one_pass = gradient and not shape.head_gradient and shape.outputs == ("logps",)
 
-    def cut(target: int) -> tuple[int, int]:
-        blocks = max(1, round(shape.rows / target))
-        return blocks, rounded_up(max(1, -(-shape.rows // blocks)), 8)
-
-    def workspace(blocks: int, block_rows: int) -> int:
-        rows, width = blocks * block_rows, max(tile, rest)
-        strip = width * shape.hidden
-        size = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item  # rows in order, and numbers for each
-        size += (3 if gradient else 2) * width * block_rows * item
-        size += 2 * strip * shape.dtype.itemsize
-        if shape.dtype.itemsize < item:
-            size += (strip + block_rows * shape.hidden) * item
-            if storage(shape.dtype) != shape.dtype:  # the head's bits are a copy
-                size += shape.vocabulary * shape.hidden * shape.dtype.itemsize
-        if shape.hidden_gradient:
-            size += (1 if one_pass else 2) * rows * shape.hidden * item + block_rows * shape.hidden * item
-        if shape.head_gradient:
-            size += (tiles + 2 if blocks > 1 else 2) * strip * item
-        return size
-
-    target = grain.rows
-    blocks, block_rows = cut(target)
-    while workspace(blocks, block_rows) > limit and target > grain.fewest_rows:
-        target = max(grain.fewest_rows, target // 2)
-        blocks, block_rows = cut(target)
-    needed = workspace(blocks, block_rows)
+    # Nor do the blocks depend on the memory: the shape of a product may change the last bit of its results.
+    blocks = max(1, round(shape.rows / grain.rows))
+    block_rows = rounded_up(max(1, -(-shape.rows // blocks)), 8)
+    rows, width = blocks * block_rows, max(tile, rest)
+    strip = width * shape.hidden
+    needed = rows * shape.hidden * shape.dtype.itemsize + 40 * rows * item  # rows in order, and numbers for each
+    needed += (3 if gradient else 2) * width * block_rows * item
+    needed += 2 * strip * shape.dtype.itemsize
+    if shape.dtype.itemsize < item:
+        needed += (strip + block_rows * shape.hidden) * item
+        if storage(shape.dtype) != shape.dtype:  # the head's bits are a copy
+            needed += shape.vocabulary * shape.hidden * shape.dtype.itemsize
+    if shape.hidden_gradient:
+        needed += ((1 if one_pass else 2) * rows + block_rows) * shape.hidden * item
+    if shape.head_gradient:
+        needed += (tiles + 2 if blocks > 1 else 2) * strip * item
     if needed > limit:
         raise ValueError(
             f"memory of {text_of(limit)} is too little for {shape.rows} rows and a head of {shape.vocabulary} tokens by "
@@ -162,13 +160,17 @@ def make_plan(shape: Shape, limit: int) -> Plan:
     elif one_pass:
         mode, reason = "one pass", "The head needs no gradient: d logp / d hidden is made with the log-probs."
     else:
-        if shape.head_gradient and storage(shape.head_dtype) in (jnp.uint16, wide(shape.dtype)):
+        numbered = shape.vocabulary * shape.hidden < 2**31  # by 32-bit integers
+        if shape.head_gradient and numbered and storage(shape.head_dtype) in (jnp.uint16, wide(shape.dtype)):
             lodged = min(units, tiles * shape.hidden * shape.head_dtype.itemsize // (block_rows * item))
-        kept = min(units - lodged, (limit - needed) // unit)
+        gradients = shape.vocabulary * shape.hidden * shape.head_dtype.itemsize * shape.head_gradient
+        plain = gradients + 3 * shape.rows * shape.vocabulary * item  # logits, their exponentials and their gradient
+        room = min(limit, int(grain.share * plain) - gradients)
+        kept = max(0, min(units - lodged, (room - needed) // unit))
         mode = "keep" if lodged + kept == units else "part" if lodged + kept else "recompute"
         reason = (
             f"Of {units * unit / 2**20:.0f} MiB of logits, {lodged / units:.0%} wait in the buffer of the head's gradient and "
-            f"{kept / units:.0%} in {text_of(limit)} of memory; the rest is computed twice."
+            f"{kept / units:.0%} beside it; the rest is computed twice."
         )
     held = shape.rows * shape.hidden * item if one_pass else kept * unit
     steps: tuple[int, ...] = (block_rows,)

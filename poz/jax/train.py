@@ -21,7 +21,9 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
         step = train_step(poz.simpo.bind(beta=2.0), lambda model, rows: pairs_of(model, rows))
         metrics = step(model, optimizer, rows)
 
-    The mean is over all examples of the batch, whatever devices they are sharded over.
+    The mean is over all examples of the batch, whatever devices they are sharded over. Only the parameters that
+    `optimizer.wrt` picks are differentiated, so a head that is not among them takes the single pass of
+    `poz.jax.linear_logps`.
 
     Args:
         objective: With its hyper-parameters bound.
@@ -39,7 +41,8 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
             batch = batch_of(current, data)
             return jnp.mean(objective(batch)), _margins(batch)
 
-        (loss, metrics), slopes = nnx.value_and_grad(loss_of, has_aux=True)(model)
+        picked = nnx.DiffState(0, optimizer.wrt)
+        (loss, metrics), slopes = nnx.value_and_grad(loss_of, argnums=picked, has_aux=True)(model)
         optimizer.update(model, slopes)
         return {"loss": loss, **metrics}
 
