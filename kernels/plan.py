@@ -139,7 +139,7 @@ def _vpo(values: Values, anchors: int) -> PairPlan:
 
 
 def _inpo(values: Values, anchors: int) -> PairPlan:
-    ratio = values["tau"] / values["eta"]
+    ratio = 1.0 / 3.0 if values["tau"] is None else values["tau"] / values["eta"]
     return PairPlan("inpo.squared", (0.5 / values["eta"],), (ratio, 1.0 - ratio), mean=values["length_normalized"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS
 from poz.families import Pairs
@@ -30,3 +32,10 @@ def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     if type(label_smoothing) in NUMBERS and label_smoothing == 0:
         return -xp.log_sigmoid(z)  # 0 times the other half would be NaN at an infinite z
     return -(1 - label_smoothing) * xp.log_sigmoid(z) - label_smoothing * xp.log_sigmoid(-z)
+
+
+def times(xp: Namespace, weight: Array, value: Array) -> Array:
+    """weight * value, where a weight of 0 removes an infinity (the limit of 0 times it) but keeps a NaN."""
+    if type(weight) in NUMBERS and weight != 0:
+        return weight * value
+    return weight * xp.where((abs(value) == np.inf) & (weight == 0), xp.constant(0.0, value), value)

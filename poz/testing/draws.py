@@ -25,17 +25,8 @@ class Case(NamedTuple):
 
 def draw_case(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Case:
     """Draws hyper-parameters over their whole domain, then a batch of `size` examples that suits them."""
-    for _ in range(100):
-        bound = objective.bind(**draw_values(objective, rng))
-        batch = draw_batch(bound, rng, size, widest)
-        try:
-            with np.errstate(all="ignore"):
-                bound(batch)
-        except ValueError as error:  # numbers of opponents, say, that the objective refuses
-            refused = error
-            continue
-        return Case(bound, batch)
-    raise refused
+    bound = objective.bind(**draw_values(objective, rng))
+    return Case(bound, draw_batch(bound, rng, size, widest))
 
 
 def draw_values(objective: Objective, rng: np.random.Generator) -> dict[str, Any]:
@@ -70,7 +61,20 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
 
 
 def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Any:
-    """A batch with every field that the objective may read; each optional field is there half of the time."""
+    """A batch that the objective, as it is bound, accepts; each optional field is there half of the time."""
+    for _ in range(100):
+        batch = _draw_batch(objective, rng, size, widest)
+        try:
+            with np.errstate(all="ignore"):
+                objective(batch)
+        except ValueError as error:  # numbers of opponents, say, that the objective refuses
+            refused = error
+            continue
+        return batch
+    raise refused
+
+
+def _draw_batch(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Any:
     batch = _FAMILIES[objective.family](objective, rng, size, widest)
     dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
     arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
@@ -84,7 +88,9 @@ def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) 
 
 
 def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Pairs:
-    weights = objective.values.get("weights")
+    values: dict[str, Any] = {**getattr(objective.values.get("base"), "values", {}), **objective.values}
+    weights, reliability = values.get("weights"), values.get("reliability")
+    annotators = (getattr(reliability, "shape", ()) or (ANNOTATORS,))[0]
     opponents = len(weights) if weights is not None else int(rng.integers(1, 4))
     reference = {side: _log_probs(rng, (size,), widest) for side in ("chosen", "rejected")}
     # Near the reference, as in training; then a tie, and margins of any size.
@@ -107,7 +113,7 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
         lens["rejected"],
         rng.choice([0.0, 0.25, 0.5, 1.0], size),
         rng.normal(0, 2, size),
-        rng.integers(0, ANNOTATORS, size),
+        rng.integers(0, annotators, size),
         policy["chosen"] * near,
         policy["rejected"] * near[::-1],
         **_calibration(rng, min(widest, 100.0)),
