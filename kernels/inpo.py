@@ -1,4 +1,4 @@
-"""INPO, arXiv 2407.00617 eq. 7: IPO's square with two anchors, the reference and the current iterate."""
+"""INPO, arXiv 2407.00617 eq. 8: IPO's square with two anchors, the reference and the current iterate."""
 
 from poz.kernels.ipo import squared as squared
 from poz.kernels.plan import PairPlan, Values
@@ -6,5 +6,5 @@ from poz.kernels.plan import PairPlan, Values
 
 def plan(values: Values, anchors: int) -> PairPlan:
     """What the pair skeleton is told."""
-    ratio = values["tau"] / values["eta"]
+    ratio = 1.0 / 3.0 if values["tau"] is None else values["tau"] / values["eta"]
     return PairPlan(squared, (0.5 / values["eta"],), (ratio, 1.0 - ratio), mean=values["length_normalized"])

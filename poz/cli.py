@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -18,6 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 import poz
+from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.zoo import UnknownObjective
 
@@ -94,6 +96,9 @@ def plot(
     """Loss and gradient against the margin."""
     from poz.plotting import plot as draw
 
+    if not 0 < widest < math.inf:
+        _stop(f"--widest must be a positive number of nats; got {widest}.")
+    _check_output(output, PICTURES)
     try:
         draw(_find(names), output, widest)
     except (OSError, ValueError) as error:
@@ -119,8 +124,7 @@ def verify(
     unknown = sorted(set(backends) - set(BACKENDS))
     if unknown:
         _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
-    if report is not None and not report.resolve().parent.is_dir():
-        _stop(f"There is no folder {report.resolve().parent} to write {report.name} to.")
+    _check_output(report)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     results: list[dict[str, Any]] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -178,6 +182,8 @@ def bench(
     """Fused log-probs against every peer: time, memory and error, in one interleaved run."""
     from poz.bench.run import main as measure
 
+    _check_output(report)
+    _check_output(picture, PICTURES)
     raise typer.Exit(measure(quick=quick, json=report, plot=picture, only=only))
 
 
@@ -185,6 +191,14 @@ def _find(names: list[str]) -> list[Objective]:
     try:
         return [poz.zoo[name] for name in names]
     except UnknownObjective as error:
+        _stop(str(error))
+
+
+def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
+    try:
+        if path is not None:
+            check_output(path, endings)
+    except ValueError as error:
         _stop(str(error))
 
 

@@ -7,11 +7,12 @@ import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from poz import preferences
+from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -86,12 +87,15 @@ def run(
 
     Raises:
         ImportError: TRL or matplotlib is not installed.
-        ValueError: A malformed data file, fewer than 5 pairs, or fewer than 1 step.
+        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, or a picture that cannot be written.
     """
     name = objective if isinstance(objective, str) else objective.name
     objective = zoo[objective] if isinstance(objective, str) else objective
     if steps < 1:
         raise ValueError(f"The demo takes at least 1 step; got {steps}.")
+    with suppress(OSError):  # the check below says what is wrong
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+    check_output(Path(out), PICTURES)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when TRL is first imported, below
     held_out, train = _split(preferences.load(preferences.SHIPPED if data is None else data), seed, steps * batch_size)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
@@ -247,7 +251,6 @@ def _draw(result: Result, objective: Objective) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     figure.suptitle(f"{objective.title}, a tiny Llama on bytes")
-    result.picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(result.picture, dpi=120)
 
 

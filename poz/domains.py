@@ -105,7 +105,7 @@ class Weights(Domain):
 
     def problem(self, value: Any) -> str | None:
         """Negative, infinite or no numbers."""
-        if value is None or hasattr(value, "dtype"):
+        if value is None or len(getattr(value, "shape", ())) == 1:
             return None
         numbers = isinstance(value, tuple | list) and all(type(w) in NUMBERS and 0 <= w < math.inf for w in value)
         return None if numbers and len(value) else self.describe()

@@ -83,11 +83,12 @@ class Pairs(NamedTuple):
         for side, tokens in (("chosen", chosen), ("rejected", rejected)):
             mask = masks[side]
             xp = namespace(tokens)
-            _same_shape(side, tokens, f"{side}_mask", mask)
+            _fits(side, tokens, f"{side}_mask", mask)
             lens[f"{side}_len"] = xp.sum(xp.ones_like(tokens) if mask is None else xp.astype(mask, tokens), -1)
             for name in (f"ref_{side}", f"opponents_{side}"):
                 given = fields.get(name)
                 if given is not None and given.ndim > tokens.ndim - 1 + (name[0] == "o"):
+                    _same_tokens(side, tokens, name, given, lead=given.ndim - tokens.ndim if name[0] == "o" else 0)
                     fields[name] = _masked_sum(xp, given, mask)
         sums = {
             side: _masked_sum(namespace(t), t, masks[side]) for side, t in (("chosen", chosen), ("rejected", rejected))
@@ -165,10 +166,11 @@ class Ranked(NamedTuple):
             **fields: Other fields; `ref_logps` may be per token too.
         """
         xp = namespace(logps)
-        _same_shape("logps", logps, "token_mask", token_mask)
+        _fits("logps", logps, "token_mask", token_mask)
         lengths = xp.sum(xp.ones_like(logps) if token_mask is None else xp.astype(token_mask, logps), -1)
         reference = fields.get("ref_logps")
         if reference is not None and reference.ndim == logps.ndim:
+            _same_tokens("logps", logps, "ref_logps", reference)
             fields["ref_logps"] = _masked_sum(xp, reference, token_mask)
         return cls(**{"logps": _masked_sum(xp, logps, token_mask), "lengths": lengths, **fields})
 
@@ -312,8 +314,16 @@ def _masked_sum(xp: Namespace, x: Array, mask: Array) -> Array:
     return xp.sum(x if mask is None else xp.where(mask, x, xp.constant(0.0, x)), -1)
 
 
-def _same_shape(name: str, x: Array, other: str, y: Array) -> None:
-    if y is not None and tuple(y.shape) != tuple(x.shape):
-        raise ValueError(f"{other} must have the shape of {name}, {tuple(x.shape)}; got {tuple(y.shape)}.")
-    if y is not None and namespace(y).kind(y) not in ("bool", "integer"):
-        raise TypeError(f"{other} must be boolean; got {y.dtype}.")
+def _fits(name: str, x: Array, mask_name: str, mask: Array) -> None:
+    if mask is not None:
+        _same_tokens(name, x, mask_name, mask)
+        if namespace(mask).kind(mask) not in ("bool", "integer"):
+            raise TypeError(f"{mask_name} must be boolean; got {mask.dtype}.")
+
+
+def _same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:
+    if namespace(y) is not namespace(x):
+        raise TypeError(f"{other} must be of the library of {name}, {namespace(x).name}; got {namespace(y).name}.")
+    if tuple(y.shape)[lead:] != tuple(x.shape):
+        verb = "end in" if lead else "have"
+        raise ValueError(f"{other} must {verb} the shape of {name}, {tuple(x.shape)}; got {tuple(y.shape)}.")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from poz import families
-from poz.backends import Array
-from poz.domains import Domain
+from poz.backends import Array, Namespace, namespace
+from poz.domains import NUMBERS, Domain
 
 Values = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ class Limit(NamedTuple):
     """A special case that is another objective; each one is a test.
 
     With hyper-parameters `when(values)` this objective equals the objective `to` with hyper-parameters `then(values)`,
-    for any drawn `values` of this one and, where `batch` is given, on `batch(xp, drawn)` = (this one's, the other's).
+    for any drawn `values` of this one and, where `batch` is given, on `batch(drawn)` = (this one's, the other's).
     """
 
     to: str
@@ -132,7 +132,8 @@ class Objective:
 
     def _with(self, params: Values) -> tuple[dict[str, Any], tuple[str, ...]]:
         for name, value in params.items():
-            if isinstance(value, np.generic):  # as a Python number it is checked, and leaves dtypes alone
+            # as a Python number it is checked, and leaves dtypes alone
+            if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
                 params = {**params, name: value.item()}
                 value = value.item()
             if name not in self.params:
@@ -161,9 +162,21 @@ class Objective:
     def _run(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
         xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
+        for name, value in values.items():
+            if type(value) not in NUMBERS and hasattr(value, "dtype") and namespace(value) is not xp:
+                self._check_library(name, value, xp)
         if self.check_values is not None:
             self.check_values(xp, fields, values)
         return self.function(xp, fields, **values)
+
+    def _check_library(self, name: str, value: Array, xp: Namespace) -> None:
+        # A table, such as one reliability per annotator, is converted where it is used; JAX takes NumPy's arrays.
+        table = bool(getattr(self.params[name].domain, "per", ""))
+        if not (table or (xp.name == "jax" and isinstance(value, np.ndarray))):
+            raise TypeError(
+                f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the log-probs; "
+                "give a Python number, or one library's arrays."
+            )
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())

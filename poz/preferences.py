@@ -79,11 +79,15 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _pair(line: bytes, where: str) -> Pair:
     try:
-        found = json.loads(line)
+        found = json.loads(line, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} is not UTF-8, at byte {error.start}.") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{where} is not JSON: {error.msg} at column {error.colno}.") from None
+    except OverflowError:
+        raise ValueError(f"{where} holds an integer of more than 64 bits. Write a smaller one, or a text.") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply. Give texts, numbers and messages.") from None
     if not isinstance(found, dict):
         raise ValueError(f"{where} must be an object with 'chosen' and 'rejected'; got {_kind(found)}.")
     for key in ("chosen", "rejected"):
@@ -95,6 +99,9 @@ def _pair(line: bytes, where: str) -> Pair:
         prompt = _text(found["prompt"], f"{where}: 'prompt'")
         if not isinstance(found["prompt"], list):
             return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **columns}
+        for key in ("chosen", "rejected"):
+            if isinstance(found[key], str):
+                raise ValueError(f"{where}: {key!r} must be a list of messages, as 'prompt' is; got a text.")
         chosen, rejected = prompt + chosen, prompt + rejected
     cut = _prompt_length(chosen, rejected)
     return {"prompt": chosen[:cut], "chosen": chosen[cut:], "rejected": rejected[cut:], **columns}
@@ -107,9 +114,22 @@ def _prompt_length(chosen: str, rejected: str) -> int:
     return turn + len(TURN) if turn >= 0 else shared.rfind(" ") + 1
 
 
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise OverflowError
+    return int(digits)
+
+
 def _text(value: Any, what: str) -> str:
-    if isinstance(value, str):
-        return value
+    text = value if isinstance(value, str) else _joined(value, what)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds half a surrogate pair, which is no character.") from None
+    return text
+
+
+def _joined(value: Any, what: str) -> str:
     if not isinstance(value, list):
         raise ValueError(f"{what} must be a text or a list of messages; got {_kind(value)}.")
     names = {"user": "Human", "assistant": "Assistant"}

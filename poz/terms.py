@@ -71,3 +71,10 @@ def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     if type(label_smoothing) in NUMBERS and label_smoothing == 0:
         return -xp.log_sigmoid(z)  # 0 times the other half would be NaN at an infinite z
     return -(1 - label_smoothing) * xp.log_sigmoid(z) - label_smoothing * xp.log_sigmoid(-z)
+
+
+def times(xp: Namespace, weight: Array, value: Array) -> Array:
+    """weight * value, where a weight of 0 removes an infinity (the limit of 0 times it) but keeps a NaN."""
+    if type(weight) in NUMBERS and weight != 0:
+        return weight * value
+    return weight * xp.where((abs(value) == np.inf) & (weight == 0), xp.constant(0.0, value), value)

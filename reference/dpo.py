@@ -19,7 +19,7 @@ def dpo(
 ) -> Result:
     """Losses (B,) in nats from summed log-probs (B,), and the gradient of their sum."""
     z = beta * ((chosen - rejected) - (ref_chosen - ref_rejected))
-    losses = softplus(-z) + times(label_smoothing, z)
+    losses = times(1.0 - label_smoothing, softplus(-z)) + times(label_smoothing, softplus(z))
     # dL/dh = β (σ(z) - (1 - ε)) = β (ε - σ(-z))
     slope = beta * (label_smoothing - sigmoid(-z))
     return losses, {"chosen": slope, "rejected": -slope, "ref_chosen": -slope, "ref_rejected": slope}

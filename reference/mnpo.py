@@ -55,7 +55,9 @@ def mnpo(
         # KL(a, b) = KL(-a, -b), so take b >= 0, where σ(-b) is the small weight and b = ∞ leaves softplus(-a)
         side = np.where(b < 0.0, -1.0, 1.0)
         a, b = side * a, side * b
-        losses = softplus(-a) - softplus(-b) + times(sigmoid(-b), a) - times(sigmoid(-b), b)
+        # cross-entropy minus entropy; softplus(-a) + σ(-b) a would be ∞ - ∞ at a = -∞
+        losses = times(sigmoid(b), softplus(-a)) + times(sigmoid(-b), softplus(a))
+        losses = losses - softplus(-b) - times(sigmoid(-b), b)
         # dL/da = σ(a) - σ(b) = σ(-b) - σ(-a)
         slope = side * (sigmoid(-b) - sigmoid(-a))
     # da/dchosen = β/n_w, da/drejected = -β/n_l; times -τ/η for the reference, -(1 - τ/η) λ_j for opponent j

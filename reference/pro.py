@@ -37,7 +37,7 @@ def pro(
             # dL/ds_k = gap_kk (p_k - 1) = -gap_kk Σ_{i>k} p_i,  dL/ds_i = gap_ki p_i,  ds/dlogps = 1/n
             slopes[b, head] -= widest * p[1:].sum() / n[b, head]
             slopes[b, tail] += gaps * p[1:] / n[b, tail]
-        if len(order) > 1:
+        if len(order):
             sft = sft_weight * (len(order) - 1) ** 2
             losses[b] -= times(sft, logps[b, order[0]])
             # d(-sft log π(y_1))/dlogps_1 = -sft

@@ -40,7 +40,7 @@ def simpo(
         # dL/d(βΔ) = ε σ(-z') - (1 - ε) σ(-z)
         slope = label_smoothing * sigmoid(-mirrored) - (1.0 - label_smoothing) * sigmoid(-z)
     else:
-        losses = softplus(-z) + times(label_smoothing, z)
+        losses = times(1.0 - label_smoothing, softplus(-z)) + times(label_smoothing, softplus(z))
         # dL/d(βΔ) = σ(z) - (1 - ε) = ε - σ(-z)
         slope = label_smoothing - sigmoid(-z)
     return losses, {"chosen": beta * slope / n_chosen, "rejected": -beta * slope / n_rejected}

@@ -30,6 +30,27 @@ def test_float32_equals_the_reference(name, backend):
     assert result.passed, result
 
 
+BOUND = {
+    "inpo": poz.inpo.bind(eta=1.0),
+    "mnpo": poz.mnpo.bind(eta=1.0, weights=(0.1,) * 5),
+    "lcpo": poz.lcpo.bind(reliability=np.array([0.8, 0.6])),
+    "lcpo over mnpo": poz.lcpo.bind(base=poz.mnpo.bind(eta=1.0, tau=0.1, weights=(0.1,) * 5)),
+}
+
+
+@pytest.mark.parametrize("which", BOUND)
+def test_a_bound_objective_gets_inputs_that_suit_it(which):
+    result = conform(BOUND[which], backend="torch", cases=10)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_a_candidate_that_averages_is_told_so(backend):
+    result = conform("dpo", lambda pairs, **values: poz.dpo(pairs, **values).mean(), backend=backend, cases=1)
+    assert not result.passed
+    assert "one loss per example is required, shape (8,); got shape ()" in result.problem
+
+
 @pytest.mark.parametrize("name", poz.zoo)
 def test_vmap_over_examples_equals_the_batch(name):
     """One example at a time, without the batch dimension, under jax.vmap and jit."""

@@ -95,6 +95,30 @@ def test_a_wrong_reference_makes_verify_fail(tmp_path):
     assert "0 passed, 1 failed" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["plot", "dpo", "-o", "{folder}"], "is a folder. Name a file in it."),
+        (["plot", "dpo", "-o", "{folder}/curves.txt"], "must end in .png, .pdf, .svg."),
+        (["plot", "dpo", "-o", "{folder}/none/curves.png"], "There is no folder"),
+        (["plot", "dpo", "-o", "{folder}/x.png", "--widest", "nan"], "--widest must be a positive number of nats"),
+        (["plot", "dpo", "-o", "{folder}/x.png", "--widest", "-1"], "--widest must be a positive number of nats"),
+        (["verify", "dpo", "--json", "{folder}"], "is a folder. Name a file in it."),
+        (["demo", "-o", "{folder}"], "is a folder. Name a file in it."),
+        (["demo", "-o", "{folder}/curves.txt"], "must end in .png, .pdf, .svg."),
+        (["demo", "-o", "{folder}/file/curves.png"], "There is no folder"),
+        (["bench", "--json", "{folder}"], "is a folder. Name a file in it."),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, command, sentence, monkeypatch):
+    monkeypatch.setattr("poz.demo._trainer", None)
+    (tmp_path / "file").touch()
+    result = run.invoke(app, [part.format(folder=tmp_path) for part in command])
+    assert result.exit_code == 2, result.output
+    assert sentence in " ".join(result.stderr.split())
+    assert not tmp_path.with_suffix(".png").exists()
+
+
 def test_an_unknown_backend_gets_a_sentence():
     result = subprocess.run(
         [sys.executable, "-P", "-m", "poz", "verify", "dpo", "--backend", "mlx"],

@@ -48,6 +48,27 @@ BAD = {
         ValueError,
         "an objective on pairs, such as poz.dpo.bind",
     ),
+    "one number for weights": (
+        lambda: poz.mnpo.bind(weights=np.array(1.0)),
+        ValueError,
+        "a tuple of numbers >= 0, or None for weights; got 1.0",
+    ),
+    "a torch number for weights": (lambda: poz.mnpo.bind(weights=torch.tensor(1.0)), ValueError, "a tuple of numbers"),
+    "a torch beta for NumPy pairs": (
+        lambda: poz.dpo(PAIRS, beta=torch.tensor(0.1)),
+        TypeError,
+        "`dpo` got torch for beta but numpy for the log-probs",
+    ),
+    "a NumPy beta for torch pairs": (
+        lambda: poz.dpo(poz.Pairs(*[torch.zeros(2)] * 4), beta=np.array([0.1, 0.2])),
+        TypeError,
+        "`dpo` got numpy for beta but torch for the log-probs",
+    ),
+    "lcpo over lcpo": (
+        lambda: poz.lcpo.bind(base=poz.lcpo),
+        ValueError,
+        "needs a base that takes labels at their word; got `lcpo`",
+    ),
     "base of another family": (lambda: poz.lcpo.bind(base=poz.pro), ValueError, "needs a base on pairs"),
     "missing field": (
         lambda: poz.simpo(PAIRS),
@@ -175,6 +196,31 @@ BAD = {
         lambda: poz.Pairs.from_tokens(LIST, LIST, chosen_mask=LIST[:, :2] < 0),
         ValueError,
         "chosen_mask must have the shape of chosen",
+    ),
+    "a mask with opponents": (
+        lambda: poz.Pairs.from_tokens(LIST, LIST, chosen_mask=LIST[None] < 0),
+        ValueError,
+        "chosen_mask must have the shape of chosen",
+    ),
+    "reference tokens of another length": (
+        lambda: poz.Pairs.from_tokens(LIST, LIST, ref_chosen=LIST[:, :2]),
+        ValueError,
+        r"ref_chosen must have the shape of chosen, \(1, 3\); got \(1, 2\)",
+    ),
+    "opponent tokens of another length": (
+        lambda: poz.Pairs.from_tokens(LIST, LIST, opponents_rejected=LIST[None, :, :2]),
+        ValueError,
+        r"opponents_rejected must end in the shape of rejected, \(1, 3\); got \(1, 1, 2\)",
+    ),
+    "ranked reference tokens of another length": (
+        lambda: poz.Ranked.from_tokens(LIST[None], ref_logps=LIST[None, :, :2]),
+        ValueError,
+        "ref_logps must have the shape of logps",
+    ),
+    "a NumPy mask for torch tokens": (
+        lambda: poz.Pairs.from_tokens(torch.tensor(LIST), torch.tensor(LIST), chosen_mask=LIST < 0),
+        TypeError,
+        "chosen_mask must be of the library of chosen, torch; got numpy",
     ),
     "floats for a token mask": (
         lambda: poz.Pairs.from_tokens(LIST, LIST, chosen_mask=LIST),

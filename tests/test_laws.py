@@ -2,6 +2,8 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 import poz
 from poz.families import SHAPES
+from poz.kernels.plan import plan
 from poz.testing import draw_batch, draw_case
+from poz.testing.conformance import _log_prob_fields, reference
 from poz.testing.strategies import cases
 
 # Ten roundings of float64, relative to the largest log-prob or loss involved.
@@ -193,6 +197,62 @@ def test_an_impossible_completion_has_the_loss_of_the_limit(name):
     np.testing.assert_array_equal(this(batch._replace(chosen=never[::-1], rejected=never)), [0.0, np.inf])
 
 
+def answer(backend, objective, batch, fields):
+    """Losses, and gradients of their sum; NumPy has none."""
+    given_ = {f: x for f, x in batch._asdict().items() if x is not None}
+    if backend == "numpy":
+        with np.errstate(all="ignore"):
+            return objective(batch), {}
+    if backend == "torch":
+        tensors = {f: torch.tensor(x, requires_grad=f in fields) for f, x in given_.items()}
+        losses = objective(type(batch)(**tensors))
+        slopes = torch.autograd.grad(losses.sum(), [tensors[f] for f in fields], materialize_grads=True)
+        return losses.detach().numpy(), {f: slope.numpy() for f, slope in zip(fields, slopes, strict=True)}
+    with jax.enable_x64(True):
+        arrays = {f: jnp.asarray(x) for f, x in given_.items()}
+        moving = {f: arrays[f] for f in fields}
+        losses, back = jax.vjp(lambda some: objective(type(batch)(**{**arrays, **some})), moving)
+        return losses, back(jnp.ones_like(losses))[0]
+
+
+def kinds(x):
+    """NaN stays NaN, an infinity its sign, and anything finite becomes 0."""
+    return np.where(np.isfinite(x), 0.0, x)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", poz.zoo)
+def test_an_impossible_or_unknown_log_prob_means_what_the_reference_says(name, seed, backend):
+    """Minus infinity gives the limit of the loss, NaN gives NaN; either stays in its example, gradients included.
+
+    A finite loss has finite gradients. Calibration samples belong to all examples alike.
+    """
+    objective, batch = draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0)
+    fields = _log_prob_fields(objective, batch)
+    axis = {f: SHAPES[type(batch)][f][0].find("b") for f in fields}  # -1: calibration
+    clean_losses, clean_slopes = answer(backend, objective, batch, fields)
+    others = np.arange(5) != 2
+    for field in fields:
+        for poison in (-np.inf, np.nan):
+            bad = getattr(batch, field).copy()
+            spot = bad if axis[field] < 0 else bad[(slice(None),) * axis[field] + (slice(2, 3),)]
+            spot.flat[seed % spot.size] = poison
+            poisoned = batch._replace(**{field: bad})
+            expected = reference(objective, poisoned)[0]
+            losses, slopes = answer(backend, objective, poisoned, fields)
+            what, finite = f"{objective}: {field} {poison}", np.isfinite(expected)
+            np.testing.assert_array_equal(kinds(losses), kinds(expected), err_msg=what)
+            np.testing.assert_allclose(losses[finite], expected[finite], rtol=1e-9, atol=1e-9, err_msg=what)
+            assert all(np.isfinite(slope).all() for slope in slopes.values()) or not finite.all(), what
+            if axis[field] < 0:
+                continue
+            np.testing.assert_array_equal(losses[others], clean_losses[others], err_msg=what)
+            for other in [f for f in slopes if axis[f] >= 0]:
+                found, clean = (np.compress(others, s[other], axis[other]) for s in (slopes, clean_slopes))
+                np.testing.assert_array_equal(found, clean, err_msg=what)
+
+
 @pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo", "cpl", "cpl_ranking", "pro"])
 def test_the_logistic_loss_falls_and_is_convex(name):
     this, build = LOGISTIC[name]
@@ -220,6 +280,18 @@ def test_swapping_twice_is_nothing(data, name):
             assert after is None
         else:
             np.testing.assert_array_equal(before, after)
+
+
+@given(data=st.data())
+def test_inpo_without_tau_means_a_third_of_eta(data):
+    case = data.draw(cases(poz.inpo, widest=100.0))
+    given_ = case.objective.bind(tau=case.objective.values["eta"] / 3)
+    expected, slopes = reference(given_, case.batch)
+    free = given_.bind(tau=None)
+    np.testing.assert_array_equal(free(case.batch), given_(case.batch))
+    close(reference(free, case.batch)[0], expected, size=largest(case.batch) ** 2)
+    close(reference(free, case.batch)[1]["ref_chosen"], slopes["ref_chosen"], size=largest(case.batch) ** 2)
+    close(plan(free, 2).weights, plan(given_, 2).weights)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.5, 2.0])

@@ -87,6 +87,11 @@ GOOD = {"prompt": "a", "chosen": "b", "rejected": "c"}
         ({**GOOD, "prompt": {"secret": 1}}, "'prompt' must be a text or a list of messages; got an object"),
         ({**GOOD, "chosen": ["secret"]}, "'chosen' must hold messages with the texts 'role' and 'content'; got a text"),
         ({**GOOD, "chosen": [{"role": "user"}]}, "'chosen' must hold messages with the texts 'role' and 'content'"),
+        ({**GOOD, "prompt": [{"role": "user", "content": "a"}]}, "'chosen' must be a list of messages, as 'prompt' is"),
+        ('{"chosen": ' + "[" * 100_000, "is nested too deeply"),
+        ('{"chosen": "secret", "margin": ' + "9" * 5000 + "}", "holds an integer of more than 64 bits"),
+        ({**GOOD, "annotator": 2**63}, "holds an integer of more than 64 bits"),
+        ('{"chosen": "secret \\ud800", "rejected": ""}', "'chosen' holds half a surrogate pair"),
         ({**GOOD, "margin": 1.0}, "has 'margin', but the first pair does not"),
     ],
 )

@@ -9,6 +9,7 @@ import literal
 import numpy as np
 import pytest
 
+import poz
 import poz.reference
 from poz.reference import _stable
 
@@ -418,6 +419,10 @@ def rounding(name, fields, params):
 
 def assert_close(actual, expected, *, rtol, atol=0.0, what=""):
     np.testing.assert_allclose(actual, np.array(expected, dtype=float), rtol=rtol, atol=atol, err_msg=what)
+
+
+def test_every_objective_is_drawn():
+    assert set(NAMES) == set(DOMAINS) == set(poz.zoo)
 
 
 @every_objective

@@ -429,6 +429,7 @@ class TestRewards:
             (poz.simpo.bind(beta=2.0), 2 * -1.5, 2 * -4.0),
             (poz.ipo.bind(tau=0.5), 0.5 * -1.5, 0.5 * -2.0),
             (poz.ipo.bind(tau=0.5, length_normalized=True), 0.5 * -0.75, 0.5 * -2.0),
+            (poz.inpo.bind(eta=1.5), 0.5 * -1.5, 0.5 * -2.0),
             (poz.cpl.bind(alpha=0.3), 0.3 * -3.0, 0.3 * -4.0),
             (poz.cpl_ranking.bind(alpha=0.3, regularizer="kl"), 0.3 * -1.5, 0.3 * -2.0),
             (poz.pro, -1.5, -4.0),

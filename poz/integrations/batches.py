@@ -134,7 +134,10 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     while "base" in objective.values:
         objective = objective.values["base"]
     pairs, reads = _pairs(scored), objective.reads
-    scale = next((objective.values[name] for name in ("beta", "tau", "alpha") if name in objective.values), 1.0)
+    values = {name: value for name, value in objective.values.items() if value is not None}
+    if "eta" in values:
+        values.setdefault("tau", values["eta"] / 3)  # INPO's None
+    scale = next((values[name] for name in ("beta", "tau", "alpha") if name in values), 1.0)
     rewards = []
     for side in CALIBRATION[:2]:
         reward = getattr(pairs, side).detach()

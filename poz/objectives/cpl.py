@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS, Choice, Real
-from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.families import Pairs, TokenPairs
+from poz.objective import Deviation, Limit, objective
 
 
 @objective(
@@ -16,6 +17,18 @@ from poz.objective import Deviation, objective
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
     published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
+    reduces_to=[
+        Limit(
+            "dpo",
+            "λ = γ = 1, log-ratios to the reference, certain labels: DPO of the sums with β = α",
+            lambda p: {**p, "bias": 1.0, "discount": 1.0, "regularizer": "kl", "bc_weight": 0.0},
+            lambda p: {"beta": p["alpha"]},
+            lambda pairs: (
+                pairs._replace(chosen_mask=None, rejected_mask=None, label=None),
+                Pairs(*(x.sum(-1) for x in (pairs.chosen, pairs.rejected, pairs.ref_chosen, pairs.ref_rejected))),
+            ),
+        )
+    ],
     deviations=[
         Deviation("the authors' code", "has no discount", "discount=1"),
         Deviation(
@@ -60,16 +73,16 @@ def cpl(
         score[side] = alpha * xp.sum(discount**step * logps, -1)
     right = xp.softplus(bias * score["rejected"] - score["chosen"])
     label = 1.0 if pairs.label is None else xp.astype(pairs.label, right)
-    loss = (
-        right
-        if pairs.label is None
-        else label * right + (1 - label) * xp.softplus(bias * score["chosen"] - score["rejected"])
-    )
+    loss = right
+    if pairs.label is not None:
+        wrong = xp.softplus(bias * score["chosen"] - score["rejected"])
+        loss = terms.times(xp, label, right) + terms.times(xp, 1 - label, wrong)
     if type(bc_weight) in NUMBERS and bc_weight == 0:
         return loss  # 0 times the log-prob of an impossible token would be NaN
     if bc_data == "all":
         return loss + bc_weight * 0.5 * (cloning["chosen"] + cloning["rejected"])
     if pairs.label is None:
         return loss + bc_weight * cloning["chosen"]
-    share = xp.where(label > 0.5, xp.ones_like(right), xp.where(label < 0.5, 0 * right, 0 * right + 0.5))
-    return loss + bc_weight * (share * cloning["chosen"] + (1 - share) * cloning["rejected"])
+    share = xp.where(label == 0.5, label, xp.astype(label > 0.5, right))
+    picked = terms.times(xp, share, cloning["chosen"]) + terms.times(xp, 1 - share, cloning["rejected"])
+    return loss + bc_weight * picked

@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
+import numpy as np
+
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
-from poz.families import Ranked
-from poz.objective import Deviation, Values, objective
+from poz.families import Ranked, TokenPairs
+from poz.objective import Deviation, Limit, Values, objective
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -22,6 +24,21 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     optional="mask",
     published={"alpha": (0.1,), "bias": (0.5,)},
     check_values=_check_values,
+    reduces_to=[
+        Limit(
+            "cpl",
+            "K = 2, different scores: CPL of one-step segments",
+            then=lambda p: p,
+            batch=lambda lists: (
+                Ranked(
+                    logps=lists.logps[..., :2],
+                    ref_logps=None if lists.ref_logps is None else lists.ref_logps[..., :2],
+                    scores=np.broadcast_to([1.0, 0.0], (len(lists.logps), 2)),
+                ),
+                TokenPairs(*(x if x is None else x[..., k : k + 1] for x in lists[:2] for k in (0, 1))),
+            ),
+        ),
+    ],
     deviations=[
         Deviation(
             "the authors' code",
@@ -53,5 +70,7 @@ def cpl_ranking(
     if lists.mask is not None:
         better = better & lists.mask[..., :, None] & lists.mask[..., None, :]
         score = xp.where(lists.mask, score, xp.constant(0.0, score))
-    losses = xp.where(better, xp.softplus(bias * score[..., None, :] - score[..., :, None]), xp.constant(0.0, score))
+    zero = xp.constant(0.0, score)
+    gap = xp.where(better, bias * score[..., None, :] - score[..., :, None], zero)  # else inf - inf with oneself
+    losses = xp.where(better, xp.softplus(gap), zero)
     return xp.sum(xp.sum(losses, -1), -1) / xp.maximum(xp.sum(xp.sum(xp.astype(better, score), -1), -1), 1.0)

@@ -10,7 +10,7 @@ from poz.objective import Deviation, Limit, Values, objective
 
 
 def _constraint(p: Values) -> str | None:
-    numbers = all(isinstance(p[name], int | float) for name in ("tau", "eta"))
+    numbers = all(isinstance(p[name], int | float) for name in ("tau", "eta"))  # None is eta / 3
     if numbers and p["tau"] > p["eta"]:
         return f"needs tau <= eta, else the current policy gets a negative weight; got tau={p['tau']}, eta={p['eta']}."
     return None
@@ -57,11 +57,21 @@ def inpo(
         float, Real("η, inverse step size; the target is 1/(2η)", low=0, open="low", unit="1/nat", usual=(0.1, 5.0))
     ] = 0.005,
     tau: Annotated[
-        float, Real("τ, strength of the KL constraint to the reference", low=0, unit="1/nat", usual=(0.0, 0.1))
-    ] = 0.005 / 3,
+        float | None,
+        Real(
+            "τ, strength of the KL constraint to the reference; None means η/3",
+            low=0,
+            unit="1/nat",
+            usual=(0.0, 0.1),
+            optional=True,
+        ),
+    ] = None,
     length_normalized: Annotated[bool, Choice("divide each completion's log-probs by its own length", FLAG)] = False,
 ) -> Array:
     """Squared distance of the margin over the geometric mix of reference and current policy from 1/(2η)."""
     ours, reference, opponent = (terms.gap(xp, pairs, of, length_normalized) for of in ("", "ref_", "opponents_"))
-    h = ours - (tau / eta) * reference - (1 - tau / eta) * opponent[0]
+    if tau is None:
+        tau = eta / 3
+    anchor = terms.times(xp, tau / eta, reference) + terms.times(xp, 1 - tau / eta, opponent[0])
+    h = ours - anchor
     return (h - 0.5 / eta) ** 2

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Base, Choice, Real
 from poz.families import Pairs
@@ -33,6 +34,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
 def _constraint(p: Values) -> str | None:
     if p["base"].family is not Pairs:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
+    if any(isinstance(param.domain, Base) for param in p["base"].params.values()):
+        return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
     if "margin" in p["base"].reads:
         return f"needs a base that depends on the label; `{p['base'].name}` with a known reward gap is the same for both orders."
     return None
@@ -68,6 +71,9 @@ def lcpo(
     """The M-step loss of EM over clean and flipped labels, for any base objective on pairs.
 
     `poz.algorithms` updates the reliabilities from the same posterior.
+
+    u is a difference of two losses and carries their rounding: over a squared base with target t = 1/(2τ) some
+    t² roundings (in float32 1e-7 t², 1e-3 nats at τ = 0.005). Where that is too much, give float64 log-probs.
     """
     right = base.function(xp, pairs, **base.values)
     wrong = base.function(xp, pairs.swap(), **base.values)
@@ -75,8 +81,8 @@ def lcpo(
     v = posterior_logit(xp, xp.stop_gradient(u), pairs.annotator, reliability)
     clean, flipped = xp.sigmoid(v), xp.sigmoid(-v)  # 1 - w would round to 0
     if mode == "weighted":
-        return clean * right + flipped * wrong
-    return -clean * xp.log_sigmoid(u) - flipped * xp.log_sigmoid(-u)
+        return terms.times(xp, clean, right) + terms.times(xp, flipped, wrong)
+    return -terms.times(xp, clean, xp.log_sigmoid(u)) - terms.times(xp, flipped, xp.log_sigmoid(-u))
 
 
 def posterior_logit(xp: Namespace, u: Array, annotator: Array, reliability: Any) -> Array:

@@ -62,6 +62,19 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             ),
         ),
         Limit(
+            "ipo",
+            "τ = η: the opponents drop out",
+            lambda p: {
+                **p,
+                "beta": 1.0,
+                "tau": p["eta"],
+                "weights": None,
+                "distance": "squared",
+                "target": "constant",
+            },
+            lambda p: {"tau": p["eta"], "length_normalized": p["length_normalized"]},
+        ),
+        Limit(
             "dpo",
             "one opponent, the reference; backward KL to a hard label",
             lambda p: {
@@ -120,9 +133,10 @@ def mnpo(
         weights = (1 / gaps.shape[0],) * gaps.shape[0]
     mix: Any = 0
     for weight, opponent in zip(weights, gaps, strict=True):
-        mix = mix + weight * opponent
+        mix = mix + terms.times(xp, weight, opponent)
     if pairs.ref_chosen is not None:
-        mix = (tau / eta) * terms.gap(xp, pairs, "ref_", length_normalized) + (1 - tau / eta) * mix
+        reference = terms.gap(xp, pairs, "ref_", length_normalized)
+        mix = terms.times(xp, tau / eta, reference) + terms.times(xp, 1 - tau / eta, mix)
     a = beta * (terms.gap(xp, pairs, "", length_normalized) - mix)
     if target == "hard":
         return -xp.log_sigmoid(a)
@@ -130,4 +144,5 @@ def mnpo(
     if distance == "squared":
         return (a - b) ** 2
     a, b = xp.where(b < 0, -a, a), xp.where(b < 0, -b, b)  # KL is the same, and nothing large cancels
-    return xp.log_sigmoid(b) - xp.log_sigmoid(a) + xp.sigmoid(-b) * (a - b)
+    flipped = terms.times(xp, xp.sigmoid(-b), xp.softplus(a) - b)
+    return xp.log_sigmoid(b) - xp.sigmoid(b) * xp.log_sigmoid(a) + flipped

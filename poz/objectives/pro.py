@@ -75,11 +75,12 @@ def pro(
         if temperature == "reward_gap":
             scores = xp.where(valid, xp.astype(lists.scores, mean), zero)
             gaps = xp.where(rest[k], scores[..., k : k + 1] - scores[..., k + 1 :], zero)
-            pivot, others = pivot * xp.amax(gaps, -1)[..., None], others * gaps
-        left = xp.sum(xp.astype(rest[k], mean), -1) > 0
+            pivot, others = terms.times(xp, xp.amax(gaps, -1)[..., None], pivot), terms.times(xp, gaps, others)
         logits = xp.where(rest[k], others - pivot, xp.constant(-np.inf, mean))
-        stage = xp.softplus(xp.logsumexp(xp.where(left[..., None], logits, zero), -1))
-        loss = loss + xp.where(left, stage, zero)
+        top = xp.amax(logits, -1)
+        certain = abs(top) == np.inf  # nobody is left, or an impossible completion decides
+        stage = xp.softplus(xp.logsumexp(xp.where(certain[..., None], zero, logits), -1))
+        loss = loss + xp.where(certain, xp.relu(top), stage)
     first = xp.cumsum(xp.astype(valid, mean), -1) * xp.astype(valid, mean) == 1
     best = xp.sum(xp.where(first, lists.logps, zero), -1)
-    return loss - sft_weight * (count - 1) ** 2 * best
+    return loss - terms.times(xp, sft_weight * (count - 1) ** 2, best)

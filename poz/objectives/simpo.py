@@ -68,4 +68,5 @@ def simpo(
         return xp.relu(1 - (scaled - gamma))
     if smoothing == "trl":
         return terms.smoothed(xp, scaled - gamma, label_smoothing)
-    return (1 - label_smoothing) * xp.softplus(gamma - scaled) + label_smoothing * xp.softplus(gamma + scaled)
+    swapped = terms.times(xp, label_smoothing, xp.softplus(gamma + scaled))
+    return (1 - label_smoothing) * xp.softplus(gamma - scaled) + swapped

@@ -44,4 +44,4 @@ def vpo(
     Optimism pushes the calibration samples down and is unbounded below unless α is small.
     """
     bonus = xp.mean(pairs.calibration - pairs.ref_calibration)
-    return sign * alpha * beta * bonus - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    return terms.times(xp, sign * alpha * beta, bonus) - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))

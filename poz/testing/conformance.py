@@ -112,13 +112,20 @@ def conform(
     worst_loss, worst_gradient, problem = 0.0, (None if backend == "numpy" else 0.0), ""
     for index in range(cases):
         widest = WIDEST if index % 2 else 30.0
-        case = draw_case(this, rng, size, widest)
-        if not isinstance(name, str):
-            case = Case(this, draw_batch(this, rng, size, widest))
+        case = (
+            draw_case(this, rng, size, widest)
+            if isinstance(name, str)
+            else Case(this, draw_batch(this, rng, size, widest))
+        )
         batch = _rounded(case.batch, dtype)
         wanted = expected(case.objective, batch, dtype)
         try:
             losses, gradients = run(candidate, case.objective, batch, dtype)
+            if np.shape(losses) != wanted.losses.shape:
+                raise ValueError(
+                    f"one loss per example is required, shape {wanted.losses.shape}; got shape {np.shape(losses)}. "
+                    "Leave the mean to the caller."
+                )
         except Exception as error:  # a peer's bug is a result to report, not a reason to stop
             problem = (
                 problem

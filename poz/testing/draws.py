@@ -66,21 +66,25 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
 
 
 def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Any:
-    """A batch that the objective accepts, with every field that it may read; each optional one half of the time."""
-    for _ in range(50):
-        batch = _FAMILIES[objective.family](objective, rng, size, widest)
-        dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
-        arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
-        dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
-        batch = batch._replace(**dict.fromkeys(dropped))
+    """A batch that the objective, as it is bound, accepts; each optional field is there half of the time."""
+    for _ in range(100):
+        batch = _draw_batch(objective, rng, size, widest)
         try:
             with np.errstate(all="ignore"):
                 objective(batch)
-        except ValueError as error:  # numbers of completions or of opponents, say, that the objective refuses
+        except ValueError as error:  # numbers of opponents, say, that the objective refuses
             refused = error
             continue
         return batch
     raise refused
+
+
+def _draw_batch(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Any:
+    batch = _FAMILIES[objective.family](objective, rng, size, widest)
+    dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
+    arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
+    dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
+    return batch._replace(**dict.fromkeys(dropped))
 
 
 def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) -> Floats:
@@ -89,7 +93,9 @@ def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) 
 
 
 def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Pairs:
-    weights = objective.values.get("weights")
+    values: dict[str, Any] = {**getattr(objective.values.get("base"), "values", {}), **objective.values}
+    weights, reliability = values.get("weights"), values.get("reliability")
+    annotators = (getattr(reliability, "shape", ()) or (ANNOTATORS,))[0]
     opponents = len(weights) if weights is not None else int(rng.integers(1, 4))
     reference = {side: _log_probs(rng, (size,), widest) for side in ("chosen", "rejected")}
     # Near the reference, as in training; then a tie, and margins of any size.
@@ -113,7 +119,7 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
         lens["rejected"],
         rng.choice([0.0, 0.25, 0.5, 1.0], size),
         np.abs(margin) if rng.random() < 0.5 else margin,  # some objectives refuse a better rejected completion
-        rng.integers(0, ANNOTATORS, size),
+        rng.integers(0, annotators, size),
         policy["chosen"] * near,
         policy["rejected"] * near[::-1],
         **_calibration(rng, min(widest, 100.0)),
