@@ -6,9 +6,12 @@
 `poz.zoo` holds every objective by name. `import poz` costs NumPy only.
 """
 
+from poz.families import Denoising as Denoising
 from poz.families import Pairs as Pairs
 from poz.families import Ranked as Ranked
+from poz.families import Samples as Samples
 from poz.families import TokenPairs as TokenPairs
+from poz.families import Unpaired as Unpaired
 from poz.objective import Objective as Objective
 from poz.objectives import *  # noqa: F403
 from poz.zoo import zoo as zoo

@@ -109,6 +109,8 @@ class TokenPairs(NamedTuple):
         label: (batch,) probability that chosen is the better one (1/2: a tie); 1 where it is not given.
         chosen_weights: (batch, tokens) weight of each token.
         rejected_weights: (batch, other tokens) the same of the rejected segment.
+        chosen_changed: (batch, tokens) true at tokens that differ from the rejected segment.
+        rejected_changed: (batch, other tokens) the same of the rejected segment.
         chosen_kl: (batch, tokens) KL(reference || policy) at each token, in nats.
         rejected_kl: (batch, other tokens) the same of the rejected segment.
         chosen_collision: (batch, tokens) log Σ_v π(v|context)² of the policy at each token, in nats.
@@ -124,6 +126,8 @@ class TokenPairs(NamedTuple):
     label: Array = None
     chosen_weights: Array = None
     rejected_weights: Array = None
+    chosen_changed: Array = None
+    rejected_changed: Array = None
     chosen_kl: Array = None
     rejected_kl: Array = None
     chosen_collision: Array = None
@@ -175,6 +179,66 @@ class Ranked(NamedTuple):
         return cls(**{"logps": _masked_sum(xp, logps, token_mask), "lengths": lengths, **fields})
 
 
+class Unpaired(NamedTuple):
+    """Completions that are good or bad on their own, without a rival.
+
+    Attributes:
+        logps: (batch,) summed log-prob of the completion under the policy, in nats.
+        ref_logps: (batch,) the same under the reference policy.
+        desirable: (batch,) true where the completion is a good one.
+        lengths: (batch,) tokens of the completion; 0 counts as 1.
+        weights: (batch,) weight of each example, 1 where it is not given.
+        kl: (batch,) a known estimate of KL(policy || reference) in nats, usually the same number for all.
+        kl_logps: (samples,) summed log-probs of completions that belong to other prompts, under the policy; they
+            estimate that KL, and belong to all examples.
+        kl_ref_logps: (samples,) the same under the reference policy.
+    """
+
+    logps: Array
+    ref_logps: Array = None
+    desirable: Array = None
+    lengths: Array = None
+    weights: Array = None
+    kl: Array = None
+    kl_logps: Array = None
+    kl_ref_logps: Array = None
+
+
+class Samples(NamedTuple):
+    """K completions of one prompt, drawn from a policy, with how often each one wins.
+
+    Attributes:
+        logps: (batch, K) summed log-probs under the policy that learns, in nats.
+        anchor_logps: (batch, K) the same under the policy of the last iteration.
+        ref_logps: (batch, K) the same under the reference policy.
+        winrates: (batch, K) estimated probability that the completion beats one of the rivals, or its mean score
+            against them.
+    """
+
+    logps: Array
+    anchor_logps: Array = None
+    ref_logps: Array = None
+    winrates: Array = None
+
+
+class Denoising(NamedTuple):
+    """Denoising errors of chosen against rejected images or clips, at one timestep and one noise for both.
+
+    Attributes:
+        chosen: (batch,) mean squared error of the predicted noise of the chosen one under the policy.
+        rejected: (batch,) the same of the rejected one.
+        ref_chosen: (batch,) the same of the chosen one under the reference policy.
+        ref_rejected: (batch,) the same of the rejected one.
+        timestep: (batch,) the timestep of the pair.
+    """
+
+    chosen: Array
+    rejected: Array
+    ref_chosen: Array = None
+    ref_rejected: Array = None
+    timestep: Array = None
+
+
 # Shape of each field, in dimensions of the batch: "b" a pair, "t"/"u" tokens of either side, "k" list, "m" opponents,
 # "c" calibration samples; and what it holds: log-probs, real data, integers, or a mask.
 SHAPES: dict[type, dict[str, tuple[str, str]]] = {
@@ -190,6 +254,8 @@ SHAPES: dict[type, dict[str, tuple[str, str]]] = {
         **dict.fromkeys(("rejected", "ref_rejected", "rejected_kl"), ("bu", "logp")),
         "chosen_mask": ("bt", "mask"),
         "rejected_mask": ("bu", "mask"),
+        "chosen_changed": ("bt", "mask"),
+        "rejected_changed": ("bu", "mask"),
         **dict.fromkeys(("chosen_weights", "chosen_collision"), ("bt", "number")),
         **dict.fromkeys(("rejected_weights", "rejected_collision"), ("bu", "number")),
         "label": ("b", "number"),
@@ -198,6 +264,20 @@ SHAPES: dict[type, dict[str, tuple[str, str]]] = {
         **dict.fromkeys(("logps", "ref_logps"), ("bk", "logp")),
         **dict.fromkeys(("lengths", "scores"), ("bk", "number")),
         "mask": ("bk", "mask"),
+    },
+    Unpaired: {
+        **dict.fromkeys(("logps", "ref_logps"), ("b", "logp")),
+        "desirable": ("b", "mask"),
+        **dict.fromkeys(("lengths", "weights", "kl"), ("b", "number")),
+        **dict.fromkeys(("kl_logps", "kl_ref_logps"), ("c", "logp")),
+    },
+    Samples: {
+        **dict.fromkeys(("logps", "anchor_logps", "ref_logps"), ("bk", "logp")),
+        "winrates": ("bk", "number"),
+    },
+    Denoising: {
+        **dict.fromkeys(("chosen", "rejected", "ref_chosen", "ref_rejected"), ("b", "logp")),
+        "timestep": ("b", "number"),
     },
 }
 

@@ -69,6 +69,8 @@ class Objective:
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
         basis: What the formula here rests on.
+        coupled: What ties the examples of a batch together, if anything does: such an objective is defined over the
+            global batch, and splitting it into micro-batches or over processes changes it.
         values: The hyper-parameters it is called with.
     """
 
@@ -88,6 +90,7 @@ class Objective:
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
     basis: str = ""
+    coupled: str = ""
     constraint: Callable[[Values], str | None] = lambda values: None
     check_values: Callable[..., None] | None = None
     values: Values = field(default_factory=dict)
@@ -203,6 +206,7 @@ def objective(
     deviations: Iterable[Deviation] = (),
     gradient_stops: str = "",
     basis: str = "",
+    coupled: str = "",
     constraint: Callable[[Values], str | None] = lambda values: None,
     check_values: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., Array]], Objective]:
@@ -240,6 +244,7 @@ def objective(
             deviations=tuple(deviations),
             gradient_stops=gradient_stops,
             basis=basis,
+            coupled=coupled,
             constraint=constraint,
             check_values=check_values,
         )

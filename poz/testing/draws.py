@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz.domains import Base, Choice, Domain, Real, Weights
-from poz.families import Pairs, Ranked, TokenPairs
+from poz.families import Denoising, Pairs, Ranked, Samples, TokenPairs, Unpaired
 from poz.objective import Objective
 
 Floats = npt.NDArray[np.float64]
@@ -140,6 +140,7 @@ def _token_pairs(objective: Objective, rng: np.random.Generator, size: int, wide
         fields[f"ref_{side}"] = fields[side] * np.exp(rng.normal(0, 0.2, shape))
         fields[f"{side}_mask"] = rng.random(shape) < 0.7
         fields[f"{side}_mask"][0] = False  # an empty completion
+        fields[f"{side}_changed"] = rng.random(shape) < 0.5
         fields[f"{side}_weights"] = rng.uniform(0, 2, shape)
         fields[f"{side}_kl"] = np.exp(rng.uniform(-5, 1, shape))
         fields[f"{side}_collision"] = -np.exp(rng.uniform(-5, 1.5, shape))
@@ -159,4 +160,40 @@ def _ranked(objective: Objective, rng: np.random.Generator, size: int, widest: f
     return Ranked(logps, logps * np.exp(rng.normal(0, 0.2, shape)), lengths, scores, mask)
 
 
-_FAMILIES: dict[type, Any] = {Pairs: _pairs, TokenPairs: _token_pairs, Ranked: _ranked}
+def _unpaired(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Unpaired:
+    logps = _log_probs(rng, (size,), widest)
+    near = np.exp(rng.normal(0, 0.1, size))
+    calibration = _calibration(rng, min(widest, 100.0))
+    return Unpaired(
+        logps,
+        np.where(rng.random(size) < 0.4, _log_probs(rng, (size,), widest), logps * near),
+        rng.random(size) < 0.5,
+        np.ceil(-logps / rng.uniform(0.5, 3, size)).astype(np.int64),
+        rng.uniform(0, 2, size),
+        rng.exponential(0.5, size),
+        calibration["calibration"],
+        calibration["ref_calibration"],
+    )
+
+
+def _samples(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Samples:
+    shape = (size, int(rng.integers(2, 6)))
+    logps = _log_probs(rng, shape, widest)
+    anchor, reference = (logps * np.exp(rng.normal(0, 0.2, shape)) for _ in range(2))
+    return Samples(logps, anchor, reference, rng.uniform(0, 1, shape))
+
+
+def _denoising(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Denoising:
+    errors = [-_log_probs(rng, (size,), min(widest, 30.0)) for _ in range(2)]
+    near = [error * np.exp(rng.normal(0, 0.1, size)) for error in errors]
+    return Denoising(*errors, *near, rng.integers(0, 1000, size))
+
+
+_FAMILIES: dict[type, Any] = {
+    Pairs: _pairs,
+    TokenPairs: _token_pairs,
+    Ranked: _ranked,
+    Unpaired: _unpaired,
+    Samples: _samples,
+    Denoising: _denoising,
+}
