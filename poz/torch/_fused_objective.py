@@ -90,9 +90,9 @@ def fused_objective(
 
 
 def _check_separable(objective: Any) -> None:
-    reason = ""
-    if getattr(objective, "batch_coupled", False):
-        reason = getattr(objective, "batch_coupled_reason", "") or "each loss depends on the whole batch"
+    reason = objective.coupled
+    if reason:
+        reason = f"it is defined over the whole batch ({reason})"
     elif "calibration" in objective.reads:
         reason = "it also differentiates the log-probs of calibration completions"
     elif objective.family not in (poz.Pairs, poz.TokenPairs, poz.Ranked):
