@@ -6,6 +6,7 @@
 `poz.zoo` holds every objective by name. `import poz` costs NumPy only.
 """
 
+from poz.combination import combine as combine
 from poz.families import Denoising as Denoising
 from poz.families import Pairs as Pairs
 from poz.families import Ranked as Ranked

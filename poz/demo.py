@@ -16,6 +16,9 @@ from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.zoo import zoo
 
+ASSUMED = {"margin": 1.0, "entropy": 0.5}
+"""What every pair has in a column that the objective reads and the data lack."""
+
 
 class Measured(NamedTuple):
     """How the model does on held-out pairs.
@@ -75,7 +78,8 @@ def run(
     and the beginning of the completions are kept.
 
     Args:
-        objective: Any objective, or its name; what it reads beside the pairs is filled as `DPOTrainer` says.
+        objective: Any objective that pairs can serve, or its name; what it reads beside the pairs is filled as
+            `DPOTrainer` says, and as `ASSUMED` where the data lack a column.
         data: A file that `poz.preferences.load` reads; the set that comes with poz if None.
         steps: Optimiser steps.
         out: Where to write the PNG.
@@ -87,7 +91,8 @@ def run(
 
     Raises:
         ImportError: TRL or matplotlib is not installed.
-        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, or a picture that cannot be written.
+        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, or
+            an objective that pairs, or these pairs, cannot serve.
     """
     name = objective if isinstance(objective, str) else objective.name
     objective = zoo[objective] if isinstance(objective, str) else objective
@@ -97,10 +102,14 @@ def run(
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     check_output(Path(out), PICTURES)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when TRL is first imported, below
-    held_out, train = _split(preferences.load(preferences.SHIPPED if data is None else data), seed, steps * batch_size)
+    pairs = preferences.load(preferences.SHIPPED if data is None else data)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
+        pairs, assumed = _completed(pairs, objective)
+        held_out, train = _split(pairs, seed, steps * batch_size)
         trainer = _trainer(objective, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
         show(f"{objective.title} ({objective.paper}), {steps} steps of {batch_size} pairs")
+        for column in assumed:
+            show(f"{name} reads {column}, which the pairs do not have: it is {ASSUMED[column]:g} for every pair")
         show(f"{len(train)} pairs to train on, {len(held_out)} held out; {trainer.model.num_parameters():,} parameters")
         before = _measured(trainer.evaluate(), "eval_")
         trainer.train()
@@ -121,6 +130,14 @@ def run(
     show("margin: mean implicit reward of chosen minus that of rejected; accuracy: how often it is positive")
     show(f"curves: {result.picture}")
     return result
+
+
+def _completed(pairs: list[preferences.Pair], objective: Objective) -> tuple[list[preferences.Pair], list[str]]:
+    """The pairs with every column of `ASSUMED` that the objective must find, and which of them they lacked."""
+    from poz.integrations.batches import columns_read
+
+    lacking = [name for name in columns_read(objective)[0] if name in ASSUMED and name not in pairs[0]]
+    return [{**pair, **{name: ASSUMED[name] for name in lacking}} for pair in pairs], lacking
 
 
 def _split(

@@ -11,8 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("label", "margin", "annotator", "opponents_chosen", "opponents_rejected")
-"""What a line may hold beside the texts; kept as it is."""
+COLUMNS = (
+    "label",
+    "margin",
+    "annotator",
+    "entropy",
+    "chosen_weights",
+    "rejected_weights",
+    "opponents_chosen",
+    "opponents_rejected",
+)
+"""What a line may hold beside the texts, under the names of the fields of `poz.Pairs` and `poz.TokenPairs`."""
 
 TURN = "\n\nAssistant:"
 """What comes before the last turn of a dialogue in HH-RLHF."""
@@ -36,7 +45,7 @@ def load(path: str | os.PathLike[str] = SHIPPED) -> list[Pair]:
 
     Returns:
         Dictionaries with `prompt`, `chosen` and `rejected`, texts to be joined without anything between, and those of
-        the columns `label`, `margin`, `annotator`, `opponents_chosen`, `opponents_rejected` that the file holds.
+        `COLUMNS` that the file holds, as they are.
 
     Raises:
         FileNotFoundError: No such file.

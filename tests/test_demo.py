@@ -1,11 +1,19 @@
 """`poz demo`: learns visibly, works with any objective and any data, and prints none of the data."""
 
+import json
 import math
 
 import pytest
 
 import poz
 from poz import demo, preferences
+from poz.integrations import batches
+
+REFUSED = {
+    "tpo": "needs 3 completions, gold, chosen and rejected",
+    "tis_dpo": "reads the column 'chosen_weights', which",  # nobody knows what each token is worth
+}
+"""The objectives that the shipped pairs cannot serve, and why."""
 
 
 @pytest.fixture
@@ -30,13 +38,53 @@ def test_learns_the_shipped_preference_on_held_out_pairs(tmp_path, lines, capsys
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("name", [name for name in poz.zoo if name != "simpo"])
-def test_any_objective(tmp_path, lines, name):
-    result = demo.run(name, steps=1, batch_size=2, out=tmp_path / "curves.png", show=lines.append)
+@pytest.fixture
+def some(tmp_path):
+    """The first shipped pairs, short, with weights of their tokens: bytes, and the end, which swallows spaces."""
+    pairs = [
+        {**pair, **{side: pair[side][:40].rstrip() for side in ("chosen", "rejected")}}
+        for pair in preferences.load()[:8]
+    ]
+    for pair in pairs:
+        for side in ("chosen", "rejected"):
+            pair[f"{side}_weights"] = [1 + 0.01 * i for i in range(len(pair[side].encode()) + 1)]
+    path = tmp_path / "some.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return path
+
+
+# Pairs without and with a margin, an entropy, calibration; a list; tokens with collisions and weights.
+@pytest.mark.parametrize("name", ["vpo", "odpo", "mallows_dpo", "pro", "wpo", "tis_dpo"])
+def test_a_step(tmp_path, lines, some, name):
+    result = demo.run(name, some, steps=1, batch_size=2, out=tmp_path / "curves.png", show=lines.append)
     assert all(map(math.isfinite, (*result.before, *result.after)))
     assert result.before != result.after
+    assumed = {"odpo": "margin", "mallows_dpo": "entropy"}.get(name)
+    said = [line for line in lines if "for every pair" in line]
+    assert len(said) == (assumed is not None)
+    assert all(f"{name} reads {assumed}, which the pairs do not have" in line for line in said)
     if not poz.zoo[name].reference_free:
         assert (result.before.margin, result.before.accuracy) == (0, 0.5)  # the policy is its own reference
+
+
+@pytest.mark.parametrize("name", [name for name in poz.zoo if name not in REFUSED])
+def test_the_shipped_pairs_serve(name):
+    objective = poz.zoo[name]
+    pairs, assumed = demo._completed(preferences.load(), objective)
+    batches.check(objective)
+    batches.check_columns(objective, list(pairs[0]), "the data")
+    assert [pair for pair in pairs if any(pair[column] != demo.ASSUMED[column] for column in assumed)] == []
+    # What the file says stays.
+    given = dict.fromkeys(assumed, 0.25)
+    assert demo._completed([given], objective) == ([given], [])
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_refused_before_any_training(tmp_path, lines, name):
+    with pytest.raises(ValueError, match=f"`{name}` {REFUSED[name]}"):
+        demo.run(name, out=tmp_path / "x.png", show=lines.append)
+    assert lines == []
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_hh_rlhf(root, tmp_path, lines, capsys):

@@ -63,6 +63,7 @@ def test_messages(tmp_path, whole):
 
 def test_columns_are_kept(tmp_path):
     pair = {"prompt": "a", "chosen": "b", "rejected": "c", "margin": 0.5, "annotator": 3, "opponents_chosen": [-1.0]}
+    pair |= {"entropy": 0.5, "chosen_weights": [1.0, 2.0]}
     assert preferences.load(written(tmp_path, pair)) == [pair]
 
 

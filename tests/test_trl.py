@@ -1,6 +1,7 @@
 """TRL's DPOTrainer with objectives of poz: equal to TRL's own losses, and everything that TRL can do keeps working."""
 
 import copy
+import math
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,6 +29,20 @@ PAIRS = [
     {"prompt": "2 + 2?", "chosen": " 4", "rejected": " 5 or so"},
     {"prompt": "", "chosen": "Good morning.", "rejected": "meh"},  # the completion begins at the first token
 ]
+WITH_COLUMNS = [
+    {
+        **pair,
+        "label": 1 - 0.1 * i,
+        "margin": 0.5 + i,
+        "annotator": 0,
+        "entropy": 0.2 * (1 + i),
+        "chosen_weights": [0.5 + 0.1 * j for j in range(len(pair["chosen"]) + 1)],  # and the end token
+        "rejected_weights": [1.5 - 0.1 * j for j in range(len(pair["rejected"]) + 1)],
+    }
+    for i, pair in enumerate(PAIRS)
+]
+REFUSED = {"tpo": "needs 3 completions, gold, chosen and rejected"}
+"""The objectives that pairs of completions cannot serve, and why."""
 
 
 class Bytes(ByT5Tokenizer):
@@ -139,6 +154,17 @@ class TestEqualsTRL:
             assert gradient.abs().max() > 0
             close(found[name], gradient, name)
 
+    @pytest.mark.parametrize("beta", [0.1, 0.7])
+    def test_weighted_by_the_policy(self, tmp_path, policy, reference, beta):
+        weighting = {"use_weighting": True, "beta": beta}
+        theirs = trainer(tmp_path, policy, None, ref_model=reference, arguments=weighting)
+        made = trainer(tmp_path, policy, poz.wpo.bind(beta=beta, clamp=False), ref_model=reference)
+        (expected, gradients), (loss, found) = loss_and_gradients(theirs), loss_and_gradients(made)
+        close(loss, expected, "loss", 1e-5)
+        for name, gradient in gradients.items():
+            close(found[name], gradient, name)
+        assert made.args.use_weighting is False
+
     def test_every_metric(self, tmp_path, policy, reference):
         theirs, made = (trainer(tmp_path, policy, which, ref_model=reference) for which in (None, "dpo"))
         for one in (theirs, made):
@@ -169,12 +195,16 @@ class TestEqualsTRL:
 
 
 @pytest.mark.parametrize("name", list(poz.zoo))
-def test_every_objective_trains(tmp_path, policy, name):
-    made = trainer(tmp_path, policy, name)
+def test_every_objective_trains_or_is_refused(tmp_path, policy, name):
+    if name in REFUSED:
+        how = rf"call it in a loop of your own, as in poz\.{name}\(poz\.{poz.zoo[name].family.__name__}\("
+        with pytest.raises(ValueError, match=f"{REFUSED[name]}.*{how}"):
+            trainer(tmp_path, policy, name, WITH_COLUMNS)
+        return
+    made = trainer(tmp_path, policy, name, WITH_COLUMNS, arguments={"max_steps": 1})
     made.train()
-    losses = [log["loss"] for log in made.state.log_history if "loss" in log]
-    assert len(losses) == 2
-    assert all(loss == loss and abs(loss) < 1e6 for loss in losses)
+    (loss,) = [log["loss"] for log in made.state.log_history if "loss" in log]
+    assert math.isfinite(loss)
     before = dict(policy.named_parameters())
     assert all(not torch.equal(before[key], after) for key, after in made.model.named_parameters())
 
@@ -332,6 +362,15 @@ class TestColumns:
         expected = ((a - 0.5 * torch.tensor([0.0, 0.5, 1.0, 1.5])) ** 2).mean()
         close(loss_and_gradients(made)[0], expected.detach(), "loss")
 
+    def test_opponents_of_means(self, tmp_path, policy):
+        pairs = [{**pair, "opponents_chosen": [-5.0, -4.0], "opponents_rejected": [-6.0, -6.0]} for pair in PAIRS]
+        objective = poz.mnpo.bind(tau=0.0, weights=(0.5, 0.5), length_normalized=True)
+        made = trainer(tmp_path, policy, objective, pairs)
+        loss_and_gradients(made)
+        lengths = [[len(pair[side]) + 1 for pair in PAIRS] for side in ("chosen", "rejected")]
+        expected = (sums(policy, made)[0] / torch.tensor(lengths[0])).mean().item()
+        assert made._metrics["train"]["rewards/chosen"] == [pytest.approx(expected, rel=1e-5)]
+
     def test_lengths_are_those_of_the_completion_mask(self, tmp_path, policy):
         made = trainer(tmp_path, policy, poz.simpo.bind(beta=2.0, gamma=0.5))
         lengths = [[len(pair[side]) + 1 for pair in PAIRS] for side in ("chosen", "rejected")]  # with the end token
@@ -361,6 +400,36 @@ class TestColumns:
         right, wrong = softplus(0.05 * rejected - 0.1 * chosen), softplus(0.05 * chosen - 0.1 * rejected)
         close(loss_and_gradients(made)[0], (label * right + (1 - label) * wrong).mean().detach(), "loss")
 
+    def test_margin_of_rebel_and_entropy_of_mallows_dpo(self, tmp_path, policy, reference):
+        def loss(objective):
+            made = trainer(tmp_path, policy, objective, WITH_COLUMNS, ref_model=reference)
+            (chosen, rejected), (ref_chosen, ref_rejected) = (sums(model, made) for model in (policy, reference))
+            return loss_and_gradients(made)[0], ((chosen - ref_chosen) - (rejected - ref_rejected)).detach()
+
+        found, h = loss(poz.rebel.bind(eta=2.0))
+        close(found, ((h - 2 * torch.tensor([0.5, 1.5, 2.5, 3.5])) ** 2).mean(), "margin")
+        found, h = loss(poz.mallows_dpo.bind(beta=0.1, kappa=1.0))
+        dispersion = -torch.tensor([0.2, 0.4, 0.6, 0.8]).log()
+        close(found, torch.nn.functional.softplus(-0.1 * dispersion * h).mean(), "entropy")
+
+    def test_weights_of_tokens(self, tmp_path, policy, reference):
+        made = trainer(tmp_path, policy, poz.tis_dpo.bind(beta=0.5), WITH_COLUMNS, ref_model=reference)
+        (logps, mask), (ref_logps, _) = (log_probs(model, made) for model in (policy, reference))
+        ratios = [row[here] for row, here in zip((logps - ref_logps).detach(), mask, strict=True)]
+        weights = [torch.tensor(pair[f"{side}_weights"]) for side in ("chosen", "rejected") for pair in WITH_COLUMNS]
+        # Where the completion begins at the first token of its row, that token has no log-prob and its weight no use.
+        chosen, rejected = (
+            torch.stack([weight[-len(ratio) :] @ ratio for ratio, weight in zip(ratios, weights, strict=True)])
+        ).chunk(2)
+        assert len(ratios[3]) == len(weights[3]) - 1
+        expected = torch.nn.functional.softplus(0.5 * (rejected - chosen)).mean()
+        close(loss_and_gradients(made)[0], expected, "loss")
+
+    def test_weights_that_are_not_one_for_each_token(self, tmp_path, policy):
+        pairs = [{**WITH_COLUMNS[0], "rejected_weights": [1.0, 1.0, 1.0]}]
+        with pytest.raises(ValueError, match=r"'rejected_weights' must hold one number .* got 3 for 4 tokens"):
+            inputs(trainer(tmp_path, policy, "tis_dpo", pairs))
+
     def test_reward_gap_of_pro(self, tmp_path, policy):
         def loss(pairs):
             return loss_and_gradients(trainer(tmp_path, policy, "pro", pairs))[0].item()
@@ -384,6 +453,9 @@ class TestColumns:
             (poz.mnpo.bind(target="reward"), "margin"),
             (poz.lcpo.bind(reliability=torch.tensor([0.9, 0.6])), "annotator"),
             (LCPO(num_annotators=2), "annotator"),
+            (poz.rebel, "margin"),
+            (poz.mallows_dpo, "entropy"),
+            (poz.tis_dpo, "chosen_weights"),
         ],
     )
     def test_missing_column(self, tmp_path, policy, objective, column):
@@ -414,6 +486,12 @@ class TestColumns:
         with pytest.raises(TypeError, match=r"reads poz\.Other, which pairs of completions do not make"):
             batches.batch(other, batches.Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
 
+    def test_a_field_that_pairs_do_not_give(self, tmp_path, policy):
+        reads_kl = copy.copy(poz.wpo)
+        object.__setattr__(reads_kl, "_required", ("chosen", "rejected", "chosen_kl"))
+        with pytest.raises(ValueError, match=r"`wpo` reads chosen_kl, which .* poz\.wpo\(poz\.TokenPairs\(chosen="):
+            trainer(tmp_path, policy, reads_kl)
+
 
 class TestRewards:
     def scored(self):
@@ -429,10 +507,19 @@ class TestRewards:
             (poz.simpo.bind(beta=2.0), 2 * -1.5, 2 * -4.0),
             (poz.ipo.bind(tau=0.5), 0.5 * -1.5, 0.5 * -2.0),
             (poz.ipo.bind(tau=0.5, length_normalized=True), 0.5 * -0.75, 0.5 * -2.0),
-            (poz.inpo.bind(eta=1.5), 0.5 * -1.5, 0.5 * -2.0),
+            (poz.inpo.bind(eta=0.3), 0.3 * -1.5, 0.3 * -2.0),  # as IPO, which it is where the opponent is the reference
             (poz.cpl.bind(alpha=0.3), 0.3 * -3.0, 0.3 * -4.0),
             (poz.cpl_ranking.bind(alpha=0.3, regularizer="kl"), 0.3 * -1.5, 0.3 * -2.0),
             (poz.pro, -1.5, -4.0),
+            (poz.dno.bind(eta=0.3), 0.3 * -1.5, 0.3 * -2.0),
+            (poz.rebel.bind(eta=3.0), -1.5, -2.0),
+            (poz.arpo.bind(beta=0.3), 0.3 * -3.0, 0.3 * -4.0),  # its lengths bound how much rejected counts
+            (poz.r_dpo.bind(beta=0.3), 0.3 * -1.5, 0.3 * -2.0),  # its lengths are a margin
+            (poz.cpo.bind(beta=0.3), 0.3 * -3.0, 0.3 * -4.0),  # its lengths are those of the imitation term
+            (poz.rrhf.bind(nll="sum"), -1.5, -4.0),
+            (poz.ln_dpo.bind(beta=3.0), 3 * -0.75, 3 * -2.0),
+            (poz.orpo, -1.5, -4.0),
+            (poz.wpo.bind(beta=0.3), 0.3 * -1.5, 0.3 * -2.0),
         ],
         ids=lambda value: value.name if isinstance(value, poz.Objective) else "",
     )

@@ -24,7 +24,9 @@ class Scored(NamedTuple):
         mask: (2 * batch, tokens) true at completion tokens.
         lengths: (2 * batch,) tokens of each completion.
         ref_logps: (2 * batch, tokens) log-probs of the reference, or (2 * batch,) their sums, or None.
-        columns: What the data set says about each pair, by column name: (batch,), or (batch, opponents).
+        columns: What the data set says about each pair, by column name: (batch,), (batch, opponents) or
+            (batch, tokens).
+        collision: (2 * batch, tokens) log of the policy's collision probability, or None; see `poz.TokenPairs`.
     """
 
     logps: Tensor
@@ -32,6 +34,7 @@ class Scored(NamedTuple):
     lengths: Tensor
     ref_logps: Tensor | None = None
     columns: Mapping[str, Tensor] = {}
+    collision: Tensor | None = None
 
 
 class Columns:
@@ -41,11 +44,23 @@ class Columns:
         self.collator, self.names = collator, names
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """The other collator's batch, and a tensor for each column that the examples have."""
+        """The other collator's batch, and a tensor for each column that the examples have.
+
+        Weights of tokens are laid out like log-probs: (batch, tokens - 1), 0 outside of the completion.
+
+        Raises:
+            ValueError: A column that does not hold numbers, or not one number for each token of a completion.
+        """
         made = self.collator(examples)
         for name in self.names:
-            if name in examples[0]:
-                made[name] = _tensor(name, [example[name] for example in examples])
+            if name not in examples[0]:
+                continue
+            values = [example[name] for example in examples]
+            if name.endswith("_weights"):
+                chosen, rejected = made["completion_mask"].bool().chunk(2)
+                made[name] = _per_token(name, values, chosen if name.startswith("chosen") else rejected)[:, 1:]
+            else:
+                made[name] = _tensor(name, values)
         return made
 
 
@@ -54,9 +69,32 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
     if objective.family is Ranked:
         return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
-    required = [name for name in COLUMNS[:3] if name in objective.reads or (name == "annotator" and per_annotator)]
-    optional = [name for name in COLUMNS if name in objective.reads | objective.optional and name not in required]
+    read = objective.reads | ({"annotator"} if per_annotator else set())
+    required = [name for name in COLUMNS if name in read and not name.startswith("opponents_")]
+    optional = [name for name in COLUMNS if name in read | objective.optional and name not in required]
     return tuple(required), tuple(optional)
+
+
+def check(objective: Objective) -> None:
+    """Refuses an objective that pairs of completions cannot serve, before anything is trained.
+
+    Raises:
+        ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
+    """
+    name, family = objective.name, objective.family
+    try:
+        made = batch(objective, _example(torch.device("cpu")))
+        missing = sorted(field for field in objective.reads if getattr(made, field) is None)
+        if missing:
+            raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
+        if family is Ranked:
+            objective(made)
+    except (TypeError, ValueError) as error:
+        fields = ", ".join(f"{field}=..." for field in family._fields if field in objective.reads)
+        raise ValueError(
+            f"{error} A trainer on pairs of completions cannot serve it; call it in a loop of your own, as in "
+            f"poz.{name}(poz.{family.__name__}({fields}))."
+        ) from error
 
 
 def check_columns(objective: Objective, columns: Sequence[str], where: str) -> None:
@@ -82,6 +120,11 @@ def needs_reference(objective: Objective, columns: Sequence[str] = ()) -> bool:
     """Whether a reference pass is needed: the objective reads it, or reads opponents that `columns` do not hold."""
     opponents = "opponents_chosen" in objective.reads and "opponents_chosen" not in columns
     return opponents or not objective.reference_free
+
+
+def needs_collision(objective: Objective) -> bool:
+    """Whether the policy's collision probabilities are needed."""
+    return not objective.reads.isdisjoint(("chosen_collision", "rejected_collision"))
 
 
 def batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") -> Pairs | TokenPairs | Ranked:
@@ -111,42 +154,73 @@ def batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") 
         )
     sides = CALIBRATION[:2] if calibration == "both" else (calibration,)
     read = objective.reads | objective.optional
-    filled: dict[str, Any] = {name: scored.columns[name] for name in COLUMNS[:3] if name in scored.columns}
+    filled: dict[str, Any] = {name: column for name, column in scored.columns.items() if name in Pairs._fields}
     for side in CALIBRATION[:2]:
         name = f"opponents_{side}"
         if name in scored.columns:
             filled[name] = scored.columns[name].T
         elif name in read and scored.ref_logps is not None:
             filled[name] = getattr(pairs, f"ref_{side}")[None]
-    if "calibration" in read:
-        filled["calibration"] = torch.cat([getattr(pairs, side) for side in sides])
-        filled["ref_calibration"] = torch.cat([getattr(pairs, f"ref_{side}") for side in sides])
+    for of in ("", "ref_"):
+        if f"{of}calibration" in read:
+            filled[f"{of}calibration"] = torch.cat([getattr(pairs, f"{of}{side}") for side in sides])
     return pairs._replace(**filled)
 
 
 def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tensor]:
     """The rewards that the policy implies for the chosen and for the rejected completions, each (batch,).
 
-    scale * (log-prob - reference's log-prob), where scale is the objective's beta, else its tau, else its alpha, else
-    1; the reference is left out where the objective does not read it; log-probs are means per token where the
-    objective reads lengths (SimPO: beta times the mean), else sums.
+    scale * (log-prob - reference's log-prob), where scale is the objective's first hyper-parameter in 1/nat (nearly
+    always beta), or 1 where it has none; the reference is left out where the objective does not read it; log-probs
+    are means per token where means are all that the objective sees (SimPO: beta times the mean), else sums.
     """
     while "base" in objective.values:
         objective = objective.values["base"]
-    pairs, reads = _pairs(scored), objective.reads
-    values = {name: value for name, value in objective.values.items() if value is not None}
-    if "eta" in values:
-        values.setdefault("tau", values["eta"] / 3)  # INPO's None
-    scale = next((values[name] for name in ("beta", "tau", "alpha") if name in values), 1.0)
+    pairs, reads, means = _pairs(scored), objective.reads, _sees_means(objective, scored)
+    units = {name: getattr(param.domain, "unit", "") for name, param in objective.params.items()}
+    in_nats = (objective.values[name] for name, unit in units.items() if unit == "1/nat")
+    scale = next((value for value in in_nats if value is not None), 1.0)
     rewards = []
     for side in CALIBRATION[:2]:
         reward = getattr(pairs, side).detach()
         if reads & {f"ref_{side}", "ref_logps"}:
             reward = reward - getattr(pairs, f"ref_{side}")
-        if reads & {f"{side}_len", "lengths"}:
+        if means:
             reward = reward / getattr(pairs, f"{side}_len").clamp(min=1)
         rewards.append(scale * reward)
     return rewards[0], rewards[1]
+
+
+def _sees_means(objective: Objective, scored: Scored) -> bool:
+    """Whether the objective, terms that imitate chosen aside, sees no more than means per token.
+
+    Then what the rejected completion adds to the loss stays the same when every log-prob and length is doubled.
+    """
+    if objective.reads.isdisjoint(("chosen_len", "rejected_len", "lengths")):
+        return False
+    opponents = {name: 0 * column[:1] for name, column in scored.columns.items() if name.startswith("opponents_")}
+
+    def loss(times: int, rejected: float) -> Any:
+        example = _example(scored.logps.device, times, rejected)
+        return objective(batch(objective, example._replace(columns={**example.columns, **opponents})))
+
+    once, twice = (loss(times, -0.25) - loss(times, -0.5) for times in (1, 2))
+    return torch.allclose(once, twice)
+
+
+def _example(device: torch.device, times: int = 1, rejected: float = -0.25) -> Scored:
+    """A pair with every column, log-probs and lengths multiplied; no hinge is flat at it, as chosen is less likely."""
+    logps = torch.tensor([[-1.0, -2.0], [rejected, rejected]], device=device)
+    per_token = dict.fromkeys(("chosen_weights", "rejected_weights"), torch.ones(1, 2, device=device))
+    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5}
+    return Scored(
+        times * logps,
+        mask=torch.ones_like(logps, dtype=torch.bool),
+        lengths=times * torch.tensor([2, 4], device=device),
+        ref_logps=times * torch.full_like(logps, -1.0),
+        columns={**per_token, **{name: torch.tensor([value], device=device) for name, value in numbers.items()}},
+        collision=torch.full_like(logps, -1.0),
+    )
 
 
 def _pairs(scored: Scored) -> Pairs:
@@ -171,6 +245,7 @@ def _token_pairs(scored: Scored) -> TokenPairs:
     ref_chosen = ref_rejected = None
     if scored.ref_logps is not None:
         ref_chosen, ref_rejected = scored.ref_logps.float().chunk(2)
+    collision = (None, None) if scored.collision is None else scored.collision.float().chunk(2)
     return TokenPairs(
         chosen,
         rejected,
@@ -178,7 +253,9 @@ def _token_pairs(scored: Scored) -> TokenPairs:
         ref_rejected=ref_rejected,
         chosen_mask=chosen_mask,
         rejected_mask=rejected_mask,
-        label=scored.columns.get("label"),
+        chosen_collision=collision[0],
+        rejected_collision=collision[1],
+        **{name: column for name, column in scored.columns.items() if name in TokenPairs._fields},
     )
 
 
@@ -192,10 +269,27 @@ def _tensor(name: str, values: list[Any]) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
 
 
+def _per_token(name: str, values: list[Any], mask: Tensor) -> Tensor:
+    """One number for each token where `mask` is true, in order, and 0 elsewhere."""
+    laid = torch.zeros(mask.shape, device=mask.device)
+    for row, here, numbers in zip(laid, mask, values, strict=True):
+        given, tokens = _tensor(name, numbers), int(here.sum())
+        if given.shape != (tokens,):
+            raise ValueError(
+                f"The column {name!r} must hold one number for each token of the completion that is trained on, its "
+                f"end token included; got {given.numel()} for {tokens} tokens."
+            )
+        row[here] = given.to(row)
+    return laid
+
+
 _MEANING = {
     "label": "the probability that chosen is the better one",
     "margin": "the known reward of chosen minus that of rejected",
     "annotator": "an integer id from 0 for whoever labelled the pair",
+    "entropy": "the mean token entropy of the reference as a share of the log of the vocabulary size, in (0, 1]",
+    "chosen_weights": "a list with the weight of each token of chosen, its end token included",
+    "rejected_weights": "a list with the weight of each token of rejected, its end token included",
     "opponents_chosen": "a list of the log-probs of chosen under each opponent",
     "opponents_rejected": "a list of the log-probs of rejected under each opponent",
 }

@@ -54,15 +54,17 @@ class DPOTrainer(Base):  # type: ignore[misc]
     * A model that was built in memory, and so has no path to load the reference from, is copied before training.
     * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
       row, that token counts but has no log-prob.
-    * `label`, `margin` and `annotator` are columns of the data set. A ranked pair (PRO) has the known reward gap
-      `margin`, or 1 where there is no such column.
+    * `label`, `margin`, `annotator` and `entropy` are columns of the data set, and so are `chosen_weights` and
+      `rejected_weights`, for each pair a list with one number for each token. A ranked pair (PRO) has the known
+      reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what each means.
+    * An objective that reads what pairs cannot give, such as a third completion, is refused.
     * Opponents (INPO, MNPO) are the columns `opponents_chosen` and `opponents_rejected`: for each pair a list of
       summed log-probs, one for each opponent. Without them the only opponent is the reference, which is the policy
       before training unless `ref_model` says otherwise: the first iteration of both methods, where the history holds
       one policy and it is the reference.
     * `rewards/*` are the objective's own implicit rewards: scale * (log-prob - reference's log-prob), with scale its
-      beta (IPO, INPO: tau; CPL: alpha; PRO: 1), without the reference where it is not read, and with means per token
-      where the objective reads lengths. For DPO they are TRL's.
+      first hyper-parameter in 1/nat (beta; IPO: tau; CPL: alpha; INPO: eta) or 1 (PRO), without the reference where
+      it is not read, and with means per token where means are all that the objective sees. For DPO they are TRL's.
 
     Args:
         model: As for TRL.
@@ -76,7 +78,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
         **kwargs: The other arguments of TRL's DPOTrainer.
 
     Raises:
-        ValueError: A column that the objective must find is missing, or settings contradict each other.
+        ValueError: Pairs cannot serve the objective, a column that it must find is missing, or settings contradict
+            each other.
         poz.zoo.UnknownObjective: No objective of that name.
     """
 
@@ -95,6 +98,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
     ) -> None:
         self.objective: Objective | LCPO = zoo[objective] if isinstance(objective, str) else objective
         self._spec = _spec(self.objective)
+        batches.check(self._spec)
         if calibration not in batches.CALIBRATION:
             raise ValueError(f"calibration must be one of {batches.CALIBRATION}; got {calibration!r}.")
         self._calibration = calibration
@@ -110,14 +114,16 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
         precompute = args.precompute_ref_log_probs and self._reads_reference
+        args = copy.copy(args)
+        args.use_weighting = batches.needs_collision(self._spec)  # so that TRL's head computes it
         if not self._reads_reference:
             # Told that log-probs are precomputed, TRL loads no reference; there is nothing to precompute either.
-            args = copy.copy(args)
             args.precompute_ref_log_probs = True
         elif ref_model is None and not precompute and kwargs.get("peft_config") is None and _has_no_path(model):
             ref_model = copy.deepcopy(model)
         super().__init__(model, ref_model, args, **kwargs)
         self.args.precompute_ref_log_probs = self.precompute_ref_logps = precompute
+        self.args.use_weighting = False
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
         if isinstance(self.objective, LCPO):
@@ -177,7 +183,14 @@ class DPOTrainer(Base):  # type: ignore[misc]
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
             trls = super()._compute_loss(policy, inputs, return_outputs)
         mask = inputs["completion_mask"]
-        scored = batches.Scored(policy.log_probs(mask), mask[:, 1:].bool(), mask.sum(1), reference, columns)
+        scored = batches.Scored(
+            policy.per_token("log_probs", mask),
+            mask[:, 1:].bool(),
+            mask.sum(1),
+            reference,
+            columns,
+            policy.per_token("log_sum_sq_probs", mask) if batches.needs_collision(self._spec) else None,
+        )
         losses = self.objective(batches.batch(self._spec, scored, calibration=self._calibration))
         self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
         # What is left of TRL's loss is the load balancing of mixtures of experts.
@@ -194,7 +207,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
             return torch.cat(sums), sums
         reference = _Recorder(self.model if self.ref_model is None else self.ref_model)
         sums = self.compute_ref_log_probs(reference, inputs)
-        return reference.log_probs(inputs["completion_mask"]), sums
+        return reference.per_token("log_probs", inputs["completion_mask"]), sums
 
     @contextmanager
     def _no_reference_pass(self) -> Iterator[None]:
@@ -238,9 +251,9 @@ class _Recorder:
         self.output = output if self.output is None else self.output
         return output
 
-    def log_probs(self, completion_mask: torch.Tensor) -> torch.Tensor:
+    def per_token(self, name: str, completion_mask: torch.Tensor) -> torch.Tensor:
         """(rows, tokens - 1); prompt learning puts virtual tokens before the real ones."""
-        return self.output.log_probs[:, 1 - completion_mask.size(1) :]  # type: ignore[no-any-return]
+        return getattr(self.output, name)[:, 1 - completion_mask.size(1) :]  # type: ignore[no-any-return]
 
 
 class _Stateful(TrainerCallback):

@@ -1,0 +1,31 @@
+"""RainbowPO, arXiv 2410.04203, on mean log-probs: SimPO's logistic loss, sharpened by the dispersion of the reference."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from poz.kernels._maths import along, sigmoid, softplus
+from poz.kernels.plan import PairPlan, Values
+from poz.kernels.simpo import logistic
+
+
+@triton.jit
+def dispersed(chosen, rejected, columns, params):
+    """softplus(-z) with z = -βκ log(entropy) (chosen - rejected - home); d/dz = -σ(-z)."""
+    factor, home = params
+    scale = -factor * tl.log(columns[0])
+    z = scale * (chosen - rejected - home)
+    return along(softplus(-z), -scale * sigmoid(-z))
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    beta, alpha, kappa = values["beta"], values["alpha"], values["kappa"]
+    home = (1.0 - alpha) * values["h"]
+    if kappa is None:
+        return PairPlan(logistic, (beta, beta * home, 0.0), (alpha,), mean=True)
+    return PairPlan(dispersed, (beta * kappa, home), (alpha,), columns=("entropy",), mean=True)
+
+
+VARIANTS = ({}, {"kappa": 0.29})

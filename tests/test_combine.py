@@ -1,0 +1,59 @@
+"""Weighted sums of objectives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import poz
+
+GENERATOR = np.random.default_rng(0)
+PAIRS = poz.Pairs(*(-GENERATOR.exponential(9, 4) for _ in range(4)), *(np.array([3.0, 5.0, 1.0, 9.0]),) * 2)
+
+
+def test_the_sum_of_the_parts():
+    both = poz.combine([(poz.dpo.bind(beta=0.3), 1.5), ("simpo", 0.25)])
+    np.testing.assert_allclose(both(PAIRS), 1.5 * poz.dpo(PAIRS, beta=0.3) + 0.25 * poz.simpo(PAIRS), rtol=1e-15)
+    assert both.reads == poz.dpo.reads | poz.simpo.reads
+    assert both.family is poz.Pairs
+    assert not both.reference_free
+    assert poz.combine({"simpo": 1.0, "repo": 1.0}).reference_free
+
+
+def test_weights_per_example():
+    weights = np.array([0.0, 1.0, 2.0, 0.5])
+    np.testing.assert_allclose(poz.combine({"dpo": weights})(PAIRS), weights * poz.dpo(PAIRS), rtol=1e-15)
+
+
+def test_an_optional_field_of_one_part_may_be_required_by_another():
+    both = poz.combine({"spce": 1.0, "odpo": 1.0})
+    assert both.optional == {"label"}
+    assert "margin" in both.reads
+
+
+def test_torch_and_jax_differentiate_it():
+    both = poz.combine({"dpo": 1.0, "ipo": 0.5})
+    logps = [torch.tensor(x, requires_grad=True) for x in PAIRS[:4]]
+    slope = torch.autograd.grad(both(poz.Pairs(*logps)).sum(), logps[0])[0]
+    parts = [torch.autograd.grad(o(poz.Pairs(*logps)).sum(), logps[0])[0] for o in (poz.dpo, poz.ipo)]
+    torch.testing.assert_close(slope, parts[0] + 0.5 * parts[1])
+    with jax.enable_x64(True):
+        pairs = poz.Pairs(*(x if x is None else jnp.asarray(x) for x in PAIRS))
+        there = jax.jit(jax.grad(lambda chosen: both(pairs._replace(chosen=chosen)).sum()))(pairs.chosen)
+    np.testing.assert_allclose(there, slope, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ({}, ValueError, "objectives of one family; got none"),
+        ({"dpo": 1.0, "pro": 1.0}, ValueError, r"got dpo \(Pairs\), pro \(Ranked\)"),
+        ({"dpp": 1.0}, KeyError, "There is no objective 'dpp'"),
+    ],
+)
+def test_errors_are_sentences(given, error, sentence):
+    with pytest.raises(error, match=sentence):
+        poz.combine(given)
+    with pytest.raises(TypeError, match="has no hyper-parameter"):
+        poz.combine({"dpo": 1.0}).bind(beta=0.1)
