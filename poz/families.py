@@ -302,8 +302,11 @@ def prepared(
     first = getattr(batch, required[0])
     if first is None:
         raise ValueError(_missing(objective, required[0], family, required))
-    xp = namespace(first)
-    like, lead, half = (type(first), first.dtype, first.shape, xp.device(first)), specs[required[0]], False
+    library = type(first)
+    xp = _BACKENDS.get(library) or _BACKENDS.setdefault(library, namespace(first))
+    device_of = xp.device
+    dtype, shape, device = first.dtype, first.shape, device_of(first)
+    lead, half = specs[required[0]], False
     for field in required + optional if optional else required:
         value = getattr(batch, field)
         if value is None:
@@ -312,29 +315,40 @@ def prepared(
             continue
         fields[field] = value
         # The usual case, and the only one that has to be fast: the same kind of thing as the first field.
-        same = specs[field] is lead and value is not first and type(value) is like[0]
-        if same and (value.dtype, value.shape, xp.device(value)) == like[1:]:
+        if (
+            type(value) is library
+            and specs[field] is lead
+            and value.shape == shape
+            and value.dtype == dtype
+            and value is not first
+            and device_of(value) == device
+        ):
             continue
-        if namespace(value) is not xp:
+        if value is not first and namespace(value) is not xp:
             raise TypeError(
                 f"`{objective}` got {namespace(value).name} for {field} but {xp.name} for the fields before it; "
                 "give one library's arrays."
             )
-        if xp.device(value) != like[3]:
+        if device_of(value) != device:
             raise ValueError(
-                f"`{objective}` got {field} on {xp.device(value)} but other fields on {like[3]}; move them together."
+                f"`{objective}` got {field} on {device_of(value)} but other fields on {device}; move them together."
             )
         dims, content = specs[field]
         kind = xp.kind(value)
         if kind not in _KINDS[content]:
             raise TypeError(f"`{objective}` needs {_WANTED[content]} for {field}; got {value.dtype}.")
         half = half or kind == "half"
+        if value is first and dims == "b":
+            continue  # any shape will do, and it is looked at once there is another
+        if not sizes:
+            _check_shape(objective, required[0], lead[0], tuple(shape), sizes)
         _check_shape(objective, field, dims, tuple(value.shape), sizes)
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
     return xp, family(**fields)
 
 
+_BACKENDS: dict[type, Namespace] = {}  # `namespace` of each type of array seen so far
 _KINDS = {
     "logp": ("real", "half"),
     "number": ("real", "half", "integer", "bool"),

@@ -160,13 +160,10 @@ class Objective:
         if self._traced():
             places = [place for place, value in enumerate(batch) if value is not None]
             return self._node(self._key, type(batch).__name__, places, [batch[place] for place in places], **params)
-        return self._run(batch, params)
-
-    def _run(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
         xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
         for name, value in values.items():
-            if type(value) not in NUMBERS and hasattr(value, "dtype") and namespace(value) is not xp:
+            if type(value) is not float and hasattr(value, "dtype") and namespace(value) is not xp:
                 self._check_library(name, value, xp)
         if self.check_values is not None:
             self.check_values(xp, fields, values)
@@ -262,17 +259,31 @@ def _traced(objective: Objective) -> Callable[[], bool]:
     Inlined, each call would check every attribute that the objective has read.
     """
 
+    compile_id: Callable[[], Any] | None = None
+    inside = False
+
     def node(key: str, family: str, places: list[int], fields: list[Array], **params: Any) -> Array:
+        nonlocal inside
         given = getattr(families, family)
-        names = [given._fields[place] for place in places]
-        return objective._run(given(**dict(zip(names, fields, strict=True))), params)
+        inside = True
+        try:
+            return objective(
+                given(**{given._fields[place]: x for place, x in zip(places, fields, strict=True)}), **params
+            )
+        finally:
+            inside = False
 
     def traced() -> bool:
-        torch = sys.modules.get("torch")
-        if torch is None or torch._guards.CompileContext.current_compile_id() is None:
+        nonlocal compile_id
+        if compile_id is None:
+            torch = sys.modules.get("torch")
+            if torch is None:
+                return False
+            compile_id = torch._guards.CompileContext.current_compile_id
+        if inside or compile_id() is None:
             return False
         if not hasattr(objective, "_node"):
-            object.__setattr__(objective, "_node", torch.compiler.allow_in_graph(node))
+            object.__setattr__(objective, "_node", sys.modules["torch"].compiler.allow_in_graph(node))
         return True
 
     traced._dynamo_marked_constant = True  # type: ignore[attr-defined]  # tracing runs it, and keeps the answer

@@ -31,6 +31,7 @@ from poz.integrations.trl_head import installed
 from poz.integrations.trl_head import uninstall as uninstall
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
+from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo
 
 if Version(trl.__version__) < Version("1.15"):
@@ -140,6 +141,11 @@ class DPOTrainer(Base):  # type: ignore[misc]
                     f"DPOConfig({field}={getattr(args, field)!r}) sets TRL's own loss, which `{name}` replaces. "
                     f"Leave it {default!r} and give the objective its hyper-parameters, as in {self._spec!r}."
                 )
+        if self._spec.coupled and args.gradient_accumulation_steps > 1:
+            raise ValueError(
+                f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
+                f"{args.gradient_accumulation_steps} would change it. Set 1, or use poz.torch.slopes in your own loop."
+            )
         if self._reads_reference and args.precompute_ref_log_probs and self._spec.family is TokenPairs:
             raise ValueError(
                 f"`{name}` reads reference log-probs per token; precompute_ref_log_probs=True keeps only their sums. "
@@ -191,7 +197,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
             columns,
             policy.per_token("log_sum_sq_probs", mask) if batches.needs_collision(self._spec) else None,
         )
-        losses = self.objective(batches.batch(self._spec, scored, calibration=self._calibration))
+        made = batches.batch(self._spec, scored, calibration=self._calibration)
+        losses = whole_batch(self._spec, made) if self._spec.coupled else self.objective(made)
         self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
         # What is left of TRL's loss is the load balancing of mixtures of experts.
         loss = losses.mean() + (trls[0] if return_outputs else trls)

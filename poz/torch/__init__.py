@@ -7,4 +7,7 @@ from poz.torch._linear_logps import linear_logps as linear_logps
 from poz.torch._linear_logps import linear_logps_plan as linear_logps_plan
 from poz.torch._linear_plan import Plan as Plan
 from poz.torch._logps import logps as logps
+from poz.torch.extragradient import Extragradient as Extragradient
 from poz.torch.lcpo import LCPO as LCPO
+from poz.torch.whole_batch import slopes as slopes
+from poz.torch.whole_batch import whole_batch as whole_batch

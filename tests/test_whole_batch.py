@@ -1,0 +1,87 @@
+"""Coupled objectives are the same for any split of the batch into processes and micro-batches."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import poz
+from poz.torch import slopes, whole_batch
+
+WORKER = """
+import json, sys, torch, poz
+from poz.torch import whole_batch, slopes
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+answers = []
+for name, fields in json.loads(sys.argv[3])[rank]:
+    tensors = {key: torch.tensor(value, dtype=torch.float64, requires_grad=True) for key, value in fields.items()}
+    losses = whole_batch(poz.zoo[name], poz.Pairs(**tensors))
+    losses.sum().backward()
+    mean = slopes(poz.zoo[name], poz.Pairs(**{key: value.detach() for key, value in tensors.items()}))[1]
+    answers.append((losses.tolist(), tensors["chosen"].grad.tolist(), mean.chosen.tolist()))
+print(json.dumps(answers))
+torch.distributed.destroy_process_group()
+"""
+NAMES = ("aot", "dr_dpo", "beta_dpo", "dpo")
+
+
+def pairs():
+    generator = np.random.default_rng(3)
+    return {key: -generator.exponential(9, 5) for key in ("chosen", "rejected", "ref_chosen", "ref_rejected")}
+
+
+def test_two_processes_see_one_batch(tmp_path):
+    share = (slice(0, 3), slice(3, 5))
+    work = [[(name, {key: x[part].tolist() for key, x in pairs().items()}) for name in NAMES] for part in share]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", WORKER, str(rank), str(tmp_path / "store"), json.dumps(work)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        printed = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0]
+    first, second = map(json.loads, printed)
+    for name, (losses, grads, means), (more, further, others) in zip(NAMES, first, second, strict=True):
+        tensors = {key: torch.tensor(x, requires_grad=True) for key, x in pairs().items()}
+        whole = poz.zoo[name](poz.Pairs(**tensors))
+        whole.sum().backward()
+        # float64, in another order of summation
+        np.testing.assert_allclose([*losses, *more], whole.detach(), rtol=1e-12)
+        slope = tensors["chosen"].grad.numpy()
+        if not poz.zoo[name].coupled:
+            np.testing.assert_allclose([*grads, *further], slope, rtol=1e-12)
+            continue
+        np.testing.assert_allclose(np.array([*means, *others]) * [3, 3, 3, 2, 2], slope, rtol=1e-12)
+        # with .sum() the other process's share of the sum counts once for each example here
+        own = torch.autograd.grad(poz.zoo[name](poz.Pairs(**tensors))[:3].sum(), tensors["chosen"])[0].numpy()
+        np.testing.assert_allclose(grads, (own + 3 / 3 * (slope - own))[:3], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_hand_the_gradient_to_micro_batches(name):
+    weight = torch.tensor([0.7, -1.3], dtype=torch.float64, requires_grad=True)
+    inputs = torch.tensor(np.random.default_rng(0).normal(size=(5, 2)))
+    others = {key: torch.tensor(x) for key, x in pairs().items() if key != "chosen"}
+    whole = poz.zoo[name](poz.Pairs(inputs @ weight, **others)).mean()
+    expected = torch.autograd.grad(whole, weight)[0]
+    losses, slope = slopes(poz.zoo[name], poz.Pairs((inputs @ weight).detach(), **others))
+    assert losses.mean().item() == pytest.approx(whole.item(), rel=1e-14)
+    for part in (slice(0, 2), slice(2, 5)):
+        (slope.chosen[part] * (inputs[part] @ weight)).sum().backward()
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-12, atol=0)
+
+
+def test_without_processes_it_is_the_objective():
+    batch = poz.Pairs(*(torch.tensor(x) for x in pairs().values()))
+    assert torch.equal(whole_batch(poz.dpo, batch), poz.dpo(batch))
