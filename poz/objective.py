@@ -14,7 +14,7 @@ import numpy as np
 
 from poz import families
 from poz.backends import Array, Namespace, namespace
-from poz.domains import NUMBERS, Domain
+from poz.domains import Domain
 
 Values = Mapping[str, Any]
 
@@ -258,7 +258,6 @@ def _traced(objective: Objective) -> Callable[[], bool]:
 
     Inlined, each call would check every attribute that the objective has read.
     """
-
     compile_id: Callable[[], Any] | None = None
     inside = False
 

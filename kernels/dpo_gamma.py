@@ -1,0 +1,11 @@
+"""DPO^γ, arXiv 2405.19534: DPO with the reference at weight γ."""
+
+from __future__ import annotations
+
+from poz.kernels.dpo import logistic
+from poz.kernels.plan import PairPlan, Values
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    return PairPlan(logistic, (values["beta"], 0.0), (values["gamma"],))

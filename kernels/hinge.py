@@ -1,0 +1,11 @@
+"""Hinge loss of the implicit reward margin (SLiC's norm, RSO), arXiv 2309.06657: SimPO's hinge on log-ratios, without γ."""
+
+from __future__ import annotations
+
+from poz.kernels.plan import PairPlan, Values
+from poz.kernels.simpo import hinge as hinge
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    return PairPlan(hinge, (values["beta"], 0.0), (1.0,))

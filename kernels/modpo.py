@@ -1,0 +1,12 @@
+"""MODPO, arXiv 2310.03708: DPO's logit less the weighted gap of the other rewards, over the weight."""
+
+from __future__ import annotations
+
+from poz.kernels.odpo import linear
+from poz.kernels.plan import PairPlan, Values
+
+
+def plan(values: Values, anchors: int) -> PairPlan:
+    """What the pair skeleton is told."""
+    weight = values["weight"]
+    return PairPlan(linear, (values["beta"] / weight, (1.0 - weight) / weight), (1.0,), columns=("margin",))
