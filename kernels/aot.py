@@ -26,7 +26,7 @@ from poz.kernels.dpo import logistic
 from poz.kernels.launch import FIXED
 from poz.kernels.logps import AHEAD_OF_TIME
 from poz.kernels.pairs import pairs
-from poz.kernels.plan import ListPlan, PairPlan, has_kernel, plan, point_name
+from poz.kernels.plan import ListPlan, PairPlan, Variants, has_kernel, plan, point_name
 from poz.kernels.ranked import ranked
 from poz.kernels.sums import segment_slopes, segment_sums
 from poz.zoo import zoo
@@ -75,7 +75,8 @@ def plans(kind: type[Plan]) -> Iterator[Plan]:
     """The plans of one kind: of each objective that has a kernel, as its file's `VARIANTS` bind it."""
     for objective in zoo.values():
         if has_kernel(objective.name):
-            for values in getattr(importlib.import_module(f"poz.kernels.{objective.name}"), "VARIANTS", ({},)):
+            variants: Variants = getattr(importlib.import_module(f"poz.kernels.{objective.name}"), "VARIANTS", ({},))
+            for values in variants:
                 bound = objective.bind(**values)
                 made = plan(bound, len(bound.reads & {"ref_chosen", "ref_logps", "opponents_chosen"}))
                 if isinstance(made, kind):

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -53,4 +53,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(detached if values["detach"] else adaptive, numbers, columns=("chosen_len", "rejected_len"))
 
 
-VARIANTS = ({}, {"detach": True})
+VARIANTS: Variants = ({}, {"detach": True})

@@ -7,7 +7,7 @@ import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus, times
 from poz.kernels.cell import exponential
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -83,4 +83,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(LINKS[values["link"]], (values["beta"], values["alpha"]), (1.0,))
 
 
-VARIANTS = tuple({"link": link} for link in LINKS)
+VARIANTS: Variants = tuple({"link": link} for link in LINKS)

@@ -7,7 +7,7 @@ import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus
 from poz.kernels.cell import exponential
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -42,4 +42,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(linked, (beta,), (1.0,)) if clip is None else PairPlan(clipped, (beta, clip), (1.0,))
 
 
-VARIANTS = ({}, {"clip": 10.0})
+VARIANTS: Variants = ({}, {"clip": 10.0})

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import sigmoid, softplus, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -47,4 +47,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     )
 
 
-VARIANTS = ({"bc_weight": 0.1}, {"discount": 0.9, "regularizer": "kl"})
+VARIANTS: Variants = ({"bc_weight": 0.1}, {"discount": 0.9, "regularizer": "kl"})

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus
-from poz.kernels.plan import ListPlan, Values
+from poz.kernels.plan import ListPlan, Values, Variants
 
 
 @triton.jit
@@ -26,4 +26,4 @@ def plan(values: Values, anchors: int) -> ListPlan:
     return ListPlan(comparisons, (values["alpha"], values["bias"]), weights)
 
 
-VARIANTS = ({"regularizer": "kl"},)
+VARIANTS: Variants = ({"regularizer": "kl"},)

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import sigmoid, softplus, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -33,4 +33,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(averaged, (beta, weight), columns=("chosen_len",))
 
 
-VARIANTS = ({}, {"nll": "sum"})
+VARIANTS: Variants = ({}, {"nll": "sum"})

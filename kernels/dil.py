@@ -7,7 +7,7 @@ import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import sigmoid, softplus
 from poz.kernels.cell import exponential
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -31,4 +31,4 @@ def plan(values: Values, anchors: int) -> PairPlan | None:
     return PairPlan({"lsif": lsif, "bce": bce}[values["loss"]], (), (1.0,), mean=values["length_normalized"])
 
 
-VARIANTS = ({}, {"loss": "bce"})
+VARIANTS: Variants = ({}, {"loss": "bce"})

@@ -7,7 +7,7 @@ import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import along, sigmoid, soft_label
 from poz.kernels.dpo import logistic
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -24,4 +24,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(soft, (values["eta"],), (1.0,), columns=("margin",))
 
 
-VARIANTS = ({}, {"target": "hard"})
+VARIANTS: Variants = ({}, {"target": "hard"})

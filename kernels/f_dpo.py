@@ -9,7 +9,7 @@ from poz.kernels._maths import sigmoid, softplus
 from poz.kernels.cell import exponential
 from poz.kernels.dpo import logistic
 from poz.kernels.mm_dpo import expm1
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -59,4 +59,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(forward_kl if values["divergence"] == "forward_kl" else js, (beta,), (1.0,))
 
 
-VARIANTS = tuple({"divergence": name} for name in ("reverse_kl", "forward_kl", "js", "alpha"))
+VARIANTS: Variants = tuple({"divergence": name} for name in ("reverse_kl", "forward_kl", "js", "alpha"))

@@ -9,7 +9,7 @@ from poz.kernels._maths import along, sigmoid
 from poz.kernels.cell import exponential
 from poz.kernels.dpo import logistic
 from poz.kernels.mnpo import squared
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 from poz.kernels.simpo import hinge
 
 
@@ -52,4 +52,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(point, (values["beta"], *more), (1.0,))
 
 
-VARIANTS = tuple({"link": link} for link in LINKS)
+VARIANTS: Variants = tuple({"link": link} for link in LINKS)

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl  # noqa: F401 - the interpreter asks for it
 
 from poz.kernels._maths import along
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -21,4 +21,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(squared, (0.5 / values["tau"],), (1.0,), mean=values["length_normalized"])
 
 
-VARIANTS = ({"length_normalized": True},)
+VARIANTS: Variants = ({"length_normalized": True},)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import sigmoid, soft_label, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 from poz.kernels.plan import plan as plan_of
 from poz.objectives.simpo import simpo
 
@@ -52,4 +52,4 @@ def plan(values: Values, anchors: int) -> PairPlan | None:
     )
 
 
-VARIANTS = ({}, {"base": simpo.bind(smoothing="swap"), "mode": "weighted"})
+VARIANTS: Variants = ({}, {"base": simpo.bind(smoothing="swap"), "mode": "weighted"})

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from poz.kernels._maths import along, log1p, sigmoid, soft_label, times
 from poz.kernels.dpo import logistic
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -59,7 +59,7 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(point, (beta, number), weights, columns, mean=mean)
 
 
-VARIANTS = (
+VARIANTS: Variants = (
     {},
     {"distance": "backward_kl"},
     {"distance": "backward_kl", "target": "reward", "length_normalized": True},

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import along, sigmoid, softplus, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -32,4 +32,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(point, (values["beta"], values["alpha"]), (1.0,), columns=("margin",))
 
 
-VARIANTS = ({}, {"offset": "linear"})
+VARIANTS: Variants = ({}, {"offset": "linear"})

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from poz.objective import Objective
 
 Values = Mapping[str, Any]
+Variants = tuple[Values, ...]
+"""Hyper-parameters that choose between points; each is compiled ahead of time."""
 
 
 class PairPlan(NamedTuple):

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import log1p, times
-from poz.kernels.plan import ListPlan, Values
+from poz.kernels.plan import ListPlan, Values, Variants
 
 
 @triton.jit
@@ -47,4 +47,4 @@ def plan(values: Values, anchors: int) -> ListPlan:
     return ListPlan(reward_gap if gaps else none, (), rewards=gaps, mean=True, sft_weight=values["sft_weight"])
 
 
-VARIANTS = ({}, {"temperature": "none"})
+VARIANTS: Variants = ({}, {"temperature": "none"})

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import along, sigmoid, softplus
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 from poz.kernels.simpo import logistic
 
 
@@ -28,4 +28,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(dispersed, (beta * kappa, home), (alpha,), columns=("entropy",), mean=True)
 
 
-VARIANTS = ({}, {"kappa": 0.29})
+VARIANTS: Variants = ({}, {"kappa": 0.29})

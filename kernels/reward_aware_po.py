@@ -7,7 +7,7 @@ import triton.language as tl
 
 from poz.kernels._maths import along, log1p, sigmoid, soft_label, times
 from poz.kernels.mnpo import backward_kl, squared
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -30,4 +30,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(point, (values["beta"], values["eta"]), (1.0,), columns=("margin",))
 
 
-VARIANTS = ({}, {"distance": "backward_kl"}, {"distance": "forward_kl"})
+VARIANTS: Variants = ({}, {"distance": "backward_kl"}, {"distance": "forward_kl"})

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from poz.kernels._maths import along, sigmoid, soft_label, softplus, times
-from poz.kernels.plan import PairPlan, Values
+from poz.kernels.plan import PairPlan, Values, Variants
 
 
 @triton.jit
@@ -47,4 +47,4 @@ def plan(values: Values, anchors: int) -> PairPlan:
     return PairPlan(point, (beta, gamma, values["label_smoothing"]), mean=True)
 
 
-VARIANTS = ({}, {"smoothing": "swap"}, {"link": "hinge"})
+VARIANTS: Variants = ({}, {"smoothing": "swap"}, {"link": "hinge"})

@@ -7,6 +7,7 @@ a GPU such an objective gets its sums from Triton.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -37,22 +38,24 @@ def pairs(
     """Losses of the pairs; the chosen segments stand before the rejected ones."""
     reference = "ref_chosen" in objective.reads
     if objective.family is TokenPairs:
-        return objective(_token_pairs(logps, offsets, anchors, data))
+        return cast(Tensor, objective(_token_pairs(logps, offsets, anchors, data)))
     chosen, rejected = sums(logps, offsets).chunk(2)
     others = [sums(anchor, offsets).chunk(2) for anchor in anchors]
+    ref_chosen, ref_rejected = others[0] if reference else (None, None)
     chosen_len, rejected_len = (offsets.diff() if lengths is None else lengths).chunk(2)
     opponents = others[reference:]
     batch = Pairs(
         chosen,
         rejected,
-        *(others[0] if reference else ()),
+        ref_chosen,
+        ref_rejected,
         chosen_len=chosen_len,
         rejected_len=rejected_len,
         opponents_chosen=torch.stack([first for first, _ in opponents]) if opponents else None,
         opponents_rejected=torch.stack([second for _, second in opponents]) if opponents else None,
         **data,
     )
-    return objective(batch)
+    return cast(Tensor, objective(batch))
 
 
 def ranked(
@@ -73,15 +76,14 @@ def ranked(
     def table(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(1)])[torch.where(mask, place, x.numel())]
 
-    return objective(
-        Ranked(
-            table(sums(logps, offsets)),
-            *[table(sums(anchor, offsets)) for anchor in anchors],
-            lengths=table(offsets.diff() if lengths is None else lengths),
-            scores=None if rewards is None else table(rewards),
-            mask=mask,
-        )
+    batch = Ranked(
+        table(sums(logps, offsets)),
+        table(sums(anchors[0], offsets)) if anchors else None,
+        table(offsets.diff() if lengths is None else lengths),
+        None if rewards is None else table(rewards),
+        mask,
     )
+    return cast(Tensor, objective(batch))
 
 
 def _token_pairs(
@@ -96,4 +98,5 @@ def _token_pairs(
 
     rest = {name: value for name, value in data.items() if name in TokenPairs._fields}
     masks = dict(zip(("chosen_mask", "rejected_mask"), mask.chunk(2), strict=True))
-    return TokenPairs(*table(logps), *(side for anchor in anchors for side in table(anchor)), **masks, **rest)
+    sides = [*table(logps), *(side for anchor in anchors for side in table(anchor))]
+    return TokenPairs(**dict(zip(TokenPairs._fields, sides, strict=False)), **masks, **rest)

@@ -184,9 +184,9 @@ def _samples(objective: Objective, rng: np.random.Generator, size: int, widest: 
 
 
 def _denoising(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Denoising:
-    errors = [-_log_probs(rng, (size,), min(widest, 30.0)) for _ in range(2)]
-    near = [error * np.exp(rng.normal(0, 0.1, size)) for error in errors]
-    return Denoising(*errors, *near, rng.integers(0, 1000, size))
+    chosen, rejected = (-_log_probs(rng, (size,), min(widest, 30.0)) for _ in range(2))
+    ref_chosen, ref_rejected = (error * np.exp(rng.normal(0, 0.1, size)) for error in (chosen, rejected))
+    return Denoising(chosen, rejected, ref_chosen, ref_rejected, rng.integers(0, 1000, size))
 
 
 _FAMILIES: dict[type, Any] = {

@@ -7,7 +7,7 @@ the gradient is handed back to each (`slopes`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         (examples here,) losses.
     """
     if not objective.coupled or not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return objective(batch)
+        return cast(Tensor, objective(batch))
     world = torch.distributed.get_world_size(group)
     shapes = SHAPES[objective.family]
     fields = {name: value for name, value in batch._asdict().items() if value is not None}
@@ -42,7 +42,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         parts = _gather(value, dims.index("b") if "b" in dims else 0, world, group)
         counts = [part.shape[dims.index("b")] for part in parts] if "b" in dims else counts
         gathered[name] = torch.cat(parts, dims.index("b") if "b" in dims else 0)
-    losses = objective(type(batch)(**gathered))
+    losses = cast(Tensor, objective(type(batch)(**gathered)))
     rank = torch.distributed.get_rank(group)
     before, here = sum(counts[:rank]), counts[rank]
     mine = losses[before : before + here]

@@ -1,0 +1,40 @@
+"""General Preference Optimization: SPPO on the mean scores of a general preference model."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Samples
+from poz.objective import Deviation, Values, objective
+
+
+def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
+    if samples.logps.shape[-1] == 0:
+        raise ValueError("`gpo` needs at least one completion per prompt; got K = 0.")
+
+
+@objective(
+    title="General Preference Optimization",
+    paper="arXiv:2410.02197",
+    equation="the GPO loss with log Z = 0 (number not checked)",
+    formula=r"\tfrac1K\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\tfrac{\hat s_k}{\beta}\bigr)^2,\quad \hat s_k=\tfrac1K\sum_j s(y_k\succ y_j)",
+    reads="logps anchor_logps winrates",
+    published={"beta": (0.001,)},
+    check_values=_check_values,
+    deviations=[
+        Deviation("SPPO", "scores P - 1/2, 1/β called η, and half the sum", "winrates=P-1/2, beta=1/eta, times K / 2"),
+        Deviation("the authors' scripts", "clamp the scaled scores at 1000", "clamp winrates before the call"),
+    ],
+    basis="Paper, full text; its trainer is not released. Its population step reproduced numerically.",
+)
+def gpo(
+    xp: Namespace,
+    samples: Samples,
+    *,
+    beta: Annotated[
+        float, Real("β, strength of the constraint to the last iterate; 1/β is the step size", low=0, open="low")
+    ] = 0.001,
+) -> Array:
+    """Mean squared distance of the log-ratios to the last iterate from ŝ/β, `winrates` being the mean scores ŝ."""
+    ratio = samples.logps - samples.anchor_logps
+    return xp.sum((ratio - xp.astype(samples.winrates, ratio) / beta) ** 2, -1) / ratio.shape[-1]

@@ -1,0 +1,49 @@
+"""Nash-MD-PG: policy gradient of the regularised preference game against a mixture of policy and reference."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import TokenPairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Nash Learning from Human Feedback, Nash-MD-PG",
+    paper="arXiv:2312.00886",
+    equation="the policy gradient of Nash-MD-PG (number not checked)",
+    formula=r"-\sum_t\operatorname{sg}\bigl[P(y\succ y')-\tfrac12-\tau c_t\bigr]\log\pi(y_t),\quad c_t=\sum_{s\ge t\text{, or all, or }t}\log\tfrac{\pi(y_s)}{\pi_{ref}(y_s)}",
+    reads="chosen ref_chosen label",
+    optional="chosen_mask",
+    aliases=("nash_md_pg",),
+    published={"tau": (0.005, 0.008, 0.01, 0.02), "kl_credit": ("to_go",)},
+    deviations=[
+        Deviation("the paper's main text", "log-ratio of the whole completion", "kl_credit='sequence'"),
+        Deviation("the paper's appendix", "a token is charged for the log-ratios from it on", "kl_credit='to_go'"),
+        Deviation("TRL NashMDTrainer", "a token is charged for its own log-ratio; calls τ `beta`", "kl_credit='token'"),
+        Deviation("Nash-EMA-PG, self-play", "y' from an average of past policies, or π itself", "sample y' so"),
+    ],
+    gradient_stops="the factor of each token: win probability and log-ratios",
+    basis="Notes on the paper, and TRL's trainer ('token'), executed (equal to the last bit). The expectation over y is a test.",
+)
+def nash_md(
+    xp: Namespace,
+    pairs: TokenPairs,
+    *,
+    tau: Annotated[float, Real("τ, strength of the KL constraint to the reference", low=0, unit="1/nat")] = 0.008,
+    kl_credit: Annotated[
+        str,
+        Choice(
+            "which log-ratios a token is charged for: all, those from it on, its own", ("sequence", "to_go", "token")
+        ),
+    ] = "sequence",
+) -> Array:
+    """REINFORCE on the policy's own sample `chosen`, `label` being P(it beats the mixture's); rejected is not read."""
+    logps = terms.masked(xp, pairs.chosen, pairs.chosen_mask)
+    charge = terms.masked(xp, pairs.chosen - pairs.ref_chosen, pairs.chosen_mask)
+    if kl_credit != "token":
+        total = xp.sum(charge, -1)[..., None]
+        charge = total if kl_credit == "sequence" else total - (xp.cumsum(charge, -1) - charge)
+    gain = xp.astype(pairs.label, logps)[..., None] - 0.5
+    return -xp.sum(xp.stop_gradient(gain - tau * charge) * logps, -1)

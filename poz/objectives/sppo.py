@@ -1,0 +1,51 @@
+"""Self-Play Preference Optimization: every completion's log-ratio is regressed on its own win rate."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Samples
+from poz.objective import Deviation, Values, objective
+
+
+def win_rates(name: str, xp: Namespace, samples: Samples) -> None:
+    """Refuse winrates that are no probabilities."""
+    known = xp.values(samples.winrates)
+    if known is not None and ((known < 0) | (known > 1)).any():
+        raise ValueError(
+            f"`{name}` needs winrates in [0, 1]; got {known.min()} to {known.max()}. Use poz.gpo for scores of another scale."
+        )
+
+
+def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
+    win_rates("sppo", xp, samples)
+
+
+@objective(
+    title="Self-Play Preference Optimization",
+    paper="arXiv:2405.00675",
+    equation="the SPPO loss on K completions (number not checked)",
+    formula=r"\tfrac12\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\eta(\hat P(y_k\succ\pi_t)-\tfrac12)\bigr)^2",
+    reads="logps anchor_logps winrates",
+    published={"eta": (1000.0,)},
+    check_values=_check_values,
+    deviations=[
+        Deviation(
+            "the authors' code", "η is 1/β, and a pair is the best and the worst completion", "eta=1/beta, K = 2"
+        ),
+        Deviation("the authors' `sppo_single`", "one probability p of the pair", "winrates=(p, 1-p)"),
+        Deviation("TRL `sppo_hard`", "winrates 1 and 0, and no factor 1/2", "2 * sppo with winrates=(1, 0)"),
+    ],
+    basis="The authors' code for K = 2, executed (equal to the last bit); its half sum is kept for any K. log Z is taken as η/2.",
+)
+def sppo(
+    xp: Namespace,
+    samples: Samples,
+    *,
+    eta: Annotated[
+        float, Real("η, step size: log-ratio that a win rate of 1 rather than 0 buys", low=0, open="low", unit="nat")
+    ] = 1000.0,
+) -> Array:
+    """Half the squared distances of the log-ratios to the last iterate from η(P - 1/2); not shift invariant."""
+    ratio = samples.logps - samples.anchor_logps
+    return 0.5 * xp.sum((ratio - eta * (xp.astype(samples.winrates, ratio) - 0.5)) ** 2, -1)
