@@ -36,7 +36,7 @@ types: $(READY)
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p poz
 
 kernels: $(READY)
-	$(PY) -m poz.kernels.aot --check
+	$(PY) -m poz.kernels.ahead_of_time --check
 
 demo: $(READY) ## train a tiny language model with SimPO through TRL, on two cores in minutes
 	$(BIN)/poz demo --objective simpo

@@ -55,7 +55,7 @@ def read_checks(text: str, code: int) -> list[Check]:
 
 def ahead_of_time(console: Console) -> Check:
     """Compile every kernel for every architecture, against the table of registers, spills and shared memory."""
-    command = [sys.executable, "-m", "poz.kernels.aot", "--check"]
+    command = [sys.executable, "-m", "poz.kernels.ahead_of_time", "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()
     console.print(Text("\n".join(said[-20:])))

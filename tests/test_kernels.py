@@ -518,14 +518,14 @@ def test_launcher_takes_the_arguments(launched, name):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100", "gfx942"])
 def test_resources_are_within_the_table(arch):
-    from poz.kernels import aot
+    from poz.kernels import ahead_of_time as aot
 
     found = aot.problems(aot.measure(aot.cases(), [arch]), json.loads(aot.TABLE.read_text()))
     assert not found, "\n".join(found)
 
 
 def test_table_has_no_stale_rows():
-    from poz.kernels import aot
+    from poz.kernels import ahead_of_time as aot
 
     assert set(json.loads(aot.TABLE.read_text())["kernels"]) == {case.name for case in aot.cases()}
 

@@ -1,7 +1,7 @@
 """Compiles every kernel ahead of time, without a GPU, and holds its resources against a committed table.
 
-    python -m poz.kernels.aot --check     # fails on a spill, on too much shared memory, on more registers than before
-    python -m poz.kernels.aot --write     # rewrites resources.json
+    python -m poz.kernels.ahead_of_time --check     # fails on a spill, on too much shared memory, on more registers than before
+    python -m poz.kernels.ahead_of_time --write     # rewrites resources.json
 
 A new skeleton is one more function in `KERNELS`; a new point is found by itself.
 """
@@ -238,7 +238,7 @@ def problems(measured: Mapping[str, Mapping[str, Resources]], table: Mapping[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 where nothing is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m poz.kernels.aot", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m poz.kernels.ahead_of_time", description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="compare with the committed table (the default)")
     what.add_argument("--write", action="store_true", help="rewrite the committed table")

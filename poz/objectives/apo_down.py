@@ -1,0 +1,33 @@
+"""Anchored Preference Optimization, down: both down, rejected further."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Anchored Preference Optimization, down",
+    paper="arXiv:2408.06266",
+    equation="the APO-down loss (number not checked)",
+    formula=r"\sigma(\beta a)+1-\sigma(\beta(a-b)),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.1,)},
+    deviations=[
+        Deviation(
+            "TRL before #6441 with an f-divergence", "transformed one of the two terms", "log-ratios in both terms"
+        )
+    ],
+    basis="The formula of TRL's `apo_down`; gradient checked in float64.",
+)
+def apo_down(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+) -> Array:
+    """For pairs of which both are worse than the policy: lowers chosen, and rejected further; in (0, 2)."""
+    return xp.sigmoid(beta * (pairs.chosen - pairs.ref_chosen)) + xp.sigmoid(-beta * terms.log_ratio_margin(pairs))

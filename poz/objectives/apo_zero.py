@@ -1,0 +1,30 @@
+"""Anchored Preference Optimization, zero: chosen up, rejected down."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Anchored Preference Optimization, zero",
+    paper="arXiv:2408.06266",
+    equation="the APO-zero loss (number not checked)",
+    formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.1,)},
+    deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with kl='zero'")],
+    basis="The formula of TRL's `apo_zero`; gradient checked in float64.",
+)
+def apo_zero(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+) -> Array:
+    """Pushes chosen above its reference and rejected below it, each on its own; in (0, 2)."""
+    return xp.sigmoid(-beta * (pairs.chosen - pairs.ref_chosen)) + xp.sigmoid(
+        beta * (pairs.rejected - pairs.ref_rejected)
+    )

@@ -1,0 +1,39 @@
+"""Binary Classifier Optimization: good or bad, by a classifier whose logit is the implicit reward."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Unpaired
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Binary Classifier Optimization",
+    paper="arXiv:2404.04656",
+    equation="the BCO loss (number not checked)",
+    formula=r"-\log\sigma(\pm(\beta a-\delta)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)}",
+    reads="logps ref_logps desirable",
+    optional="weights",
+    published={"beta": (0.01,)},
+    gradient_stops="δ, a number from outside",
+    deviations=[
+        Deviation("TRL to 1.13", "δ is the cumulative mean of all βa, this batch included", "poz.algorithms.baseline"),
+        Deviation("ms-swift 4.6, SamPO's repository", "δ is a mean of batch means", "baseline=that mean"),
+        Deviation("TRL and Liger `bco_pair`", "δ = 0", "baseline=0"),
+        Deviation("EasyDeL 0.3", "δ is the batch mean, with gradient", "a different objective"),
+    ],
+    basis="TRL's removed trainer, executed in float64 (6e-17); the paper's δ, half the sum of the class means, unverified.",
+)
+def bco(
+    xp: Namespace,
+    batch: Unpaired,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    baseline: Annotated[float, Real("δ, the reward at which a completion is as likely good as bad")] = 0.0,
+) -> Array:
+    """Binary cross-entropy of the reward βa above the baseline δ."""
+    logit = beta * (batch.logps - batch.ref_logps) - baseline
+    losses = -xp.log_sigmoid(xp.where(batch.desirable, logit, -logit))
+    return losses if batch.weights is None else terms.times(xp, xp.astype(batch.weights, losses), losses)

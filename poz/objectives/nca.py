@@ -1,0 +1,39 @@
+"""NCA: noise contrastive alignment, each completion against noise."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Ranked
+from poz.objective import Deviation, objective
+from poz.objectives.info_nca import targets
+
+
+@objective(
+    title="Noise Contrastive Alignment",
+    paper="arXiv:2402.05369",
+    equation="the NCA loss (number not checked)",
+    formula=r"-\sum_i\bigl[q_i\log\sigma(s_i)+\tfrac1K\log\sigma(-s_i)\bigr],\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
+    reads="logps ref_logps scores",
+    optional="mask",
+    published={"beta": (0.01,), "alpha": (0.01, 0.001)},
+    deviations=[
+        Deviation("TRL 1.16 `nca_pair`", "K = 2 and q = (1, 0); β = 0.1 by default", "scores=(1, 0), alpha=1e-3"),
+        Deviation("the authors' code", "adds 0.01 to the first score, against ties", "scores with the 0.01 in"),
+    ],
+    basis="The authors' code, executed in float64 (2e-16, pairs and K = 4).",
+)
+def nca(
+    xp: Namespace,
+    lists: Ranked,
+    *,
+    beta: Annotated[float, Real("β, scale of the policy's log-ratios", low=0, open="low", unit="1/nat")] = 0.01,
+    alpha: Annotated[float, Real("α, temperature of the scores", low=0, open="low")] = 0.01,
+) -> Array:
+    """Each completion is classified on its own, so rewarded ones rise in probability, not only in rank."""
+    valid = xp.ones_like(lists.logps) > 0 if lists.mask is None else lists.mask
+    s = beta * terms.masked(xp, lists.logps - lists.ref_logps, lists.mask)
+    count = xp.maximum(xp.sum(xp.astype(valid, s), -1), 1.0)
+    pulled = xp.sum(terms.times(xp, targets(xp, lists, alpha, valid), xp.softplus(-s)), -1)
+    return pulled + xp.sum(terms.masked(xp, xp.softplus(s), lists.mask), -1) / count

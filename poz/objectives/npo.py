@@ -1,0 +1,41 @@
+"""NPO: unlearning by negative examples alone."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs, Unpaired
+from poz.objective import Limit, objective
+
+
+@objective(
+    title="Negative Preference Optimization",
+    paper="arXiv:2404.05868",
+    equation="the NPO loss (number not checked)",
+    formula=r"-\tfrac{2}{\beta}\log\sigma\Bigl(-\beta\log\tfrac{\pi(y)}{\pi_{ref}(y)}\Bigr)",
+    reads="logps ref_logps",
+    published={"beta": (0.1,)},
+    reduces_to=[
+        Limit(
+            "sim_npo",
+            "log-ratios in place of mean log-probs, nothing to retain",
+            then=lambda p: {"beta": p["beta"], "gamma": 0.0, "forget_weight": 1.0, "retain_weight": 0.0},
+            batch=lambda b: (
+                b,
+                Pairs(0 * b.logps, b.logps - b.ref_logps, chosen_len=0 * b.logps + 1, rejected_len=0 * b.logps + 1),
+            ),
+        ),
+    ],
+    basis="The authors' code, read; gradient checked in float64.",
+)
+def npo(
+    xp: Namespace,
+    batch: Unpaired,
+    *,
+    beta: Annotated[
+        float,
+        Real("β, how soon forgetting slows down; towards 0 it is gradient ascent", low=0, open="low", unit="1/nat"),
+    ] = 0.1,
+) -> Array:
+    """The rejected half of DPO: the slope 2σ(βa) dies out once a completion is unlikely."""
+    return (2 / beta) * xp.softplus(beta * (batch.logps - batch.ref_logps))

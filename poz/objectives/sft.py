@@ -1,0 +1,40 @@
+"""Supervised fine-tuning on the chosen completion."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice
+from poz.families import Pairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Supervised fine-tuning",
+    paper="maximum likelihood",
+    equation="the negative log-likelihood of the chosen completion",
+    formula=r"-\tfrac{1}{N}\log\pi(y_w)",
+    reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),
+    coupled="with normalizer='batch_tokens', the number of tokens of the batch",
+    deviations=[Deviation("trainers", "average over all tokens of the batch", "normalizer='batch_tokens'")],
+    basis="Definition.",
+)
+def sft(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    normalizer: Annotated[
+        str,
+        Choice(
+            "N: 1, the tokens of the completion, or the mean number of tokens in the batch",
+            ("sum", "mean", "batch_tokens"),
+        ),
+    ] = "sum",
+) -> Array:
+    """Negative log-likelihood; with 'batch_tokens' its batch mean is the mean over all tokens of the batch."""
+    if normalizer == "sum":
+        return -pairs.chosen
+    if normalizer == "mean":
+        return -terms.average(xp, pairs.chosen, pairs.chosen_len)
+    tokens = xp.sum(xp.astype(pairs.chosen_len, pairs.chosen))
+    return -pairs.chosen * (pairs.chosen.shape[-1] / xp.maximum(tokens, 1.0))
