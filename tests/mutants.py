@@ -17,6 +17,7 @@ import copy
 import importlib.util
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -157,8 +158,8 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         users: tuple[str, ...] = {"dpo": ("dpo", "vpo"), "ipo": ("ipo", "inpo"), "_maths": ("dpo",)}.get(name, (name,))
         known = "hinge_slope or bitwise or no_pairs or need_a_gradient or swapped or several_blocks or upstream"
         for names in [users, ("simpo", "pro", "cpl", "lcpo", "mnpo")][: 2 if shared else 1]:
-            mine = f"({' or '.join(names)} or {known}) and not twin_equals_reference and not launcher"
-            mine += " and not cpl_ranking" * ("cpl_ranking" not in names)
+            own = [f"[{name}{end}" for name in names for end in ("]", "-", ":")] + ["over-vpo]"] * ("vpo" in names)
+            mine = f"({' or '.join([*own, known])}) and not twin_equals_reference and not launcher"
             yield "test_kernels.py", mine, names
         return
     yield "test_values.py", "test", ()
@@ -187,7 +188,11 @@ class Interpreter:
 
         def here(what: str, *_: object, **__: object) -> object:
             tests.NAMES = self.names
-            tests.OVER = {key: bound for key, bound in over.items() if any(name in key for name in self.names)}
+            tests.OVER = {
+                key: bound
+                for key, bound in over.items()
+                if re.split("[:-]", key)[0] in self.names or (key.endswith("over-vpo") and "vpo" in self.names)
+            }
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:

@@ -6,6 +6,7 @@ once, and the tests below look at what came back.
 
 import dataclasses
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -30,12 +31,16 @@ NAMES = tuple(name for name in poz.zoo if runs(name, "triton"))
 every_objective = pytest.mark.parametrize("name", NAMES)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 DRAWS = 2
-# A base that brings a term of its own to LCPO, and is not drawn.
+# What is seldom drawn, or not at all: a base that brings a term of its own to LCPO.
 OVER = {
-    f"lcpo {mode} over vpo": poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), mode=mode, reliability=0.7)
+    f"lcpo:{mode}-over-vpo": poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), mode=mode, reliability=0.7)
     for mode in ("gibbs", "weighted")
 }
-OVER["simpo hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
+OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
+for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
+    for values in getattr(importlib.import_module(f"poz.kernels.{name}"), "VARIANTS", ()):
+        if values:
+            OVER[f"{name}:{','.join(map(str, values.values()))}"] = poz.zoo[name].bind(**values)
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
 LISTS, THREES = (3, 2, 5, 1), (3, 3, 3)
