@@ -238,7 +238,9 @@ def problems(measured: Mapping[str, Mapping[str, Resources]], table: Mapping[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 where nothing is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m poz.kernels.ahead_of_time", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m poz.kernels.ahead_of_time", description=(__doc__ or "").splitlines()[0]
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="compare with the committed table (the default)")
     what.add_argument("--write", action="store_true", help="rewrite the committed table")

@@ -44,6 +44,7 @@ class Real(Domain):
         usual: The range that tests and plots draw from.
         optional: Whether None is a value too.
         per: What the number may also be an array over, such as "annotator".
+        whole: Whether it must be a whole number.
     """
 
     low: float = -math.inf
@@ -53,6 +54,7 @@ class Real(Domain):
     usual: tuple[float, float] = (0.01, 2.0)
     optional: bool = False
     per: str = ""
+    whole: bool = False
 
     def describe(self) -> str:
         """The interval."""

@@ -36,7 +36,7 @@ class Pairs(NamedTuple):
     """
 
     chosen: Array
-    rejected: Array
+    rejected: Array = None
     ref_chosen: Array = None
     ref_rejected: Array = None
     chosen_len: Array = None
@@ -118,7 +118,7 @@ class TokenPairs(NamedTuple):
     """
 
     chosen: Array
-    rejected: Array
+    rejected: Array = None
     ref_chosen: Array = None
     ref_rejected: Array = None
     chosen_mask: Array = None

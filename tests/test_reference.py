@@ -422,7 +422,7 @@ def assert_close(actual, expected, *, rtol, atol=0.0, what=""):
 
 
 def test_every_objective_is_drawn():
-    assert set(NAMES) == set(DOMAINS) == set(poz.zoo)
+    assert set(NAMES) == set(DOMAINS) == set(literal.FORMULAS)
 
 
 @every_objective

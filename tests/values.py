@@ -25,8 +25,12 @@ class Row:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as arrays: masks bool, annotators int, everything else float64."""
-        kinds = {"annotator": np.int64, "mask": bool, "chosen_mask": bool, "rejected_mask": bool}
-        return {name: np.array(value, dtype=kinds.get(name, np.float64)) for name, value in self.fields.items()}
+        kinds = {"annotator": np.int64, "desirable": bool}
+        flags = ("mask", "_changed")
+        return {
+            name: np.array(value, dtype=kinds.get(name, bool if name.endswith(flags) else np.float64))
+            for name, value in self.fields.items()
+        }
 
     def check(self, losses: np.ndarray, gradients: Mapping[str, np.ndarray]) -> None:
         """Hold per-example losses and gradients of their sum against the row: 12 digits leave a relative 1e-11."""

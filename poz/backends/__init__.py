@@ -41,6 +41,9 @@ class Namespace(Protocol):
     def amax(self, x: Array, axis: int) -> Array: ...  # noqa: D102
     def logsumexp(self, x: Array, axis: int) -> Array: ...  # noqa: D102
     def cumsum(self, x: Array, axis: int) -> Array: ...  # noqa: D102
+    def argsort(self, x: Array) -> Array:
+        """Order of the last axis, ascending; equal entries stay in order."""
+
     def stop_gradient(self, x: Array) -> Array: ...  # noqa: D102
     def ones_like(self, x: Array) -> Array: ...  # noqa: D102
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array: ...  # noqa: D102

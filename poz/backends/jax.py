@@ -35,6 +35,11 @@ def logsumexp(x: Real, axis: int) -> Real:
     return jax.nn.logsumexp(x, axis=axis)
 
 
+def argsort(x: Real) -> Real:
+    """Order of the last axis, ascending; equal entries stay in order."""
+    return jnp.argsort(x, axis=-1, stable=True)
+
+
 def concatenate(parts: Sequence[Real], axis: int) -> Real:
     """Join along an axis."""
     return jnp.concatenate(parts, axis=axis)

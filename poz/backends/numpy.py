@@ -72,6 +72,11 @@ def stop_gradient(x: Real) -> Real:
     return x
 
 
+def argsort(x: Real) -> Real:
+    """Order of the last axis, ascending; equal entries stay in order."""
+    return np.argsort(x, axis=-1, kind="stable")
+
+
 def concatenate(parts: Sequence[Real], axis: int) -> Real:
     """Join along an axis."""
     return np.concatenate(parts, axis=axis)

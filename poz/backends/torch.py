@@ -75,6 +75,11 @@ def cumsum(x: Tensor, axis: int) -> Tensor:
     return torch.cumsum(x, dim=axis)
 
 
+def argsort(x: Tensor) -> Tensor:
+    """Order of the last axis, ascending; equal entries stay in order."""
+    return torch.argsort(x, dim=-1, stable=True)
+
+
 def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
     """Join along an axis."""
     return torch.cat(list(parts), dim=axis)

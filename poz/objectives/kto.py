@@ -10,13 +10,13 @@ from poz.objective import Deviation, Values, objective
 
 
 def _needs(p: Values) -> str:
-    kl = {"given": " kl", "zero": ""}.get(p["kl"], " kl_logps kl_ref_logps")
+    kl = {"given": " kl", "zero": ""}.get(p["estimator"], " kl_logps kl_ref_logps")
     return "logps ref_logps desirable" + kl
 
 
 def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
-    if values["kl"] == "mean" and batch.kl_logps.shape[0] == 0:
-        raise ValueError("`kto` averages kl_logps; got none. Give some, or use kl='zero'.")
+    if values["estimator"] == "mean" and batch.kl_logps.shape[0] == 0:
+        raise ValueError("`kto` averages kl_logps; got none. Give some, or use estimator='zero'.")
 
 
 @objective(
@@ -30,12 +30,16 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
     gradient_stops="K, the estimate of the KL",
     check_values=_check_values,
     deviations=[
-        Deviation("the authors' code", "averages over the samples with a nonzero log-ratio", "kl='nonzero_mean'"),
-        Deviation("NeMo-Aligner 0.7", "clamps the mean of each rank at 0, then averages", "kl='given'"),
-        Deviation("Liger 0.8.5", "takes K from the caller and has no class weights", "kl='given', both weights 1"),
+        Deviation(
+            "the authors' code", "averages over the samples with a nonzero log-ratio", "estimator='nonzero_mean'"
+        ),
+        Deviation("NeMo-Aligner 0.7", "clamps the mean of each rank at 0, then averages", "estimator='given'"),
+        Deviation(
+            "Liger 0.8.5", "takes K from the caller and has no class weights", "estimator='given', both weights 1"
+        ),
         Deviation("EasyDeL 0.3", "clips the logit to ±30, so the gradient is 0 beyond", "not clipped"),
         Deviation("TRL 1.16", "leaves NaN losses out of the batch mean", "they are returned"),
-        Deviation("TRL 1.16 `apo_zero_unpaired`", "K = 0", "kl='zero'"),
+        Deviation("TRL 1.16 `apo_zero_unpaired`", "K = 0", "estimator='zero'"),
     ],
     basis="The authors' code, read; gradient checked in float64.",
 )
@@ -48,7 +52,7 @@ def kto(
     ] = 0.1,
     desirable_weight: Annotated[float, Real("λ_D, weight of the good completions", low=0)] = 1.0,
     undesirable_weight: Annotated[float, Real("λ_U, weight of the bad completions", low=0)] = 1.0,
-    kl: Annotated[
+    estimator: Annotated[
         str,
         Choice(
             "K: the mean log-ratio of the KL samples, the same over the nonzero ones, the field `kl`, or 0",
@@ -58,7 +62,7 @@ def kto(
 ) -> Array:
     """1 minus the value of a completion, bounded by its weight; the point of reference K is held constant."""
     ratio = batch.logps - batch.ref_logps
-    point = _point(xp, batch, kl, ratio)
+    point = _point(xp, batch, estimator, ratio)
     sign = xp.where(batch.desirable, xp.ones_like(ratio), -xp.ones_like(ratio))
     weight = xp.where(
         batch.desirable, terms.numbers(xp, desirable_weight, ratio), terms.numbers(xp, undesirable_weight, ratio)
@@ -68,12 +72,12 @@ def kto(
     return weight * xp.sigmoid(-sign * beta * (ratio - point))
 
 
-def _point(xp: Namespace, batch: Unpaired, kl: str, like: Array) -> Array:
-    if kl == "zero":
+def _point(xp: Namespace, batch: Unpaired, estimator: str, like: Array) -> Array:
+    if estimator == "zero":
         return xp.constant(0.0, like)
-    if kl == "given":
+    if estimator == "given":
         return xp.stop_gradient(xp.relu(xp.astype(batch.kl, like)))
     others = xp.stop_gradient(batch.kl_logps - batch.kl_ref_logps)
-    if kl == "mean":
+    if estimator == "mean":
         return xp.relu(xp.mean(others))
     return xp.relu(xp.sum(others) / xp.maximum(xp.sum(xp.astype(others != 0, others)), 1.0))

@@ -36,6 +36,8 @@ def _constraint(p: Values) -> str | None:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
     if any(isinstance(param.domain, Base) for param in p["base"].params.values()):
         return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
+    if not {"chosen", "rejected"} <= p["base"].reads or p["base"].coupled:
+        return f"needs a base that compares two completions and takes each pair alone; got `{p['base'].name}`."
     if "margin" in p["base"].reads:
         return f"needs a base that depends on the label; `{p['base'].name}` with a known reward gap is the same for both orders."
     return None

@@ -11,7 +11,7 @@ from poz.objective import Deviation, objective
 
 @objective(
     title="Supervised fine-tuning",
-    paper="maximum likelihood",
+    paper="arXiv:2203.02155",
     equation="the negative log-likelihood of the chosen completion",
     formula=r"-\tfrac{1}{N}\log\pi(y_w)",
     reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),

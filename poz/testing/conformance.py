@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz.domains import Base
-from poz.families import TokenPairs
+from poz.families import Pairs, Ranked
 from poz.objective import Objective
 from poz.testing.draws import WIDEST, Case, draw_batch, draw_case
 from poz.testing.tolerances import FLOOR, RTOL, UNIT, relative_error
@@ -148,10 +148,12 @@ def conform(
 
 
 def runs(name: str, backend: str) -> bool:
-    """Whether the backend can run the objective: Triton has nothing for one that weighs each token."""
+    """Whether the backend can run the objective: Triton serves pairs and lists, and tokens where there is a kernel."""
     from poz.kernels.plan import has_kernel
 
-    return backend != "triton" or zoo[name].family is not TokenPairs or has_kernel(name)
+    this = zoo[name]
+    compares = this.family is Ranked or (this.family is Pairs and "rejected" in this.reads)
+    return backend != "triton" or compares or has_kernel(name)
 
 
 def verify(names: Iterable[str], backends: Iterable[str], cases: int = 20, seed: int = 0) -> Iterator[Result]:

@@ -49,6 +49,8 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
             return None
         if domain.per and rng.random() < 0.5:
             return rng.uniform(*domain.usual, size=ANNOTATORS)
+        if domain.whole:
+            return float(rng.integers(int(domain.usual[0]), int(domain.usual[1]) + 1))
         ends = [end for end in (domain.low, domain.high) if domain.problem(end) is None]
         return float(rng.choice(ends)) if ends and rng.random() < 0.15 else float(rng.uniform(*domain.usual))
     if isinstance(domain, Choice):
@@ -58,7 +60,8 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
     if isinstance(domain, Base):
         from poz.zoo import zoo
 
-        bases = [o for o in zoo.values() if o.family is Pairs and not o.reads & {"calibration", "opponents_chosen"}]
+        bases = [o for o in zoo.values() if o.family is Pairs and {"chosen", "rejected"} <= o.reads and not o.coupled]
+        bases = [o for o in bases if not o.reads & {"calibration", "opponents_chosen", "annotator"}]
         bases = [o for o in bases if not any(isinstance(p.domain, Base) for p in o.params.values())]
         base = bases[rng.integers(len(bases))]
         return base.bind(**draw_values(base, rng))

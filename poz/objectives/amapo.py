@@ -1,0 +1,51 @@
+"""AMaPO: a margin that grows with how far a pair lags behind the batch."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    one = Pairs(**{n: x[:1] for n, x in pairs._asdict().items() if x is not None})
+    return one, one
+
+
+@objective(
+    title="Adaptive Margin-attached Preference Optimization",
+    paper="arXiv:2511.09385",
+    equation="the AMaPO loss (number not checked)",
+    formula=r"-\log\sigma\bigl(\beta m-\beta e^{(\mu-m)\mu/S}\,[m<\mu]\bigr),\quad m=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|}",
+    reads="chosen rejected chosen_len rejected_len",
+    published={"beta": (2.0, 2.5, 3.0)},
+    gradient_stops="the margin of a pair",
+    coupled="mean μ and standard deviation S of m over the batch",
+    reduces_to=[
+        Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": 0.0}, batch=_one),
+    ],
+    deviations=[Deviation("the authors' code", "the exponential overflows", "it goes on as its tangent beyond e^60")],
+    basis="The authors' code, executed in float64 (2e-16).",
+)
+def amapo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[
+        float, Real("β, scale of the per-token reward", low=0, open="low", unit="1/nat", usual=(0.5, 10.0))
+    ] = 2.5,
+) -> Array:
+    """SimPO whose margin is 0 for pairs above the mean; where all pairs are equal, or there is one, it is 0 too."""
+    m = terms.gap(xp, pairs, length_normalized=True)
+    held = xp.stop_gradient(m)
+    count, zero = m.shape[-1], xp.constant(0.0, m)
+    mean = xp.mean(held)
+    apart = xp.amax(held, -1) > -xp.amax(-held, -1)  # the rounding of the mean of equal gaps is no spread
+    lag = xp.where(apart, mean - held, zero)
+    spread = (xp.sum(lag**2) / max(count - 1, 1)) ** 0.5
+    behind = (lag > 0) & (spread > 0)
+    scaled = lag * mean / xp.where(spread > 0, spread, xp.ones_like(spread))
+    extra = xp.where(behind, beta * terms.exponential(xp, xp.where(behind, scaled, zero)), zero)
+    return -xp.log_sigmoid(beta * m - extra)

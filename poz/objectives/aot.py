@@ -1,0 +1,46 @@
+"""Alignment via Optimal Transport, paired: stochastic dominance of the policy's gaps over the reference's."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    one = Pairs(*(x[:1] for x in pairs[:4]))
+    return one, one
+
+
+@objective(
+    title="Distributional alignment via Optimal Transport (paired)",
+    paper="arXiv:2406.05882",
+    equation="the paired AOT loss with the logistic penalty (number not checked)",
+    formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=u_{(i)}-v_{(i)},\ u=\log\tfrac{\pi(y_w)}{\pi(y_l)},\ v=\log\tfrac{\pi_{ref}(y_w)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    aliases=("aot_pair", "aot_paired"),
+    published={"beta": (0.01,)},
+    coupled="both sorts run over all pairs of the batch",
+    reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=_one)],
+    deviations=[
+        Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
+        Deviation("TRL 1.16", "adds label smoothing to the paper's loss", "label_smoothing"),
+    ],
+    basis="TRL's trainer, read; no code of the authors was found. β is the paper's figure as TRL reports it.",
+)
+def aot(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.01,
+    label_smoothing: Annotated[
+        float, Real("ε, probability that a label is flipped", low=0, high=0.5, usual=(0.0, 0.5))
+    ] = 0.0,
+) -> Array:
+    """DPO after both policies' gaps are sorted; each loss belongs to the pair whose policy gap has that place."""
+    gap, reference = terms.gap(xp, pairs), terms.gap(xp, pairs, "ref_")
+    place = xp.argsort(xp.argsort(xp.stop_gradient(gap)))
+    partner = xp.gather(reference, xp.gather(xp.argsort(xp.stop_gradient(reference)), place))
+    return terms.smoothed(xp, beta * (gap - partner), label_smoothing)

@@ -1,0 +1,45 @@
+"""Alignment via Optimal Transport, unpaired: good completions' log-ratios dominate bad ones'."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    one = Pairs(*(x[:1] for x in pairs[:4]))
+    return one, one
+
+
+@objective(
+    title="Distributional alignment via Optimal Transport (unpaired)",
+    paper="arXiv:2406.05882",
+    equation="the unpaired AOT loss with the logistic penalty (number not checked)",
+    formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=a_{(i)}-b_{(i)},\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.01,)},
+    coupled="both sorts run over all completions of the batch",
+    reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=_one)],
+    deviations=[
+        Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
+        Deviation("TRL 1.16", "adds label smoothing to the paper's loss", "label_smoothing"),
+    ],
+    basis="TRL's trainer, read; no code of the authors was found. β is the paper's figure as TRL reports it.",
+)
+def aot_unpaired(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.01,
+    label_smoothing: Annotated[
+        float, Real("ε, probability that a label is flipped", low=0, high=0.5, usual=(0.0, 0.5))
+    ] = 0.0,
+) -> Array:
+    """Logistic loss of sorted log-ratios, chosen minus rejected; each loss belongs to the owner of the chosen one."""
+    chosen, rejected = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected
+    place = xp.argsort(xp.argsort(xp.stop_gradient(chosen)))
+    partner = xp.gather(rejected, xp.gather(xp.argsort(xp.stop_gradient(rejected)), place))
+    return terms.smoothed(xp, beta * (chosen - partner), label_smoothing)

@@ -1,0 +1,53 @@
+"""β-DPO: the strength of the KL constraint follows the mean margin of the batch."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, objective
+
+
+@objective(
+    title="DPO with dynamic β",
+    paper="arXiv:2407.08639",
+    equation="the batch-level β and its DPO loss (numbers not checked)",
+    formula=r"-\log\sigma(\beta_B h),\quad\beta_B=\max\bigl(\beta_{min},\ \beta\,[1+\alpha(\bar h-M_0)]\bigr)",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"beta": (0.1,), "alpha": (0.6,), "floor": (0.001,)},
+    gradient_stops="β_B, the β of the batch",
+    coupled="β follows the mean margin of the batch",
+    reduces_to=[
+        Limit(
+            "dpo",
+            "α = 0",
+            lambda p: {**p, "alpha": 0.0},
+            lambda p: {"beta": max(p["beta"], p["floor"])},
+        )
+    ],
+    deviations=[
+        Deviation(
+            "the authors' code",
+            "first drops a fifth of the pairs, drawn by how usual their margin is",
+            "poz.algorithms.beta_dpo.keep, before the objective",
+        ),
+        Deviation("the authors' code", "keeps M0 itself", "poz.algorithms.beta_dpo.update; give mean_gap=state.mean"),
+        Deviation("oxRL", "one β per pair, and no filter", "not offered"),
+    ],
+    basis="The authors' code, executed in float64 with the same draw; whether the paper's M0 carries β is not checked.",
+)
+def beta_dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint at the mean gap", low=0, open="low")] = 0.1,
+    alpha: Annotated[float, Real("α, how far β follows the mean gap", low=0, unit="1/nat", usual=(0.0, 1.0))] = 0.6,
+    mean_gap: Annotated[float, Real("M0, running mean of h, not times β", unit="nat", usual=(-5.0, 5.0))] = 0.0,
+    floor: Annotated[float, Real("least β", low=0, open="low", usual=(0.001, 0.05))] = 0.001,
+) -> Array:
+    """DPO with one β for the batch, larger the more its margins exceed their running mean."""
+    h = terms.log_ratio_margin(pairs)
+    ahead = xp.mean(xp.stop_gradient(h)) - mean_gap
+    steep = xp.maximum(terms.numbers(xp, beta * (1 + alpha * ahead), h), floor)
+    return -xp.log_sigmoid(steep * h)

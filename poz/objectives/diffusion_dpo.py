@@ -1,0 +1,50 @@
+"""Diffusion-DPO: DPO on denoising errors, also restricted to an interval of timesteps."""
+
+from typing import Annotated
+
+import numpy as np
+
+from poz.backends import Array, Namespace
+from poz.domains import NUMBERS, Real
+from poz.families import Denoising
+from poz.objective import Deviation, Values, objective
+
+
+def _constraint(values: Values) -> str | None:
+    first, last = values["first"], values["last"]
+    if type(first) in NUMBERS and type(last) in NUMBERS and not first < last:
+        return f"needs first < last; got {first} and {last}."
+    return None
+
+
+@objective(
+    title="Diffusion-DPO",
+    paper="arXiv:2311.12908",
+    equation="eq. 14 with T ω folded into β (number not checked)",
+    formula=r"-\log\sigma\Bigl(-\tfrac{\beta}{2}\bigl[(E_w-E_l)-(E^{ref}_w-E^{ref}_l)\bigr]\Bigr)",
+    reads=lambda p: (
+        "chosen rejected ref_chosen ref_rejected" + " timestep" * (p["first"] is not None or p["last"] is not None)
+    ),
+    published={"beta": (5000.0, 2000.0)},
+    constraint=_constraint,
+    deviations=[Deviation("AlignHuman (arXiv:2506.11144)", "one expert per interval of timesteps", "first and last")],
+    basis="The authors' training script, read; the intervals follow AlignHuman's abstract.",
+)
+def diffusion_dpo(
+    xp: Namespace,
+    pairs: Denoising,
+    *,
+    beta: Annotated[float, Real("β T ω, strength of the constraint", low=0, open="low", usual=(0.1, 50.0))] = 5000.0,
+    first: Annotated[float | None, Real("first timestep that counts", low=0, optional=True, usual=(0, 400))] = None,
+    last: Annotated[
+        float | None, Real("first one that does not any more", low=0, optional=True, usual=(500, 1000))
+    ] = None,
+) -> Array:
+    """DPO with -E/2, half the negative error, in place of log-probs; outside the interval a pair costs nothing."""
+    margin = (pairs.chosen - pairs.rejected) - (pairs.ref_chosen - pairs.ref_rejected)
+    losses = -xp.log_sigmoid(-(beta / 2) * margin)
+    if pairs.timestep is None:
+        return losses
+    step = xp.astype(pairs.timestep, losses)
+    inside = (step >= (0 if first is None else first)) & (step < (np.inf if last is None else last))
+    return xp.where(inside, losses, 0 * step)

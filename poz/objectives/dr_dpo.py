@@ -1,0 +1,46 @@
+"""Dr. DPO: pairs with a large loss, which may be mislabelled, count less."""
+
+from typing import Annotated
+
+import numpy as np
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import Pairs
+from poz.objective import Limit, objective
+
+
+def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    one = Pairs(*(x[:1] for x in pairs[:4]))
+    return one, one
+
+
+@objective(
+    title="Distributionally robust DPO",
+    paper="arXiv:2407.07880",
+    equation="the Dr. DPO loss (number not checked)",
+    formula=r"-\beta'\log\tfrac1B\sum_j e^{-L_j/\beta'},\quad L_j=-\log\sigma(\beta h_j)",
+    reads="chosen rejected ref_chosen ref_rejected",
+    published={"robustness": (1.0,)},
+    coupled="a log of a mean over the pairs of the batch",
+    reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=_one)],
+    basis="The authors' code, executed in float64 (gradient to 1e-17). Every example has the batch's value.",
+)
+def dr_dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    robustness: Annotated[
+        float, Real("β', trust in the labels: at infinity it is DPO", low=0, open="low", unit="nat", usual=(0.1, 5.0))
+    ] = 1.0,
+) -> Array:
+    """Soft minimum of the DPO losses of the batch, the same number for every example, so their mean is the loss."""
+    losses = -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    least = -xp.amax(-xp.stop_gradient(losses), -1)
+    lost = least == np.inf  # all pairs are impossible
+    zero = xp.constant(0.0, losses)
+    least, finite = xp.where(lost, zero, least), xp.where(lost, zero, losses)
+    extra = xp.mean(xp.expm1((least - finite) / robustness))  # in (-1, 0]: exact also for a large β'
+    return xp.where(lost, losses, least - robustness * xp.log1p(extra))

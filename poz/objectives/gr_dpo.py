@@ -1,0 +1,67 @@
+"""GR-DPO: the worst group of annotators counts most."""
+
+from typing import Annotated
+
+import numpy as np
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Real, Weights
+from poz.families import Pairs
+from poz.objective import Deviation, Limit, Values, objective
+
+
+def _constraint(p: Values) -> str | None:
+    return (
+        "needs one weight per group; got weights=None. For three groups, say weights=(1/3, 1/3, 1/3)."
+        * (p["weights"] is None)
+        or None
+    )
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    group, count = xp.values(pairs.annotator), len(values["weights"])
+    if group is not None and group.size and not (group.min() >= 0 and group.max() < count):
+        raise ValueError(
+            f"`gr_dpo` has {count} weights, so annotator lies in 0..{count - 1}; got {group.min()}..{group.max()}."
+        )
+
+
+@objective(
+    title="Group robust DPO",
+    paper="arXiv:2405.20304",
+    equation="the GR-DPO loss (number not checked)",
+    formula=r"q_g\,\tfrac{B}{n_g}\,\bigl(-\log\sigma(\beta h)\bigr)",
+    reads="chosen rejected ref_chosen ref_rejected annotator",
+    check_values=_check_values,
+    constraint=_constraint,
+    coupled="the number of the batch's pairs in each group",
+    reduces_to=[
+        Limit(
+            "dpo",
+            "one group",
+            lambda p: {**p, "weights": (1.0,)},
+            lambda p: {"beta": p["beta"]},
+            lambda b: (b._replace(annotator=0 * b.annotator), b),
+        )
+    ],
+    deviations=[
+        Deviation("the authors' code", "moves q inside the trainer", "poz.algorithms.group_weights.update"),
+        Deviation("the authors' code", "divides by the counts of the whole data set", "by those of the batch"),
+    ],
+    basis="The authors' code, read.",
+)
+def gr_dpo(
+    xp: Namespace,
+    pairs: Pairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    weights: Annotated[tuple[float, ...], Weights("q, one weight per group, by the id in `annotator`")] = (0.5, 0.5),
+) -> Array:
+    """DPO whose batch mean is Σ_g q_g times the mean loss of group g; the weights are used as given."""
+    losses = -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    q = xp.constant(weights, losses)
+    groups = xp.constant(np.arange(q.shape[0]), losses)
+    member = xp.astype(xp.astype(pairs.annotator, losses)[..., None] == groups, losses)
+    count = xp.sum(member * xp.sum(member, 0), -1)
+    return xp.gather(q, pairs.annotator) * (losses.shape[-1] / count) * losses

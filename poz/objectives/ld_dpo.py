@@ -1,0 +1,49 @@
+"""LD-DPO: the tokens beyond the shorter completion's length count less."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array, Namespace
+from poz.domains import Choice, Real
+from poz.families import TokenPairs
+from poz.objective import Deviation, objective
+
+
+@objective(
+    title="Length-Desensitized DPO",
+    paper="arXiv:2409.06411",
+    equation="the LD-DPO loss (number not checked)",
+    formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\sum_{t\le L}r_t+\alpha\sum_{t>L}r_t,\ L=\min(|y_w|,|y_l|),\ r_t=\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)}",
+    reads="chosen rejected ref_chosen ref_rejected",
+    optional="chosen_mask rejected_mask",
+    published={"beta": (0.1,), "alpha": (0.5,)},
+    deviations=[Deviation("LLaMA-Factory", "sums the reference's tokens unweighted", "reference='summed'")],
+    basis="TRL 1.16, which cites the paper; no authors' code.",
+)
+def ld_dpo(
+    xp: Namespace,
+    pairs: TokenPairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+    alpha: Annotated[
+        float, Real("α, weight of a token beyond the shorter length", low=0, high=1, usual=(0.0, 1.0))
+    ] = 0.5,
+    reference: Annotated[str, Choice("the reference's tokens", ("weighted", "summed"))] = "weighted",
+) -> Array:
+    """DPO on sums in which the excess tokens of the longer completion have weight α."""
+    ones = {
+        side: terms.masked(xp, xp.ones_like(getattr(pairs, side)), getattr(pairs, f"{side}_mask"))
+        for side in ("chosen", "rejected")
+    }
+    places = {side: xp.cumsum(one, -1) for side, one in ones.items()}  # 1, 2, ... along the valid tokens
+    sizes = {side: xp.sum(one, -1) for side, one in ones.items()}
+    shorter = xp.where(sizes["chosen"] < sizes["rejected"], sizes["chosen"], sizes["rejected"])[..., None]
+
+    def score(side: str) -> Array:
+        mask = getattr(pairs, f"{side}_mask")
+        weights = xp.where(places[side] <= shorter, ones[side], alpha * ones[side])
+        policy, anchor = (terms.masked(xp, getattr(pairs, f"{of}{side}"), mask) for of in ("", "ref_"))
+        policy = terms.times(xp, weights, policy)
+        return xp.sum(policy, -1) - xp.sum(terms.times(xp, weights, anchor) if reference == "weighted" else anchor, -1)
+
+    return -xp.log_sigmoid(beta * (score("chosen") - score("rejected")))

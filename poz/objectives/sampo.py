@@ -1,0 +1,36 @@
+"""SamPO: DPO on as many tokens of either completion as the shorter one has."""
+
+from typing import Annotated
+
+from poz.backends import Array, Namespace
+from poz.domains import Real
+from poz.families import TokenPairs
+from poz.objective import Deviation, objective
+from poz.objectives.tis_dpo import tis_dpo
+
+
+@objective(
+    title="Down-Sampled DPO",
+    paper="arXiv:2406.10957",
+    equation="the SamPO loss (number not checked)",
+    formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_{t\in T_w}\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_{t\in T_l}\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr),\quad|T_w|=|T_l|=\min(|y_w|,|y_l|)",
+    reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
+    optional="chosen_mask rejected_mask",
+    published={"beta": (0.1,)},
+    deviations=[
+        Deviation(
+            "the authors' code",
+            "draws the tokens anew for the reference",
+            "one draw, so that policy = reference gives log 2",
+        )
+    ],
+    basis="The authors' code, read. `poz.algorithms.sampo.sampo_subset` draws the weights, 1 for a token that is kept.",
+)
+def sampo(
+    xp: Namespace,
+    pairs: TokenPairs,
+    *,
+    beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
+) -> Array:
+    """TIS-DPO with a drawn subset of the tokens as weights, the same for policy and reference."""
+    return tis_dpo.function(xp, pairs, beta=beta)
