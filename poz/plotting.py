@@ -49,9 +49,18 @@ def _batch(objective: Objective, z: Floats) -> Any:
             one / np.e,
         )
     elif objective.family is TokenPairs:
-        tokens = dict.fromkeys(TokenPairs._fields, zero[:, None]) | {"chosen": z[:, None]}
-        tokens |= {"chosen_weights": one[:, None], "rejected_weights": one[:, None]}
+        tokens: dict[str, Any] = dict.fromkeys(TokenPairs._fields, zero[:, None]) | {"chosen": z[:, None]}
+        for side in ("chosen", "rejected"):
+            tokens |= {
+                f"{side}_weights": one[:, None],
+                f"{side}_mask": one[:, None] > 0,
+                f"{side}_changed": one[:, None] < 0,
+            }
         full = TokenPairs(**tokens)  # type: ignore[assignment]
+    elif objective.family is not Ranked:
+        raise ValueError(
+            f"`{objective.name}` reads poz.{objective.family.__name__}, which has no margin to draw it against."
+        )
     else:
         try:
             return _read(objective, _ranked([z, zero]))

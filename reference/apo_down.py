@@ -3,7 +3,6 @@
 L = σ(β a) + (1 - σ(β (a - b))),  a, b = log π - log π_ref of chosen and rejected
 """
 
-
 from poz.reference._stable import Array, Result, quiet, sigmoid
 
 

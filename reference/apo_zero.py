@@ -3,7 +3,6 @@
 L = (1 - σ(β a)) + σ(β b),  a, b = log π - log π_ref of chosen and rejected
 """
 
-
 from poz.reference._stable import Array, Result, quiet, sigmoid
 
 

@@ -23,7 +23,7 @@ def beta_dpo(
 ) -> Result:
     """Losses (B,) in nats from summed log-probs (B,), and the gradient of their sum with β_B constant."""
     h = (chosen - rejected) - (ref_chosen - ref_rejected)
-    scale = np.maximum(floor, beta * (1.0 + times(alpha, np.mean(h) - mean_gap)))
+    scale = np.maximum(floor, beta * (1.0 + times(alpha, np.asarray(np.mean(h) - mean_gap))))
     # dL/dh = -β_B σ(-β_B h)
     slope = -scale * sigmoid(-scale * h)
     return softplus(-scale * h), {"chosen": slope, "rejected": -slope, "ref_chosen": -slope, "ref_rejected": slope}

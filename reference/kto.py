@@ -31,7 +31,7 @@ def kto(
         point = np.maximum(kl, 0.0)
     elif estimator != "zero":
         count = len(samples) if estimator == "mean" else np.count_nonzero(samples)
-        point = np.full(len(logps), max(0.0, float(np.sum(samples))) / max(count, 1))
+        point = np.full(len(logps), np.maximum(np.sum(samples), 0.0) / max(count, 1))
     side = np.where(desirable, 1.0, -1.0)
     price = np.where(desirable, desirable_weight, undesirable_weight) * (1.0 if weights is None else weights)
     # 1 - σ(x) = σ(-x) with x = ±β (a - K); dσ(-x)/da = -(±β) σ(x) σ(-x)

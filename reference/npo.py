@@ -3,7 +3,6 @@
 L = -(2/β) log σ(-β a) = (2/β) softplus(β a),  a = log π(y) - log π_ref(y)
 """
 
-
 from poz.reference._stable import Array, Result, quiet, sigmoid, softplus
 
 

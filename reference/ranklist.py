@@ -34,8 +34,8 @@ def ranklist(
                 # dL_i/ds_i = -σ(lag),  dL_i/ds_j = σ(lag) softmax of those below_j,  ds/dlogps = β
                 push = beta * sigmoid(lag) * softmax(s[b, below])
             else:
-                weight, d = decay ** np.arange(len(below)), s[b, i] - s[b, below]
-                losses[b] += np.sum(times(weight, softplus(-d)))
+                weight, d = np.power(decay, np.arange(len(below)), dtype=np.float64), s[b, i] - s[b, below]
+                losses[b] += np.sum(times(weight, softplus(-d))
                 # d softplus(-d)/dd = -σ(-d),  dd/ds_i = 1 = -dd/ds_j,  ds/dlogps = β
                 push = beta * weight * sigmoid(-d)
             slopes[b, i] -= np.sum(push)

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 import poz
+from poz.families import SHAPES
 from poz.testing import conform, draw_case
 
 CASES = {"numpy": 40, "torch": 40, "torch.compile": 2, "jax": 3}
+
+SEPARATE = [name for name, spec in poz.zoo.items() if not spec.coupled]
+"""Those in which no example has a say in another's loss."""
 
 
 def jax_batch(batch):
@@ -51,14 +55,12 @@ def test_a_candidate_that_averages_is_told_so(backend):
     assert "one loss per example is required, shape (8,); got shape ()" in result.problem
 
 
-@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("name", SEPARATE)
 def test_vmap_over_examples_equals_the_batch(name):
     """One example at a time, without the batch dimension, under jax.vmap and jit."""
     case = draw_case(poz.zoo[name], np.random.default_rng(3), 5, 30.0)
-    axes = {
-        f: {"opponents_chosen": 1, "opponents_rejected": 1, "calibration": None, "ref_calibration": None}.get(f, 0)
-        for f in case.batch._fields
-    }
+    dims = {f: shape for f, (shape, _) in SHAPES[type(case.batch)].items()}
+    axes = {f: dims[f].index("b") if "b" in dims[f] else None for f in case.batch._fields}
     with jax.enable_x64(True):
         batch = jax_batch(case.batch)
         in_axes = type(batch)(**{f: None if getattr(batch, f) is None else axes[f] for f in batch._fields})
@@ -80,7 +82,7 @@ def test_half_precision_is_computed_in_float32(name, dtype):
     torch.testing.assert_close(losses, case.objective(full), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", poz.zoo)
+@pytest.mark.parametrize("name", SEPARATE)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_nan_and_inf_stay_in_their_example(name, poison):
     """In values and in gradients; NaN comes out where NaN goes in. Calibration samples are shared by all pairs."""
@@ -88,7 +90,8 @@ def test_nan_and_inf_stay_in_their_example(name, poison):
     clean = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
     first = next(iter(case.batch._fields))
     for field, x in clean.items():
-        if not x.is_floating_point() or field in ("calibration", "ref_calibration", "label", "scores"):
+        shared = "b" not in SHAPES[type(case.batch)][field][0]
+        if not x.is_floating_point() or shared or field in ("label", "scores", "winrates"):
             continue
         at = (slice(None), 2) if field.startswith("opponents") else (2, *[0] * (x.ndim - 1))
         given = {

@@ -12,6 +12,12 @@ from poz.integrations import batches
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
     "tis_dpo": "reads the column 'chosen_weights', which",  # nobody knows what each token is worth
+    "ddpo": "reads .*_changed",
+    "tdpo": "reads .*_kl",
+    "sampo": "reads the column 'chosen_weights', which",
+    "gr_dpo": "reads annotator",
+    "nash_md": "reads the column 'label', which",
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Unpaired, poz.Samples, poz.Denoising)},
 }
 """The objectives that the shipped pairs cannot serve, and why."""
 

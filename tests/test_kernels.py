@@ -416,7 +416,7 @@ def test_kernel_equals_reference_on_tokens(interpreted, name, dtype):
             assert_close(f"gradient in {which}", actual=slope, expected=want, scale=size, rtol=1.0)
 
 
-@every_objective
+@pytest.mark.parametrize("name", [name for name in NAMES if not poz.zoo[name].coupled])
 def test_nan_stays_in_its_example(interpreted, name):
     clean, spoiled = interpreted["tokens"][name, "float32"][0], interpreted["spoiled"][name]
     packed = draw(name, _draws(name)[0], "float32")
@@ -431,7 +431,7 @@ def _unscaled(objective, batch, dtype):
     return conformance.Expected(losses, gradients, losses, gradients)
 
 
-@every_objective
+@pytest.mark.parametrize("name", [name for name in NAMES if not poz.zoo[name].coupled])
 def test_infinities_give_the_reference_or_nan(interpreted, name):
     for rng, (losses, slopes) in zip(_draws(name), interpreted["infinite"][name], strict=True):
         packed = draw(name, rng, "float32", infinite=True)

@@ -41,7 +41,13 @@ WITH_COLUMNS = [
     }
     for i, pair in enumerate(PAIRS)
 ]
-REFUSED = {"tpo": "needs 3 completions, gold, chosen and rejected"}
+REFUSED = {
+    "tpo": "needs 3 completions, gold, chosen and rejected",
+    "ddpo": "reads .*_changed",
+    "tdpo": "reads .*_kl",
+    "gr_dpo": "reads annotator",
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Unpaired, poz.Samples, poz.Denoising)},
+}
 """The objectives that pairs of completions cannot serve, and why."""
 
 

@@ -25,6 +25,7 @@ def sampo_subset(
     def drawn(mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         keys = np.where(mask, generator.random(mask.shape), 2.0)
         rank = np.argsort(np.argsort(keys, -1), -1)
-        return (mask & (rank < keep)).astype(np.float64)
+        kept: npt.NDArray[Any] = (mask & (rank < keep)).astype(np.float64)
+        return kept
 
     return drawn(chosen_mask), drawn(rejected_mask)

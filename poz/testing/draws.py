@@ -99,6 +99,8 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
     values: dict[str, Any] = {**getattr(objective.values.get("base"), "values", {}), **objective.values}
     weights, reliability = values.get("weights"), values.get("reliability")
     annotators = (getattr(reliability, "shape", ()) or (ANNOTATORS,))[0]
+    if weights is not None and "annotator" in objective.reads:  # they are groups, with a weight each
+        annotators = len(weights)
     opponents = len(weights) if weights is not None else int(rng.integers(1, 4))
     reference = {side: _log_probs(rng, (size,), widest) for side in ("chosen", "rejected")}
     # Near the reference, as in training; then a tie, and margins of any size.
