@@ -35,7 +35,7 @@ def ranklist(
                 push = beta * sigmoid(lag) * softmax(s[b, below])
             else:
                 weight, d = np.power(decay, np.arange(len(below)), dtype=np.float64), s[b, i] - s[b, below]
-                losses[b] += np.sum(times(weight, softplus(-d))
+                losses[b] += np.sum(times(weight, softplus(-d)))
                 # d softplus(-d)/dd = -σ(-d),  dd/ds_i = 1 = -dd/ds_j,  ds/dlogps = β
                 push = beta * weight * sigmoid(-d)
             slopes[b, i] -= np.sum(push)
