@@ -31,7 +31,7 @@ lint: $(READY)
 
 # mypy does not see editable installs, so it checks a plain copy.
 types: $(READY)
-	@rm -rf build/types
+	@rm -rf build/types build/lib
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p poz
 
