@@ -84,9 +84,13 @@ def backward_tiles(
     """
     dtype, device = compute_dtype(rows.hidden), rows.hidden.device
     height, width = min(rows.block_rows, padded(rows.count)), weights.tiles[0][1]
-    gradient_slab = Slab(height, width, dtype, device)
+    tile_slab = (
+        None
+        if kept is not None and positions is None
+        else Slab(height, width, dtype if kept is None else kept.dtype, device)
+    )
     logits_slab = Slab(height, width, dtype, device) if kept is None else None
-    low_precision = rows.dtype != dtype
+    product = None if into.hidden is None else torch.empty((height, rows.hidden.shape[1]), dtype=dtype, device=device)
     sums: Tensor | None = None
     if into.weight is not None and into.weight.dtype != dtype:
         sums = torch.empty((width, rows.hidden.shape[1]), dtype=dtype, device=device)
@@ -96,41 +100,51 @@ def backward_tiles(
             size = padded(high - low)
             here = slice(low, low + size)
             hidden = rows.block(low, high)
-            tile = gradient_slab.view(size, stop - start)
-            scale = (tile_lse[number, here] - lse[here]).exp()
-            if kept is not None:
-                stored = kept[kept_rows * start : kept_rows * stop].view(kept_rows, stop - start)
-                if positions is None:
-                    tile.copy_(stored[here]) if kept.dtype != dtype else None
-                    source = tile if kept.dtype != dtype else stored[here]
-                else:
-                    source = tile
-                    tile[: high - low].copy_(stored[positions[low:high]])
-                torch.mul(source, (scale * by_row.level[here]).to(dtype).unsqueeze(1), out=tile)
+            factor = (tile_lse[number, here] - lse[here]).exp()
+            if tile_slab is None:
+                assert kept is not None
+                tile = kept[kept_rows * start : kept_rows * stop].view(kept_rows, stop - start)[here]
             else:
+                tile = tile_slab.view(size, stop - start)
+            if kept is None:
                 assert logits_slab is not None
                 logits = logits_slab.view(size, stop - start)
                 logits_into(logits, hidden, weight, bias, head)
                 softmax_into(tile, logits, bias is not None)
-                if by_row.tilt is None:
-                    tile.mul_((scale * by_row.level[here]).to(dtype).unsqueeze(1))
-                else:
-                    tilt, level = (by_row.tilt[here] * scale).to(dtype), (by_row.level[here] * scale).to(dtype)
-                    slope = logits * tilt.unsqueeze(1)
-                    tile.mul_(slope.add_(level.unsqueeze(1)))
+                write_at(tile, locate(targets[here], start, stop), factor.new_zeros(size))
+                if by_row.tilt is not None:
+                    slope = logits * by_row.tilt[here].to(dtype).unsqueeze(1)
+                    tile.mul_(slope.add_(by_row.level[here].to(dtype).unsqueeze(1)))
                 if head.softcap is not None:
                     bend_by_cap(tile, logits, head)
-            write_at(tile, locate(targets[here], start, stop), by_row.target[here])
-            part = tile[: high - low]
+            elif positions is not None:
+                stored = kept[kept_rows * start : kept_rows * stop].view(kept_rows, stop - start)
+                tile[: high - low].copy_(stored[positions[low:high]])
+            if by_row.tilt is None:
+                factor = factor * by_row.level[here]
+            # A row's factor goes to the narrow side of each product, so the tile itself is not written again.
+            by, part, hidden = factor[: high - low].to(dtype).unsqueeze(1), tile[: high - low], hidden[: high - low]
+            inside = locate(targets[low:high], start, stop).inside.nonzero().squeeze(1)
+            column, at_target = (
+                targets[low:high][inside] - start,
+                by_row.target[low:high][inside].to(dtype).unsqueeze(1),
+            )
             if bias_sums is not None:
-                bias_sums[start:stop] += part.sum(0)
-            if low_precision:
-                part = part.to(rows.dtype)
+                bias_sums[start:stop].addmv_(part.t().to(dtype), by.squeeze(1))
+                bias_sums[start:stop].index_add_(0, column, at_target.squeeze(1))
+            part = part.to(rows.dtype)
             if into.hidden is not None:
-                multiply_into(into.hidden[low:high], part, weight, accumulate=number > 0)
+                assert product is not None
+                multiply_into(product[: high - low], part, weight, accumulate=False)
+                gradient = into.hidden[low:high]
+                gradient.addcmul_(product[: high - low], by) if number else torch.mul(
+                    product[: high - low], by, out=gradient
+                )
+                gradient.index_add_(0, inside, weight[column].to(dtype) * at_target)
             if into.weight is not None:
                 target = into.weight[start:stop] if sums is None else sums[: stop - start]
-                multiply_into(target, part.t(), hidden[: high - low], accumulate=add or low > 0)
+                multiply_into(target, part.t(), (hidden * by).to(rows.dtype), accumulate=add or low > 0)
+                target.index_add_(0, column, hidden[inside].to(dtype) * at_target)
         if sums is not None and into.weight is not None:
             into.weight[start:stop].copy_(sums[: stop - start])
     if into.bias is not None and bias_sums is not None:

@@ -236,10 +236,11 @@ def forward_tiles(
     best = statistic.clone() if "top1" in wanted else None
     best_index = torch.zeros(count, dtype=torch.int64, device=device) if "top1" in wanted else None
     height, width = min(rows.block_rows, count), weights.tiles[0][1]
-    logits_slab = Slab(height, width, dtype, device)
-    # One slab less in the cache, where nothing else reads the logits.
-    in_place = kept is None and head.softcap is None and weights.bias is None and not wanted & READ_LOGITS
-    tile_slab = Slab(height, width, dtype, device) if not in_place and (kept is None or kept.dtype != dtype) else None
+    keeps = kept is not None and kept.dtype == dtype
+    # One slab less to write, where nothing else reads the logits.
+    in_place = head.softcap is None and weights.bias is None and not wanted & READ_LOGITS
+    logits_slab = None if in_place and keeps else Slab(height, width, dtype, device)
+    tile_slab = None if in_place or keeps else Slab(height, width, dtype, device)
     product = torch.empty_like(one_pass[: min(rows.block_rows, count)]) if one_pass is not None else None
     product_slab = Slab(height, width, dtype, device) if entropy else None
     for number, start, stop, weight, bias in weights:
@@ -247,11 +248,12 @@ def forward_tiles(
             hidden = rows.block(low, high)
             size = hidden.shape[0]
             here = slice(low, low + size)
-            logits = logits_slab.view(size, stop - start)
-            logits_into(logits, hidden, weight, bias, head)
             kept_tile = None
             if kept is not None:
                 kept_tile = kept[count * start : count * stop].view(count, stop - start)[here]
+            logits = kept_tile if logits_slab is None else logits_slab.view(size, stop - start)
+            assert logits is not None
+            logits_into(logits, hidden, weight, bias, head)
             where = locate(targets[here], start, stop)
             picked = logits.gather(1, where.column).squeeze(1).double()
             tile = logits if in_place else kept_tile if tile_slab is None else tile_slab.view(size, stop - start)
