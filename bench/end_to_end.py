@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import statistics
 import string
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -42,7 +44,11 @@ TINY = Size(32, 1, 2, 64, 700)
 
 
 def compare(
-    device: str, seconds: float, size: Size = BILLION, lengths: tuple[int, ...] = (1024, 4096)
+    device: str,
+    seconds: float,
+    size: Size = BILLION,
+    lengths: tuple[int, ...] = (1024, 4096),
+    after: Callable[[list[dict[str, Any]]], None] = lambda found: None,
 ) -> list[dict[str, Any]]:
     """Step time, peak memory and largest batch of both trainers, as far as the time goes.
 
@@ -51,6 +57,7 @@ def compare(
         seconds: For all of it; what does not fit is listed with the reason.
         size: Of the transformer.
         lengths: Tokens per sequence, a quarter of them prompt.
+        after: Is given all rows so far, after each.
     """
     end = time.monotonic() + seconds
     found, longest = [], 0.0
@@ -75,6 +82,7 @@ def compare(
                     )
                     alive.discard(trainer)
                 found.append(row)
+                after(found)
                 gc.collect()
                 if device == "cuda":
                     torch.cuda.empty_cache()
@@ -84,6 +92,7 @@ def compare(
 
 def steps(trainer: str, device: str, size: Size, length: int, pairs: int) -> dict[str, float]:
     """Median seconds of a step, peak GiB, and the mean loss of a few steps, which both trainers should agree on."""
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from datasets import Dataset
     from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
     from trl.trainer.dpo_config import DPOConfig

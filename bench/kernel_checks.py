@@ -13,7 +13,8 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -24,120 +25,197 @@ from torch import Tensor
 import poz
 from poz.bench import inputs as generator
 from poz.bench.exact import errors, exact
+from poz.bench.jobs import Check, failed
 from poz.bench.shapes import Case, Head
+from poz.domains import Base
+from poz.families import SHAPES
+from poz.testing import conform, draw_case, runs
+from poz.testing.tolerances import RTOL
 
 EXTRAS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 IGNORED = generator.IGNORED
 UNSET = math.nan
+HEAD_SIZES = ((66, 9, 261), (1, 33, 130), (301, 520, 5003), (4097, 1000, 50257))
+Job = Callable[[str, bool], Iterator[Check]]
 
 
-class Check(NamedTuple):
-    """One comparison.
-
-    Attributes:
-        name: What was run, and on what.
-        error: Against float64, in the unit that the limit is meant in; 0 or 1 for a yes or no.
-        limit: The most it may be.
-        problem: What was raised, where something was.
-    """
-
-    name: str
-    error: float
-    limit: float
-    problem: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether it is within the limit; NaN is not."""
-        return not self.problem and self.error <= self.limit
-
-
-def all_checks(device: str, large: bool) -> Iterator[Check]:
-    """Everything, cheapest first; what raises is a failed check and not the end."""
-    parts: tuple[Callable[[str, bool], Iterator[Check]], ...] = (
-        objectives, packed, head_options, selected, fused_forward, poisoned, beyond_int32,
-    )  # fmt: skip
-    for part in parts:
-        try:
-            yield from part(device, large)
-        except Exception as error:  # one broken kernel must not hide the others
-            yield Check(
-                part.__name__, UNSET, 0.0, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            )
-
-
-def objectives(device: str, large: bool) -> Iterator[Check]:
-    """The fused loss of each objective on drawn batches and hyper-parameters, against the float64 reference."""
-    from poz.kernels.loss import fused_losses
-    from poz.testing import conform
-    from poz.testing.tolerances import RTOL
-
-    for name in poz.zoo:
-
-        def candidate(batch: Any, _name: str = name, **values: Any) -> Tensor:
-            there = type(batch)(*(None if field is None else field.to(device) for field in batch))
-            return fused_losses(_name, there, values, implementation="triton").cpu()
-
-        result = conform(name, candidate, dtype="float32", cases=12 if large else 2, size=33 if large else 5)
-        share = max(
-            result.loss_error / RTOL["float32", "loss"], (result.gradient_error or 0) / RTOL["float32", "gradient"]
-        )
-        yield Check(f"fused loss {name}, error over tolerance", share, 1.0, result.problem)
-
-
-def packed(device: str, large: bool) -> Iterator[Check]:
-    """Token and list losses on packed log-probs: empty, short and long completions, every dtype, against the float64 twin."""
-    from poz.kernels.packed import list_loss, token_loss
-    from poz.testing import draw_values
-
-    rng = np.random.default_rng(0)
-    counts, longest = ((1, 3, 257, 8192), 3000) if large else ((1, 3), 140)
+def jobs(large: bool) -> dict[str, Job]:
+    """All jobs by name, the longest first; objectives are those that the kernels serve."""
     dtypes = (torch.float32, torch.bfloat16, torch.float16) if large else (torch.float32, torch.bfloat16)
-    for name, objective in poz.zoo.items():
-        worst = [0.0, 0.0]
-        for count, dtype in itertools.product(counts, dtypes):
-            lists = objective.family is poz.Ranked
-            values = draw_values(objective, rng)
-            weights = values.get("weights")
-            values |= {} if weights is None else {"weights": (0.3, 0.7)}
-            reads = objective.bind(**values).reads
-            opponents = 0 if "opponents_chosen" not in reads else 1 if weights is None else 2
-            anchors = ("ref_chosen" in reads or "ref_logps" in reads) + opponents
-            sizes = rng.integers(0, longest, 3 * count if lists else 2 * count)
-            sizes[: min(2, len(sizes))] = (0, 1)[: min(2, len(sizes))]
-            offsets = torch.tensor(np.concatenate([[0], sizes.cumsum()]))
-            tokens = -rng.exponential(1.5, (1 + anchors, int(offsets[-1])))
-            tokens[1:] = tokens[0] + rng.normal(0, 0.1, tokens[1:].shape)
-            data: dict[str, Any] = (
-                {"lists": torch.arange(0, 3 * count + 1, 3), "rewards": torch.tensor(-np.sort(-rng.normal(0, 1, (count, 3))))
-                 .flatten()}
-                if lists else {"label": torch.tensor(rng.choice([0.0, 0.25, 1.0], count)),
-                               "margin": torch.tensor(rng.normal(0, 2, count)),
-                               "annotator": torch.tensor(rng.integers(0, 3, count)),
-                               "calibration": torch.tensor(-rng.exponential(5, 4)),
-                               "ref_calibration": torch.tensor(-rng.exponential(5, 4))}
-            )  # fmt: skip
-            results = []
-            for implementation, kind, where in (("triton", dtype, device), ("torch", torch.float64, "cpu")):
-                rows = [torch.tensor(row).to(dtype).to(kind).to(where) for row in tokens]
-                given = {
-                    key: (value.to(kind) if kind == torch.float64 or not value.is_floating_point() else value.float()).to(where)
-                    if value.is_floating_point() else value.to(where)
-                    for key, value in data.items()
-                }  # fmt: skip
-                rows[0].requires_grad_()
-                loss: Any = list_loss if lists else token_loss
-                made = loss(
-                    name, rows[0], offsets.to(where), anchors=rows[1:], implementation=implementation, **given, **values
-                )
-                slope = torch.autograd.grad(made.sum(), rows[0])[0]
-                results.append((made.detach().double().cpu(), slope.double().cpu()))
-            for which, (mine, other) in enumerate(zip(*results, strict=True)):
-                gap = (mine - other).abs().max().item() / (other.abs().max().item() + 1e-3) if other.numel() else 0.0
-                coarse = 1.0 if dtype == torch.float32 or which == 0 else torch.finfo(dtype).eps / 1e-4
-                worst[which] = max(worst[which], gap / coarse) if gap == gap else UNSET
-        yield Check(f"packed {name}, losses", worst[0], 1e-4)
-        yield Check(f"packed {name}, gradient", worst[1], 1e-3)
+    heads = {
+        f"head {'x'.join(map(str, size))} {str(dtype)[6:]}": functools.partial(head_options, size, dtype)
+        for size, dtype in itertools.product(reversed(HEAD_SIZES) if large else ((34, 9, 261),), dtypes)
+    }
+    served = [name for name in poz.zoo if runs(name, "triton")]
+    return {
+        **({"more than 2^31 logits": beyond_int32} if large else {}),
+        **heads,
+        "selected": selected,
+        "fused forward": fused_forward,
+        "poisoned memory": poisoned,
+        **{f"packed {name}": functools.partial(packed, name) for name in served},
+        **{f"objective {name}": functools.partial(objective, name) for name in served},
+    }
+
+
+def objective(name: str, device: str, large: bool) -> Iterator[Check]:
+    """The fused loss of an objective on drawn batches and hyper-parameters, against the float64 reference."""
+    from poz.kernels.loss import fused_losses
+
+    def candidate(batch: Any, **values: Any) -> Tensor:
+        there = type(batch)(*(None if field is None else field.to(device) for field in batch))
+        return fused_losses(name, there, values, implementation="triton").cpu()
+
+    result = conform(name, candidate, dtype="float32", cases=12 if large else 2, size=33 if large else 5)
+    share = max(result.loss_error / RTOL["float32", "loss"], (result.gradient_error or 0) / RTOL["float32", "gradient"])
+    yield Check(f"fused loss {name}, error over tolerance", share, 1.0, result.problem)
+
+
+def packed(name: str, device: str, large: bool) -> Iterator[Check]:
+    """An objective on token log-probs, from empty to long completions, many examples and one, against its float64 twin."""
+    small = ((1, torch.float32), (3, torch.bfloat16), (3, torch.float16))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    worst, drawn = [0.0, 0.0], 0
+    for count, dtype in (*small, (257, torch.float32), (8192, torch.bfloat16)) if large else small:
+        try:
+            case = draw_case(poz.zoo[name], rng, count, 30.0)
+        except ValueError:  # one example can be too few for an objective that compares examples
+            continue
+        drawn += 1
+        leaves, orders, losses, bases = _packed(case, rng, 3000 if large else 140, device)
+        if case.objective.family is poz.TokenPairs:
+            dtype = torch.float32
+        found = _shares(leaves, orders, losses, bases, dtype)
+        worst = [max(pair) if all(x == x for x in pair) else UNSET for pair in zip(worst, found, strict=True)]
+    what = f"packed {name}, error over tolerance"
+    problem = "" if drawn else "no batch could be drawn"
+    yield Check(f"{what}: losses", worst[0], 1.0, problem)
+    yield Check(f"{what}: gradient", worst[1], 1.0, problem)
+
+
+Losses = Callable[[Sequence[Tensor], str], Tensor]
+
+
+def _packed(
+    case: Any, rng: np.random.Generator, longest: int, device: str
+) -> tuple[list[Tensor], Tensor, Losses, list[Callable[[Sequence[Tensor]], Tensor]]]:
+    """Log-probs in float64, signs to move them by, losses from (log-probs, implementation), and those under them."""
+    from poz.kernels.loss import from_batch, fused_losses
+
+    bound, batch = case.objective, case.batch
+    values: dict[str, Any] = dict(bound.values)
+    if bound.family is poz.TokenPairs:
+        times = longest // 8
+        tiled = {name: np.tile(x, times) if x.ndim > 1 else x for name, x in batch._asdict().items() if x is not None}
+        fields = {name: _held(x, device) for name, x in tiled.items()}
+        names = [n for n, (_, kind) in SHAPES[bound.family].items() if kind == "logp" and n in fields]
+
+        def padded(leaves: Sequence[Tensor], implementation: Any) -> Tensor:
+            rest = {n: x.to(leaves[0].dtype) if x.is_floating_point() else x for n, x in fields.items()}
+            given = type(batch)(**{**rest, **dict(zip(names, leaves, strict=True))})
+            return fused_losses(bound.name, given, values, implementation)
+
+        # A drawn token is worth up to 30 nats; so many of them together are to be worth as much.
+        leaves = [fields[name].double() / times for name in names]
+        return leaves, torch.ones((), dtype=torch.float64, device=device), padded, []
+    whole = type(batch)(*(None if x is None else torch.tensor(x) for x in batch))
+    given = from_batch(bound.name, whole, values)
+    data = given["columns"] | {key: x for key, x in given.items() if key == "lists"}
+    count, anchors = len(given["logps"]), len(given["anchors"])
+    two_sided = bound.family is poz.Pairs and "rejected" in bound.reads
+    order = np.repeat([1.0, -1.0], count // 2) if two_sided else np.where(np.arange(count) % 2, -1.0, 1.0)
+    sizes = rng.integers(0, longest, count)
+    sizes[: min(2, count)] = (0, 1)[: min(2, count)]
+    offsets = torch.tensor(np.concatenate([[0], sizes.cumsum()]), device=device)
+    tokens = -rng.exponential(1.5, (1 + anchors, int(offsets[-1])))
+    tokens[1:] = tokens[0] + rng.normal(0, 0.1, tokens[1:].shape)
+    given = {key: _held(x.numpy(), device) for key, x in data.items()}
+
+    def fused(leaves: Sequence[Tensor], implementation: Any) -> Tensor:
+        return _loss(bound, leaves, offsets, given, implementation)
+
+    signs = torch.tensor(np.repeat(order, sizes), device=device)
+    return [torch.tensor(row, device=device) for row in tokens], signs, fused, _bases(bound, offsets, given)
+
+
+def _loss(
+    bound: Any, leaves: Sequence[Tensor], offsets: Tensor, given: dict[str, Tensor], implementation: Any
+) -> Tensor:
+    from poz.kernels.loss import list_loss, token_loss
+
+    wide = leaves[0].dtype == torch.float64
+    rest = {key: x.double() if wide and x.is_floating_point() else x for key, x in given.items()}
+    lists = {"lists": rest.pop("lists")} if "lists" in rest else {}
+    return (list_loss if lists else token_loss)(
+        bound.name, leaves[0], offsets, **lists, anchors=leaves[1:], columns=rest, implementation=implementation,
+        **bound.values,
+    )  # fmt: skip
+
+
+def _bases(bound: Any, offsets: Tensor, given: dict[str, Tensor]) -> list[Callable[[Sequence[Tensor]], Tensor]]:
+    """Losses of the objectives under this one, on the pairs and on the pairs swapped, whose rounding differences carry."""
+    bases = [bound.values[name] for name, param in bound.params.items() if isinstance(param.domain, Base)]
+    if not bases:
+        return []
+    count = len(offsets) // 2
+    middle = int(offsets[count])
+    turned = torch.cat([offsets[count:] - middle, offsets[1 : count + 1] + (offsets[-1] - middle)])
+    other = dict(given)
+    if "label" in other:
+        other["label"] = 1 - other["label"]
+    if "margin" in other:
+        other["margin"] = -other["margin"]
+
+    def swapped(base: Any, leaves: Sequence[Tensor]) -> Tensor:
+        return _loss(base, [torch.cat([x[middle:], x[:middle]]) for x in leaves], turned, other, "torch")
+
+    def straight(base: Any, leaves: Sequence[Tensor]) -> Tensor:
+        return _loss(base, leaves, offsets, given, "torch")
+
+    return [functools.partial(order, base) for order in (straight, swapped) for base in bases]
+
+
+def _held(x: Any, device: str) -> Tensor:
+    """An array as a kernel takes it: floats in float32, which both sides are given."""
+    made = torch.tensor(x, device=device)
+    return made.float() if made.is_floating_point() else made
+
+
+def _shares(
+    leaves: list[Tensor], signs: Tensor, losses: Losses, bases: Sequence[Callable[[Sequence[Tensor]], Tensor]],
+    dtype: torch.dtype,
+) -> list[float]:  # fmt: skip
+    """Largest error of the kernel over its tolerance, of losses and of gradients in the policy's log-probs.
+
+    The tolerance is that of `poz.testing`: its scale has a part for conditioning, how far float64 itself moves where every
+    log-prob moves by one part in a million, chosen and rejected apart. It is taken four times, for a log-prob is
+    the sum of thousands here; a gradient may be off by the rounding to a 16-bit dtype too.
+    """
+    rounded = [leaf.to(dtype).double() for leaf in leaves]
+    wanted = _with_slopes(losses, rounded, "torch")
+    scales = [x.abs() for x in wanted]
+    scales[0] += 1 + sum(base(rounded).abs() for base in bases)
+    scales[1] += scales[1].max() if scales[1].numel() else 0.0
+    step = 1e-6
+    for direction in (step, -step):
+        moved = [rounded[0] * (1 + direction * signs), *(leaf * (1 - direction * signs) for leaf in rounded[1:])]
+        for scale, there, here in zip(scales, _with_slopes(losses, moved, "torch"), wanted, strict=True):
+            scale += (there - here).abs() / step
+    mine = _with_slopes(losses, [leaf.to(dtype) for leaf in rounded], "triton")
+    coarse = (0.0, 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps)
+    limits = (4 * RTOL["float32", "loss"], 4 * RTOL["float32", "gradient"])
+    found = []
+    for got, other, scale, limit, eps in zip(mine, wanted, scales, limits, coarse, strict=True):
+        gap = (got.double() - other).abs()
+        allowed = limit * scale + eps * other.abs() + torch.finfo(dtype).tiny
+        found.append((gap / allowed).max().item() if gap.numel() else 0.0)
+    return found
+
+
+def _with_slopes(losses: Losses, leaves: Sequence[Tensor], implementation: str) -> list[Tensor]:
+    first = leaves[0].detach().requires_grad_()
+    made = losses([first, *leaves[1:]], implementation)
+    return [made.detach(), torch.autograd.grad(made.sum(), first)[0]]
 
 
 class _Problem(NamedTuple):
@@ -214,13 +292,12 @@ def _smallest(problem: _Problem, options: dict[str, Any]) -> str:
     raise RuntimeError("One byte of memory was accepted.")
 
 
-def head_options(device: str, large: bool) -> Iterator[Check]:
-    """`linear_logps` through its Triton kernels: every option, way through, dtype, odd sizes; and twice with the same bits."""
-    sizes = ((66, 9, 261), (1, 33, 130), (301, 520, 5003), (4097, 1000, 50257)) if large else ((34, 9, 261),)
-    dtypes = (torch.float32, torch.bfloat16, torch.float16) if large else (torch.float32, torch.bfloat16)
-    for (rows, width, vocabulary), dtype, (cap, bias, scale, temperature), head, outputs, way in itertools.product(
-        sizes, dtypes, ((None, False, 1.0, 1.0), (7.0, True, 0.6, 1.3)), (True, False), (("logps",), EXTRAS), ("keep", "again")
-    ):  # fmt: skip
+def head_options(size: tuple[int, int, int], dtype: torch.dtype, device: str, large: bool) -> Iterator[Check]:
+    """`linear_logps` through its Triton kernels: every option and way through; and twice with the same bits."""
+    rows, width, vocabulary = size
+    for (cap, bias, scale, temperature), head, outputs, way in itertools.product(
+        ((None, False, 1.0, 1.0), (7.0, True, 0.6, 1.3)), (True, False), (("logps",), EXTRAS), ("keep", "again")
+    ):
         if (way == "again" and not head) or (not large and dtype != torch.float32 and len(outputs) > 1):
             continue
         options: dict[str, Any] = {"softcap": cap, "logit_scale": scale, "temperature": temperature, "outputs": outputs}
@@ -289,7 +366,7 @@ def fused_forward(device: str, large: bool) -> Iterator[Check]:
     from poz.kernels import logps as kernels
 
     sizes = ((37, 40, 150), (513, 1024, 50257), (2048, 1000, 32001)) if large else ((21, 20, 90),)
-    tile = (128, 128, 64, 2048, 8) if large else (16, 32, 16, 64, 4)
+    tile = (128, 64, 64, 2048, 8) if large else (16, 32, 16, 64, 4)
     for (rows, width, vocabulary), dtype, cap in itertools.product(sizes, (torch.bfloat16, torch.float32), (None, 5.0)):
         problem = _problem(rows, width, vocabulary, dtype, device, True)
         problem = problem._replace(targets=problem.targets.clamp(min=0))
@@ -381,16 +458,34 @@ def beyond_int32(device: str, large: bool) -> Iterator[Check]:
 
 
 def main() -> int:
-    """Print one line of JSON for each check."""
+    """Print a line of JSON for each check, and one more as each job is done; 3 where the GPU can do no more."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="small sizes on a GPU too, for compute-sanitizer")
+    parser.add_argument("jobs", nargs="*", help="names of jobs; all where none is given")
+    arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    large = device == "cuda" and not parser.parse_args().small
-    failed = 0
-    for check in all_checks(device, large):
-        failed += not check.passed
-        print(json.dumps({**check._asdict(), "passed": check.passed}), flush=True)
-    return int(failed > 0)
+    large = device == "cuda" and not arguments.small
+    known = jobs(large)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    print(json.dumps({"ready": device}), flush=True)
+    for name in arguments.jobs or known:
+        try:
+            for check in known[name](device, large):
+                print(json.dumps({**check._asdict(), "passed": check.passed}), flush=True)
+            if device == "cuda":
+                torch.cuda.synchronize()
+        except Exception as error:  # one broken kernel must not hide the others
+            said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+            print(json.dumps(failed(name, said)._asdict()), flush=True)
+        print(json.dumps({"done": name}), flush=True)
+        if device == "cuda":
+            try:
+                torch.cuda.synchronize()
+                torch.cuda.empty_cache()
+            except RuntimeError:  # an illegal access: all that this process does from here on would fail
+                return 3
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -236,7 +237,7 @@ def _floor(case: Case, device: str, times: dict[str, list[float]]) -> dict[str, 
 
 
 def interleaved(runs: Sequence[Callable[[], Any]], device: str, end: float, clock: str = "wall") -> list[list[float]]:
-    """Seconds of each call, all in turn in every round; the order rotates, so that none always follows the same other.
+    """Seconds of each call, all once in every round, in an order drawn anew: what ran before has a say in the time.
 
     Args:
         runs: What to call; on a GPU all are called twice before a time counts, on a CPU the gate's call is enough.
@@ -247,10 +248,10 @@ def interleaved(runs: Sequence[Callable[[], Any]], device: str, end: float, cloc
     times: list[list[float]] = [[] for _ in runs]
     for run in [*runs, *runs] if device == "cuda" else []:
         run()
+    draw = random.Random(0)
     for turn in range(ROUNDS[1]):
         begin = time.monotonic()
-        for place in range(len(runs)):
-            which = (place + turn) % len(runs)
+        for which in draw.sample(range(len(runs)), len(runs)):
             times[which].append(timed(runs[which], device, clock))
         if turn + 1 >= ROUNDS[0] and 2 * time.monotonic() - begin > end:
             break

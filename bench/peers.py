@@ -18,6 +18,7 @@ from poz.bench.inputs import BETA, IGNORED, Inputs, for_jax
 from poz.bench.shapes import Case, Mode
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")  # torch needs the rest, in the same process
 Task = Literal["tokens", "dpo", "mean"]
 TRL_CHUNK = 32768
 """Vocabulary columns per tile in TRL's trainers."""
@@ -60,6 +61,8 @@ class Peer:
             return self.missing(case, device)
         except ImportError as error:
             return f"not installed: {error}"
+        except Exception as error:  # a package that does not fit the versions here breaks in ways of its own
+            return f"cannot be imported: {type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
 
     def forward(self, inputs: Inputs) -> Run:
         """A call without gradients."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -81,7 +82,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a checkout."""
+    """The checkout's commit, with "+changes" where files differ from it; outside a checkout what POZ_COMMIT says."""
     root = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
@@ -92,7 +93,7 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(git("status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("POZ_COMMIT", "unknown")
 
 
 def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequence[Aim], device: str) -> dict[str, Any]:
@@ -113,7 +114,29 @@ def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequenc
 def write(path: Path, data: Any) -> None:
     """Write JSON; what is not a number becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_clean(data), indent=1) + "\n")
+    fresh = path.with_name(f".{path.name}")  # a run that is cut off while it writes keeps the file before
+    fresh.write_text(json.dumps(_clean(data), indent=1) + "\n")
+    fresh.replace(path)
+
+
+def update(path: Path, **found: Any) -> None:
+    """Set some keys of a JSON file that several processes write to, one after the other."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    write(path, {**known, **found})
+
+
+def load(cases: Sequence[dict[str, Any]]) -> list[Measured]:
+    """What was measured, from the key "cases" of `document`; what was no number is NaN again."""
+    made = []
+    for case in cases:
+        floor = {**case["floor"], "seconds": _number(case["floor"].get("seconds"))}
+        rows = [Row(**row) for row in case["rows"]]
+        made.append(Measured(**{**case, "floor": floor, "logps": _number(case["logps"]), "rows": rows}))
+    return made
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _clean(data: Any) -> Any:
@@ -200,6 +223,23 @@ def show_aims(console: Console, aims: Sequence[Aim]) -> None:
     console.print(made)
 
 
+def markdown(measured: Sequence[Measured]) -> str:
+    """Tables for a page: each case with the times, ratios, memory and errors of its rows, the fastest first."""
+    blocks = []
+    for one in measured:
+        columns = ("", "p50 ms", "/peer", "/floor", "MiB", "log-prob rms", "dH", "dW")
+        lines = [f"**{one.name}**, floor {one.floor['seconds'] * 1e3:.4g} ms", ""]
+        lines += [f"| {' | '.join(columns)} |", f"|---{'|---:' * (len(columns) - 1)}|"]
+        for row in sorted(one.rows, key=lambda row: row.seconds.get("p50", math.inf)):
+            if row.status == "measured":
+                cells = [str(cell) for cell in _cells(row)]
+                lines.append(f"| {' | '.join([*cells[:2], *cells[3:5], *cells[6:8], *cells[10:]])} |")
+        absent = [f"{row.peer} ({row.reason})" for row in one.rows if row.status != "measured"]
+        lines += ["", f"No number: {'; '.join(absent)}."] if absent else []
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
 def draw(path: Path, measured: Sequence[Measured]) -> None:
     """A picture: for each case, time over the floor, memory and error of every row."""
     import matplotlib
@@ -242,3 +282,22 @@ def _value(row: Row, key: str) -> float | None:
     if key == "peak_bytes":
         return None if row.peak_bytes is None else row.peak_bytes / 2**20
     return row.errors.get("rms") if key == "rms" else row.to_floor
+
+
+def main() -> int:
+    """Make the picture and the tables of a page from the JSON of a run."""
+    parser = argparse.ArgumentParser(prog="python -m poz.bench.report", description=main.__doc__)
+    parser.add_argument("json", type=Path)
+    parser.add_argument("--plot", type=Path, help="write the picture here, a PNG")
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    given = parser.parse_args()
+    measured = load(json.loads(given.json.read_text())["cases"])
+    if given.plot is not None:
+        draw(given.plot, measured)
+    if given.markdown is not None:
+        given.markdown.write_text(markdown(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

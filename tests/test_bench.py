@@ -1,5 +1,8 @@
 """The benchmarks themselves: inputs are as stated, a wrong implementation gets no number, floors are right by hand."""
 
+import argparse
+import io
+import json
 import math
 
 import pytest
@@ -7,7 +10,8 @@ import torch
 
 pytest.importorskip("rich")
 
-from poz.bench import inputs, measure, run, shapes
+import poz
+from poz.bench import gpu, inputs, jobs, kernel_checks, measure, peers, report, run, shapes
 from poz.bench.exact import errors, exact, loss, refusal
 from poz.bench.peers import PEERS, Outcome, Peer
 from poz.bench.report import Aim, document, draw, write
@@ -217,3 +221,153 @@ def test_json_and_picture(tmp_path):
     pytest.importorskip("matplotlib")
     draw(tmp_path / "results.png", [one])
     assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    row = measure.Row("poz", "tokens", "measured", "", dict.fromkeys(("p20", "p50", "p80"), 1e-3), 3, 5, {"rms": 1e-6})
+    lost = measure.Row("trl", "tokens", "missing", "not installed")
+    one = measure.Measured({}, "a case", {"seconds": 5e-4}, {"hidden": None}, -1.5, [lost, row])
+    report.update(tmp_path / "r.json", cases=document([one], [], [], "cpu")["cases"])
+    report.update(tmp_path / "r.json", parts={"table": 1})
+    known = json.loads((tmp_path / "r.json").read_text())
+    assert known["parts"] == {"table": 1}
+    assert report.load(known["cases"]) == [one]
+    text = report.markdown(report.load(known["cases"]))
+    assert "| poz | 1 |" in text
+    assert "No number: trl (not installed)." in text
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_every_objective_that_the_kernels_serve_is_checked_alone_and_on_tokens():
+    names = kernel_checks.jobs(True)
+    for name in poz.zoo:
+        served = poz.testing.runs(name, "triton")
+        assert ({f"objective {name}", f"packed {name}"} <= set(names)) is served
+    assert "more than 2^31 logits" in names
+
+
+@pytest.mark.parametrize(("change", "passes"), [(0.0, True), (1e-5, False), (math.nan, False)])
+def test_a_wrong_kernel_is_out_of_tolerance(change, passes):
+    def losses(leaves, implementation):
+        margin = leaves[0].float().double().sum().reshape(1)
+        return torch.nn.functional.softplus(-margin) * (1 + change * (implementation == "triton"))
+
+    leaves, signs = [torch.full((3,), -0.25, dtype=torch.float64)], torch.ones(3, dtype=torch.float64)
+    # The loss is 1.1, so it is off by 1.1e-5; its scale, 1.1 + 1 + twice 0.5 for conditioning, allows 4 * 5e-7 * 3.1.
+    found = kernel_checks._shares(leaves, signs, losses, [], torch.float32)
+    assert (found[0] <= 1) is passes
+
+
+def test_jobs_report_their_checks_and_what_died():
+    good = list(jobs.run(["selected", "no such job"], seconds=120, environment={"TRITON_INTERPRET": "1"}))
+    assert [check.passed for check in good] == [True] * 4 + [False]
+    assert "KeyError" in good[-1].problem
+    dead = list(jobs.run(["a", "b", "c"], seconds=60, workers=2, prefix=["sh", "-c", "echo oh no >&2; exit 7"]))
+    assert sorted(check.name for check in dead) == ["a", "b", "c"]
+    assert all("exit code 7: oh no" in check.problem for check in dead)
+    late = list(jobs.run(["a", "b"], seconds=0))
+    assert [check.problem for check in late] == ["not run: out of time"] * 2
+    slow = list(jobs.run(["a", "b"], seconds=0.3, prefix=["sh", "-c", "sleep 30"]))
+    assert [check.problem for check in slow] == ["ended: out of time"] * 2
+
+
+def test_findings_of_the_sanitizer_are_a_failed_check():
+    said = """echo '{"ready": 1}'; echo '===== Invalid write'; echo '===== at pairs'; echo '{"done": "a"}'; exit 86"""
+    assert list(jobs.run(["a"], seconds=60, prefix=["sh", "-c", said])) == [
+        jobs.Check("a to a", 1.0, 0.0, "Invalid write | at pairs | at pairs")
+    ]
+
+
+def _console():
+    return gpu.Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(report, "machine", lambda device: {})
+    monkeypatch.setattr(gpu, "gpu_cases", lambda: CASES)
+    monkeypatch.setattr(gpu.report, "show", lambda *a: None)
+
+
+CASES = [shapes.Case(TINY, tokens, 1.0, "forward", "bfloat16") for tokens in (2, 4, 6)]
+
+
+def _result(case, given):
+    rows = [
+        measure.Row(peer.name, peer.task, "failed", "not here") for peer in given if not peer.name.startswith("poz")
+    ]
+    head = {**case._asdict(), "head": case.head._asdict()}
+    return measure.Measured(head, case.name, {"seconds": 1.0}, {}, -1.5, rows)
+
+
+def test_a_table_goes_on_without_who_broke_the_context(no_gpu, monkeypatch, tmp_path):
+    path, alive = tmp_path / "r.json", [True]
+    report.write(path, {})
+
+    def one(case, given, device, seconds, tell):
+        if case == CASES[0]:
+            raise ValueError("no such case")
+        for peer in given:
+            tell(f"{case.name}: {peer.name}")
+            alive[0] = alive[0] and not (case == CASES[2] and peer.name == "cce")
+        return _result(case, given)
+
+    monkeypatch.setattr(gpu, "measure", one)
+    monkeypatch.setattr(gpu, "_healthy", lambda: alive[0])
+    assert gpu.table(_console(), path, math.inf, 0.1, "") == gpu.BLAMED
+    known = json.loads(path.read_text())
+    assert known["blamed"] == [["cce", "torch"]]
+    assert list(known["lost"]) == [CASES[0].name]
+    assert known["dropped"] == [CASES[2].name]
+    alive[0] = True  # as in the fresh process that takes over
+    assert gpu.table(_console(), path, math.inf, 0.1, "") == 1
+    known = json.loads(path.read_text())
+    assert [case["name"] for case in known["cases"]] == [CASES[1].name, CASES[2].name]
+    assert [row["peer"] for row in known["cases"][0]["rows"]].count("cce") == 1
+    assert [row["peer"] for row in known["cases"][1]["rows"]].count("cce") == 0
+    assert known["dropped"] == []
+
+
+def test_parts_that_find_no_time_are_named_and_one_that_breaks_stops_none(no_gpu, monkeypatch, tmp_path):
+    now, limits = [0.0], {}
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gpu, "sanitized", lambda seconds: 1 / 0)
+
+    def checks(seconds):
+        limits["checks"] = seconds
+        now[0] += 30
+        yield jobs.Check("fine", 0.0, 1.0)
+        yield jobs.failed("lost", "it broke")
+
+    def part(name, arguments, end):
+        limits[name], now[0] = end - now[0], end
+        return ""
+
+    monkeypatch.setattr(gpu, "checks", checks)
+    monkeypatch.setattr(gpu, "in_process", part)
+    arguments = argparse.Namespace(json=tmp_path / "r.json", minutes=9.0, parts=list(gpu.PARTS))
+    console = _console()
+    assert gpu.everything(arguments, console) == 1
+    parts = json.loads(arguments.json.read_text())["parts"]
+    # 540 s, less what is kept for the four later parts (750 s), leaves the first its own share; then as time allows.
+    assert limits["checks"] == gpu.PARTS["checks"]
+    assert parts["checks"] == {"status": "not all passed", "seconds": 30.0}
+    assert parts["sanitize"]["status"].startswith("ZeroDivisionError")
+    assert limits["table"] == 540 - 30 - gpu.PARTS["tune"] - gpu.PARTS["end-to-end"] == 210
+    assert limits["tune"] == 100
+    assert limits["end-to-end"] == 200
+    said = console.file.getvalue()
+    assert "checks: 1 passed, 1 failed" in said
+    assert "lost: it broke" in said
+    arguments.minutes = (gpu.LEAST - 1) / 60
+    gpu.everything(arguments, _console())
+    parts = json.loads(arguments.json.read_text())["parts"]
+    assert {part["status"] for part in parts.values()} == {"not begun: out of time"}
+
+
+def test_a_package_that_breaks_as_it_is_imported_is_missing(given):
+    def missing(case, device):
+        raise AttributeError("module 'jax' has no attribute 'gone'")
+
+    reason = peers.Peer("odd", "tokens", None, missing).available(given.case, "cpu")
+    assert reason == "cannot be imported: AttributeError: module 'jax' has no attribute 'gone'"
