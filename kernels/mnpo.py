@@ -1,4 +1,4 @@
-"""MNPO, arXiv 2509.23102 eq. 17: a distance between a = β (chosen - rejected) and a target gap b.
+"""MNPO, as `poz.objectives.mnpo`: a distance between a = β (chosen - rejected) and a target gap b.
 
 b is a constant, or a multiple of the known reward gap where there is such a column. The hard target (b = ∞) is DPO's
 logistic.
@@ -46,7 +46,7 @@ def target(columns, number):
 
 def plan(values: Values, anchors: int) -> PairPlan:
     """What the pair skeleton is told."""
-    ratio = values["tau"] / values["eta"]
+    ratio = 1.0 / 3.0 if values["tau"] is None else values["tau"] / values["eta"]
     reference = (ratio,) if ratio > 0 else ()
     opponents = anchors - len(reference)
     shares = (1.0 / opponents,) * opponents if values["weights"] is None else tuple(values["weights"])

@@ -41,6 +41,7 @@ def combine(
         given = ", ".join(f"{part.name} ({part.family.__name__})" for part, _ in parts) or "none"
         raise ValueError(f"combine needs objectives of one family; got {given}.")
     reads = tuple(dict.fromkeys(name for part, _ in parts for name in part._required))
+    coupled = ", ".join(part.coupled for part, _ in parts if part.coupled)
     optional = {name for part, _ in parts for name in part.optional} - set(reads)
 
     def function(xp: Namespace, batch: Any) -> Array:
@@ -61,7 +62,7 @@ def combine(
         function=function,
         needs=lambda values: reads,
         may_read=tuple(sorted(optional)),
-        coupled=", ".join(part.coupled for part, _ in parts if part.coupled),
+        couples=lambda values: coupled,
         values=MappingProxyType({}),
         _required=reads,
     )

@@ -69,8 +69,6 @@ class Objective:
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
         basis: What the formula here rests on.
-        coupled: What ties the examples of a batch together, if anything does: such an objective is defined over the
-            global batch, and splitting it into micro-batches or over processes changes it.
         values: The hyper-parameters it is called with.
     """
 
@@ -90,7 +88,7 @@ class Objective:
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
     basis: str = ""
-    coupled: str = ""
+    couples: Callable[[Values], str] = lambda values: ""
     constraint: Callable[[Values], str | None] = lambda values: None
     check_values: Callable[..., None] | None = None
     values: Values = field(default_factory=dict)
@@ -117,6 +115,15 @@ class Objective:
     def reference_free(self) -> bool:
         """Whether no reference policy is needed."""
         return not any(name.startswith("ref_") for name in self._required)
+
+    @property
+    def coupled(self) -> str:
+        """What ties the examples of a batch together, with the hyper-parameters bound so far; "" where nothing does.
+
+        Such an objective is defined over the global batch: splitting that into micro-batches or over processes
+        changes it.
+        """
+        return self.couples(self.values)
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
@@ -203,16 +210,17 @@ def objective(
     deviations: Iterable[Deviation] = (),
     gradient_stops: str = "",
     basis: str = "",
-    coupled: str = "",
+    coupled: str | Callable[[Values], str] = "",
     constraint: Callable[[Values], str | None] = lambda values: None,
     check_values: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., Array]], Objective]:
     """Turns `function(xp, batch, *, hyper-parameters)` into an `Objective`.
 
     The family and the domains of the hyper-parameters are read from the signature. `reads` are field names with
-    spaces between them, or a function from the hyper-parameters to such a string. `constraint` returns what is wrong
-    with a combination of hyper-parameters. `check_values(xp, batch, values)` raises for values of the inputs that are
-    not defined, where they can be read without waiting (see `Namespace.values`).
+    spaces between them, and `coupled` says what ties the examples of a batch together; each is a string, or a function
+    from the hyper-parameters to one. `constraint` returns what is wrong with a combination of hyper-parameters.
+    `check_values(xp, batch, values)` raises for values of the inputs that are not defined, where they can be read
+    without waiting (see `Namespace.values`).
     """
 
     def decorate(function: Callable[..., Array]) -> Objective:
@@ -233,7 +241,7 @@ def objective(
             family=family,
             params=MappingProxyType(params),
             function=function,
-            needs=_needs(reads),
+            needs=_words(reads),
             may_read=tuple(optional.split()),
             aliases=tuple(aliases),
             published=MappingProxyType(dict(published or {})),
@@ -241,7 +249,7 @@ def objective(
             deviations=tuple(deviations),
             gradient_stops=gradient_stops,
             basis=basis,
-            coupled=coupled,
+            couples=_text(coupled),
             constraint=constraint,
             check_values=check_values,
         )
@@ -295,8 +303,15 @@ def _restore(name: str, values: dict[str, Any]) -> Objective:
     return zoo[name].bind(**values)
 
 
-def _needs(reads: str | Callable[[Values], str]) -> Callable[[Values], tuple[str, ...]]:
-    if callable(reads):
-        return lambda values: tuple(reads(values).split())
-    fixed = tuple(reads.split())
+def _words(given: str | Callable[[Values], str]) -> Callable[[Values], tuple[str, ...]]:
+    if callable(given):
+        return lambda values: tuple(given(values).split())
+    fixed = tuple(given.split())
+    return lambda values: fixed
+
+
+def _text(given: str | Callable[[Values], str]) -> Callable[[Values], str]:
+    if callable(given):
+        return given
+    fixed = given
     return lambda values: fixed

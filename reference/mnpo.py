@@ -3,7 +3,7 @@
 D(p) = log p(y_w) - log p(y_l),  a = β [D(π) - (τ/η) D(π_ref) - (1 - τ/η) Σ_j λ_j D(q_j)]
 squared:      L = (a - b)²
 backward KL:  L = σ(b) log(σ(b) / σ(a)) + σ(-b) log(σ(-b) / σ(-a)) = softplus(-a) - softplus(-b) + σ(-b) (a - b)
-target b: constant 1 / (2 η), reward η (r*_w - r*_l), hard +∞
+target b: constant 1 / (2 η), reward η (r*_w - r*_l), hard +∞;  τ = η/3 where it is not given
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def mnpo(
     margin: Array | None = None,
     beta: float = 1.0,
     eta: float = 0.0075,
-    tau: float = 0.0025,
+    tau: float | None = None,
     weights: Sequence[float] | None = None,
     distance: str = "squared",
     target: str = "constant",
@@ -36,7 +36,7 @@ def mnpo(
     """Losses (B,) in nats from summed log-probs (B,) and those of M opponents (M, B), and the gradient of their sum."""
     n_chosen = tokens(chosen_len, normalized=length_normalized)
     n_rejected = tokens(rejected_len, normalized=length_normalized)
-    count, ratio = len(opponents_chosen), tau / eta
+    count, ratio = len(opponents_chosen), 1.0 / 3.0 if tau is None else tau / eta
     shares = np.full(count, 1.0 / max(count, 1)) if weights is None else np.asarray(weights, dtype=np.float64)
     a = chosen / n_chosen - rejected / n_rejected
     if ratio > 0.0 and ref_chosen is not None and ref_rejected is not None:

@@ -12,8 +12,18 @@ from poz.testing import conform, draw_case
 
 CASES = {"numpy": 40, "torch": 40, "torch.compile": 2, "jax": 3}
 
-SEPARATE = [name for name, spec in poz.zoo.items() if not spec.coupled]
-"""Those in which no example has a say in another's loss."""
+
+def separate(objective):
+    """No example has a say in another's loss; the KL samples of unpaired objectives are none of the examples."""
+    return not objective.coupled or objective.family is poz.Unpaired
+
+
+SEPARATE = [name for name, spec in poz.zoo.items() if separate(spec)]
+
+
+def draw_separate(name, seed, examples):
+    rng = np.random.default_rng(seed)
+    return next(case for _ in range(9) if separate((case := draw_case(poz.zoo[name], rng, examples, 30.0)).objective))
 
 
 def jax_batch(batch):
@@ -58,7 +68,7 @@ def test_a_candidate_that_averages_is_told_so(backend):
 @pytest.mark.parametrize("name", SEPARATE)
 def test_vmap_over_examples_equals_the_batch(name):
     """One example at a time, without the batch dimension, under jax.vmap and jit."""
-    case = draw_case(poz.zoo[name], np.random.default_rng(3), 5, 30.0)
+    case = draw_separate(name, 3, 5)
     dims = {f: shape for f, (shape, _) in SHAPES[type(case.batch)].items()}
     axes = {f: dims[f].index("b") if "b" in dims[f] else None for f in case.batch._fields}
     with jax.enable_x64(True):
@@ -86,7 +96,7 @@ def test_half_precision_is_computed_in_float32(name, dtype):
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_nan_and_inf_stay_in_their_example(name, poison):
     """In values and in gradients; NaN comes out where NaN goes in. Calibration samples are shared by all pairs."""
-    case = draw_case(poz.zoo[name], np.random.default_rng(6), 6, 30.0)
+    case = draw_separate(name, 6, 6)
     clean = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
     first = next(iter(case.batch._fields))
     for field, x in clean.items():
@@ -120,6 +130,35 @@ def test_compiled_calls_take_another_beta():
     pairs = poz.Pairs(*[torch.full((2,), -float(k)) for k in (1, 2, 3, 5)])
     for beta in (0.1, 0.2, 0.7):
         torch.testing.assert_close(compiled(pairs, beta), poz.dpo(pairs, beta=beta))
+
+
+def test_objectives_through_one_compiled_function_do_not_share_a_graph():
+    """Called in turn, with the same shapes: each gives its own losses and gradients, and again the second time."""
+    compiled = torch.compile(lambda objective, pairs: objective(pairs), backend="aot_eager")
+    generator = np.random.default_rng(5)
+    sums = [torch.tensor(-generator.exponential(9, 4)) for _ in range(4)]
+    objectives = [
+        poz.dpo,
+        poz.ipo,
+        poz.dpo.bind(beta=0.3),
+        poz.dpo.bind(beta=0.3, label_smoothing=0.1),
+        poz.lcpo,
+        poz.lcpo.bind(base=poz.ipo),
+        poz.combine({"dpo": 1.0, "ipo": 0.5}),
+        poz.combine({"dpo": 1.0, "ipo": 0.25}),
+    ]
+    seen = []
+    for objective in objectives * 2:
+        answers = []
+        for call in (compiled, lambda objective, pairs: objective(pairs)):
+            leaves = [x.clone().requires_grad_() for x in sums]
+            losses = call(objective, poz.Pairs(*leaves))
+            answers.append((losses.detach(), *torch.autograd.grad(losses.sum(), leaves)))
+        for found, expected in zip(*answers, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)  # aot_eager runs the same operations
+        seen.append(answers[0][0])
+    distinct = {tuple(losses.tolist()) for losses in seen}
+    assert len(distinct) == len(objectives), "two of them cannot be told apart here"
 
 
 def test_devices_and_graph_are_kept():

@@ -32,6 +32,24 @@ def test_an_optional_field_of_one_part_may_be_required_by_another():
     assert "margin" in both.reads
 
 
+def test_what_couples_the_batch_depends_on_the_hyper_parameters():
+    assert poz.sft.coupled == poz.sft.bind(normalizer="mean").coupled == ""
+    per_token = poz.sft.bind(normalizer="batch_tokens")
+    assert per_token.coupled == "the number of tokens of the batch"
+    assert per_token.bind(normalizer="sum").coupled == ""
+    for estimator in ("mean", "nonzero_mean"):
+        assert "KL samples" in poz.kto.bind(estimator=estimator).coupled
+    for estimator in ("given", "zero"):
+        assert poz.kto.bind(estimator=estimator).coupled == ""
+    assert poz.aot.bind(beta=0.5).coupled == poz.aot.coupled != ""
+
+
+def test_a_sum_is_coupled_by_those_parts_that_are():
+    assert poz.combine({"dpo": 1.0, "sft": 0.2}).coupled == ""
+    both = poz.combine([("aot", 1.0), ("dpo", 1.0), (poz.sft.bind(normalizer="batch_tokens"), 0.2)])
+    assert both.coupled == both.bind().coupled == f"{poz.aot.coupled}, the number of tokens of the batch"
+
+
 def test_torch_and_jax_differentiate_it():
     both = poz.combine({"dpo": 1.0, "ipo": 0.5})
     logps = [torch.tensor(x, requires_grad=True) for x in PAIRS[:4]]

@@ -17,7 +17,8 @@ REFUSED = {
     "sampo": "reads the column 'chosen_weights', which",
     "gr_dpo": "reads annotator",
     "nash_md": "reads the column 'label', which",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Unpaired, poz.Samples, poz.Denoising)},
+    "kto": "reads kl_logps",
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
 }
 """The objectives that the shipped pairs cannot serve, and why."""
 

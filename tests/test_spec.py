@@ -56,6 +56,26 @@ def test_objective_files_stay_short(root):
     assert max(sizes.values()) <= 160, sizes
 
 
+def test_no_function_of_an_objective_is_long(root):
+    """A formula fits a page: signature and body, without decorator and docstring."""
+    sizes = {}
+    for path in (root / "poz/objectives").glob("[a-z_]*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[0]
+                said = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+                sizes[path.stem, node.name] = node.end_lineno - node.lineno + 1 - said
+    assert len(sizes) >= len(poz.zoo)
+    assert max(sizes.values()) <= 50, sorted(sizes, key=sizes.__getitem__)[-3:]
+
+
+def test_kernels_of_objectives_stay_short(root):
+    sizes = {name: root / f"kernels/{name}.py" for name in poz.zoo}
+    lines = {name: len(path.read_text().splitlines()) for name, path in sizes.items() if path.exists()}
+    assert "dpo" in lines
+    assert max(lines.values()) <= 90, lines
+
+
 def test_aliases_are_unique_and_resolve():
     aliases = [alias for spec in poz.zoo.values() for alias in spec.aliases]
     assert len(aliases) == len(set(aliases))

@@ -46,7 +46,8 @@ REFUSED = {
     "ddpo": "reads .*_changed",
     "tdpo": "reads .*_kl",
     "gr_dpo": "reads annotator",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Unpaired, poz.Samples, poz.Denoising)},
+    "kto": "reads kl_logps, kl_ref_logps.*KTOTrainer makes them, and estimator='zero'",
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
 }
 """The objectives that pairs of completions cannot serve, and why."""
 
@@ -499,6 +500,49 @@ class TestColumns:
             trainer(tmp_path, policy, reads_kl)
 
 
+class TestUnpaired:
+    """Each pair is two completions, as `trl.data_utils.unpair_preference_dataset` makes of it."""
+
+    def ratios(self, made, policy, reference):
+        return [ours - theirs for ours, theirs in zip(sums(policy, made), sums(reference, made), strict=True)]
+
+    def test_bco_is_the_mean_over_all_completions(self, tmp_path, policy, reference):
+        made = trainer(tmp_path, policy, poz.bco.bind(beta=0.3, baseline=0.2), ref_model=reference)
+        chosen, rejected = self.ratios(made, policy, reference)
+        softplus = torch.nn.functional.softplus
+        expected = torch.cat((softplus(0.2 - 0.3 * chosen), softplus(0.3 * rejected - 0.2))).mean()
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
+    def test_kto_without_samples_of_the_kl(self, tmp_path, policy, reference):
+        given = [{**pair, "kl": 0.5 * i, "weights": 1.0 + i} for i, pair in enumerate(PAIRS)]
+        kl, weights = 0.5 * torch.arange(4), 1.0 + torch.arange(4)
+        for estimator, pairs, point, weight in (("zero", PAIRS, 0, 1), ("given", given, kl, weights)):
+            made = trainer(tmp_path, policy, poz.kto.bind(beta=0.3, estimator=estimator), pairs, ref_model=reference)
+            chosen, rejected = self.ratios(made, policy, reference)
+            sides = weight * torch.sigmoid(0.3 * (point - chosen)), weight * torch.sigmoid(0.3 * (rejected - point))
+            close(loss_and_gradients(made)[0], torch.cat(sides).mean().detach(), estimator)
+        with pytest.raises(ValueError, match="reads the column 'kl', which the data set 'train' does not have"):
+            trainer(tmp_path, policy, poz.kto.bind(estimator="given"))
+
+    def test_npo_unlearns_the_rejected_ones_alone(self, tmp_path, policy, reference):
+        made = trainer(tmp_path, policy, poz.npo.bind(beta=0.3), ref_model=reference)
+        _, rejected = self.ratios(made, policy, reference)
+        expected = (2 / 0.3 * torch.nn.functional.softplus(0.3 * rejected)).mean()
+        close(loss_and_gradients(made)[0], expected.detach(), "loss")
+
+    def test_metrics_and_precomputing_are_those_of_dpo(self, tmp_path, policy, reference):
+        metrics, losses = [], []
+        for objective, precomputed in (("dpo", False), ("bco", False), ("bco", True)):
+            arguments = {"precompute_ref_log_probs": precomputed}
+            made = trainer(tmp_path, policy, objective, ref_model=reference, arguments=arguments)
+            losses.append(loss_and_gradients(made)[0])
+            metrics.append(made._metrics["train"])
+        close(losses[2], losses[1], "loss", 1e-6)
+        assert poz.bco.values["beta"] == poz.dpo.values["beta"]
+        for name, expected in metrics[0].items():
+            assert metrics[1][name] == metrics[2][name] == pytest.approx(expected, rel=1e-6), name
+
+
 class TestRewards:
     def scored(self):
         logps = torch.tensor([[-1.0, -2.0], [-4.0, 0.0]])
@@ -526,6 +570,7 @@ class TestRewards:
             (poz.ln_dpo.bind(beta=3.0), 3 * -0.75, 3 * -2.0),
             (poz.orpo, -1.5, -4.0),
             (poz.wpo.bind(beta=0.3), 0.3 * -1.5, 0.3 * -2.0),
+            (poz.bco.bind(beta=0.3, baseline=0.5), 0.3 * -1.5, 0.3 * -2.0),
         ],
         ids=lambda value: value.name if isinstance(value, poz.Objective) else "",
     )
@@ -575,6 +620,29 @@ class TestLCPO:
         fixed, _ = loss_and_gradients(trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8), ref_model=reference))
         made = trainer(tmp_path, policy, LCPO(reliability=0.8), ref_model=reference)
         close(loss_and_gradients(made)[0], fixed, "loss", 1e-6)
+
+
+class TestCoupled:
+    @pytest.mark.parametrize(
+        "objective", ["aot", poz.sft.bind(normalizer="batch_tokens"), poz.combine({"dpo": 1.0, "aot": 0.5})]
+    )
+    def test_what_is_defined_over_the_batch_is_not_accumulated(self, tmp_path, policy, objective):
+        with pytest.raises(ValueError, match=r"is defined over the whole batch \(.* gradient_accumulation_steps=2"):
+            trainer(tmp_path, policy, objective, arguments={"gradient_accumulation_steps": 2})
+
+    @pytest.mark.parametrize("normalizer", ["sum", "mean"])
+    def test_sft_over_micro_batches_is_one_batch(self, tmp_path, policy, normalizer):
+        arguments = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
+        after = []
+        for size, count in ((4, 1), (2, 2)):
+            how = {**arguments, "per_device_train_batch_size": size, "gradient_accumulation_steps": count}
+            made = trainer(tmp_path, policy, poz.sft.bind(normalizer=normalizer), arguments=how)
+            made.train()
+            after.append(dict(made.model.named_parameters()))
+        for name, p in policy.named_parameters():
+            whole, parts = ((after[i][name] - p).detach() for i in (0, 1))
+            assert whole.abs().max() > 0
+            close(parts, whole, name, rtol=1e-4)  # as for DPO: float32 steps of micro-batches, added up
 
 
 class TestRefuses:

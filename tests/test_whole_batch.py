@@ -16,13 +16,16 @@ import json, sys, torch, poz
 from poz.torch import whole_batch, slopes
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+torch.set_default_dtype(torch.float64)
 answers = []
 for name, fields in json.loads(sys.argv[3])[rank]:
-    tensors = {key: torch.tensor(value, dtype=torch.float64, requires_grad=True) for key, value in fields.items()}
-    losses = whole_batch(poz.zoo[name], poz.Pairs(**tensors))
+    family = poz.zoo[name].family
+    tensors = {key: torch.tensor(value) for key, value in fields.items()}
+    first = next(iter(tensors.values())).requires_grad_()
+    losses = whole_batch(poz.zoo[name], family(**tensors))
     losses.sum().backward()
-    mean = slopes(poz.zoo[name], poz.Pairs(**{key: value.detach() for key, value in tensors.items()}))[1]
-    answers.append((losses.tolist(), tensors["chosen"].grad.tolist(), mean.chosen.tolist()))
+    mean = slopes(poz.zoo[name], family(**{key: value.detach() for key, value in tensors.items()}))[1]
+    answers.append((losses.tolist(), first.grad.tolist(), mean[0].tolist()))
 print(json.dumps(answers))
 torch.distributed.destroy_process_group()
 """
@@ -34,9 +37,17 @@ def pairs():
     return {key: -generator.exponential(9, 5) for key in ("chosen", "rejected", "ref_chosen", "ref_rejected")}
 
 
+def unpaired():
+    logps, ref_logps, kl_ref_logps, _ = pairs().values()
+    desirable = np.array([True, False, True, True, False])
+    kl = {"kl_logps": kl_ref_logps + np.arange(5), "kl_ref_logps": kl_ref_logps}  # K = 2, with fewer samples another
+    return {"logps": logps, "ref_logps": ref_logps, "desirable": desirable, **kl}
+
+
 def test_two_processes_see_one_batch(tmp_path):
     share = (slice(0, 3), slice(3, 5))
-    work = [[(name, {key: x[part].tolist() for key, x in pairs().items()}) for name in NAMES] for part in share]
+    given = {**dict.fromkeys(NAMES, pairs()), "kto": unpaired()}
+    work = [[(name, {key: x[part].tolist() for key, x in given[name].items()}) for name in given] for part in share]
     workers = [
         subprocess.Popen(
             [sys.executable, "-P", "-c", WORKER, str(rank), str(tmp_path / "store"), json.dumps(work)],
@@ -52,19 +63,21 @@ def test_two_processes_see_one_batch(tmp_path):
             worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0]
     first, second = map(json.loads, printed)
-    for name, (losses, grads, means), (more, further, others) in zip(NAMES, first, second, strict=True):
-        tensors = {key: torch.tensor(x, requires_grad=True) for key, x in pairs().items()}
-        whole = poz.zoo[name](poz.Pairs(**tensors))
+    for name, (losses, grads, means), (more, further, others) in zip(given, first, second, strict=True):
+        family = poz.zoo[name].family
+        tensors = {key: torch.tensor(x) for key, x in given[name].items()}
+        moving = next(iter(tensors.values())).requires_grad_()
+        whole = poz.zoo[name](family(**tensors))
         whole.sum().backward()
         # float64, in another order of summation
         np.testing.assert_allclose([*losses, *more], whole.detach(), rtol=1e-12)
-        slope = tensors["chosen"].grad.numpy()
+        slope = moving.grad.numpy()
         if not poz.zoo[name].coupled:
             np.testing.assert_allclose([*grads, *further], slope, rtol=1e-12)
             continue
         np.testing.assert_allclose(np.array([*means, *others]) * [3, 3, 3, 2, 2], slope, rtol=1e-12)
         # with .sum() the other process's share of the sum counts once for each example here
-        own = torch.autograd.grad(poz.zoo[name](poz.Pairs(**tensors))[:3].sum(), tensors["chosen"])[0].numpy()
+        own = torch.autograd.grad(poz.zoo[name](family(**tensors))[:3].sum(), moving)[0].numpy()
         np.testing.assert_allclose(grads, (own + 3 / 3 * (slope - own))[:3], rtol=1e-12)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from poz.families import Pairs, Ranked, TokenPairs
+from poz.families import Pairs, Ranked, TokenPairs, Unpaired
 from poz.objective import Objective
 from poz.preferences import COLUMNS
 
@@ -68,6 +68,8 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
     """The columns that an objective must find in the data, and those that it uses where they are there."""
     if objective.family is Ranked:
         return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
+    if objective.family is Unpaired:
+        return tuple({"kl"} & objective.reads), tuple({"weights"} & objective.optional)
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
     read = objective.reads | ({"annotator"} if per_annotator else set())
     required = [name for name in COLUMNS if name in read and not name.startswith("opponents_")]
@@ -86,7 +88,10 @@ def check(objective: Objective) -> None:
         made = batch(objective, _example(torch.device("cpu")))
         missing = sorted(field for field in objective.reads if getattr(made, field) is None)
         if missing:
-            raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
+            raise ValueError(
+                f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give."
+                + _KL_SAMPLES * ("kl_logps" in missing)
+            )
         if family is Ranked:
             objective(made)
     except (TypeError, ValueError) as error:
@@ -127,17 +132,22 @@ def needs_collision(objective: Objective) -> bool:
     return not objective.reads.isdisjoint(("chosen_collision", "rejected_collision"))
 
 
-def batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") -> Pairs | TokenPairs | Ranked:
+def batch(
+    objective: Objective, scored: Scored, *, calibration: str = "chosen"
+) -> Pairs | TokenPairs | Ranked | Unpaired:
     """The batch that `objective` is given.
 
     Where the data do not say otherwise, the one opponent is the reference, and the known reward gap of a ranked pair
-    is 1.
+    is 1. Of a pair that is taken apart, chosen is desirable and rejected is not, and both have the columns of the pair;
+    an objective that does not ask which is which (NPO) unlearns all that it is given, and that is rejected.
 
     Raises:
         TypeError: The objective reads a family that pairs of completions do not make.
     """
     if objective.family is TokenPairs:
         return _token_pairs(scored)
+    if objective.family is Unpaired:
+        return _unpaired(objective, scored)
     pairs = _pairs(scored)
     if objective.family is Ranked:
         gap = scored.columns.get("margin", torch.ones_like(pairs.chosen)).to(pairs.chosen)
@@ -177,9 +187,6 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     while "base" in objective.values:
         objective = objective.values["base"]
     pairs, reads, means = _pairs(scored), objective.reads, _sees_means(objective, scored)
-    units = {name: getattr(param.domain, "unit", "") for name, param in objective.params.items()}
-    in_nats = (objective.values[name] for name, unit in units.items() if unit == "1/nat")
-    scale = next((value for value in in_nats if value is not None), 1.0)
     rewards = []
     for side in CALIBRATION[:2]:
         reward = getattr(pairs, side).detach()
@@ -187,8 +194,15 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
             reward = reward - getattr(pairs, f"ref_{side}")
         if means:
             reward = reward / getattr(pairs, f"{side}_len").clamp(min=1)
-        rewards.append(scale * reward)
+        rewards.append(reward_scale(objective) * reward)
     return rewards[0], rewards[1]
+
+
+def reward_scale(objective: Objective) -> Any:
+    """The first hyper-parameter in 1/nat, which turns a log-ratio into a reward, or 1 where there is none."""
+    units = {name: getattr(param.domain, "unit", "") for name, param in objective.params.items()}
+    in_nats = (objective.values[name] for name, unit in units.items() if unit == "1/nat")
+    return next((value for value in in_nats if value is not None), 1.0)
 
 
 def _sees_means(objective: Objective, scored: Scored) -> bool:
@@ -212,7 +226,7 @@ def _example(device: torch.device, times: int = 1, rejected: float = -0.25) -> S
     """A pair with every column, log-probs and lengths multiplied; no hinge is flat at it, as chosen is less likely."""
     logps = torch.tensor([[-1.0, -2.0], [rejected, rejected]], device=device)
     per_token = dict.fromkeys(("chosen_weights", "rejected_weights"), torch.ones(1, 2, device=device))
-    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5}
+    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5, "kl": 0.5}
     return Scored(
         times * logps,
         mask=torch.ones_like(logps, dtype=torch.bool),
@@ -237,6 +251,24 @@ def _pairs(scored: Scored) -> Pairs:
     )
     chosen_len, rejected_len = scored.lengths.chunk(2)
     return pairs._replace(chosen_len=chosen_len, rejected_len=rejected_len)
+
+
+def _unpaired(objective: Objective, scored: Scored) -> Unpaired:
+    pairs = _pairs(scored)
+    sides = CALIBRATION[:2] if "desirable" in objective.reads else ("rejected",)
+
+    def joined(of: str) -> Tensor | None:
+        parts = [getattr(pairs, of.format(side)) for side in sides]
+        return None if parts[0] is None else torch.cat(parts)
+
+    good = torch.tensor([side == "chosen" for side in sides], device=scored.logps.device)
+    return Unpaired(
+        joined("{}"),
+        ref_logps=joined("ref_{}"),
+        desirable=good.repeat_interleave(len(pairs.chosen)),
+        lengths=joined("{}_len"),
+        **{name: scored.columns[name].repeat(len(sides)) for name in ("kl", "weights") if name in scored.columns},
+    )
 
 
 def _token_pairs(scored: Scored) -> TokenPairs:
@@ -287,9 +319,15 @@ _MEANING = {
     "label": "the probability that chosen is the better one",
     "margin": "the known reward of chosen minus that of rejected",
     "annotator": "an integer id from 0 for whoever labelled the pair",
+    "kl": "a known estimate of the KL divergence of the policy from the reference, in nats",
     "entropy": "the mean token entropy of the reference as a share of the log of the vocabulary size, in (0, 1]",
     "chosen_weights": "a list with the weight of each token of chosen, its end token included",
     "rejected_weights": "a list with the weight of each token of rejected, its end token included",
     "opponents_chosen": "a list of the log-probs of chosen under each opponent",
     "opponents_rejected": "a list of the log-probs of rejected under each opponent",
 }
+
+_KL_SAMPLES = (
+    " They are the log-probs of completions under prompts that are not theirs: poz.integrations.trl_kto.KTOTrainer makes"
+    " them, and estimator='zero', or 'given' with a column 'kl', needs none."
+)

@@ -58,6 +58,11 @@ class DPOTrainer(Base):  # type: ignore[misc]
     * `label`, `margin`, `annotator` and `entropy` are columns of the data set, and so are `chosen_weights` and
       `rejected_weights`, for each pair a list with one number for each token. A ranked pair (PRO) has the known
       reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what each means.
+    * An objective on unpaired completions (BCO, KTO, NPO) is given both completions of each pair, chosen as desirable
+      and rejected as not, as TRL's own conversion does, and its loss is the mean over all 2 * batch of them; NPO, which
+      unlearns all that it is given, is given the rejected ones alone. The columns `kl` and `weights` of a pair belong
+      to both. KTO's samples for the KL are not in a batch of pairs: bind `estimator="zero"`, or "given" with a column
+      `kl`, or use `poz.integrations.trl_kto.KTOTrainer`.
     * An objective that reads what pairs cannot give, such as a third completion, is refused.
     * Opponents (INPO, MNPO) are the columns `opponents_chosen` and `opponents_rejected`: for each pair a list of
       summed log-probs, one for each opponent. Without them the only opponent is the reference, which is the policy
@@ -98,19 +103,15 @@ class DPOTrainer(Base):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self.objective: Objective | LCPO = zoo[objective] if isinstance(objective, str) else objective
-        self._spec = _spec(self.objective)
+        self._spec = spec_of(self.objective)
         batches.check(self._spec)
         if calibration not in batches.CALIBRATION:
             raise ValueError(f"calibration must be one of {batches.CALIBRATION}; got {calibration!r}.")
         self._calibration = calibration
         self._columns = sum(batches.columns_read(self._spec), ())
-        self._tag_names = ["trl", "poz", self._spec.name]
-        self._name = self._spec.title
-        preprint = self._spec.paper.removeprefix("arXiv:")
-        self._paper = {"title": self._spec.title, "id": preprint} if preprint != self._spec.paper else {}
+        name_after(self, self._spec)
         if args is None:
-            name = model if isinstance(model, str) else model.config._name_or_path
-            args = dpo_config.DPOConfig(f"{name.rsplit('/', 1)[-1] or 'model'}-{self._spec.name}")
+            args = dpo_config.DPOConfig(folder(model, self._spec))
         first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
@@ -120,7 +121,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         if not self._reads_reference:
             # Told that log-probs are precomputed, TRL loads no reference; there is nothing to precompute either.
             args.precompute_ref_log_probs = True
-        elif ref_model is None and not precompute and kwargs.get("peft_config") is None and _has_no_path(model):
+        elif ref_model is None and not precompute and kwargs.get("peft_config") is None and has_no_path(model):
             ref_model = copy.deepcopy(model)
         super().__init__(model, ref_model, args, **kwargs)
         self.args.precompute_ref_log_probs = self.precompute_ref_logps = precompute
@@ -135,12 +136,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         name = self._spec.name
         if "image" in first or "images" in first:
             raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
-        for field, default in _TRL_LOSS.items():
-            if getattr(args, field) != default:
-                raise ValueError(
-                    f"DPOConfig({field}={getattr(args, field)!r}) sets TRL's own loss, which `{name}` replaces. "
-                    f"Leave it {default!r} and give the objective its hyper-parameters, as in {self._spec!r}."
-                )
+        check_config(self._spec, args, _TRL_LOSS)
         if self._spec.coupled and args.gradient_accumulation_steps > 1:
             raise ValueError(
                 f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
@@ -184,8 +180,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
         mode = "train" if self.model.training else "eval"
         columns, inputs = self._split(inputs)
         reference, sums = self._reference(inputs)
-        policy = _Recorder(model)
-        with self._no_reference_pass(), installed():
+        policy = Recorder(model)
+        with no_reference_pass(self), installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
             trls = super()._compute_loss(policy, inputs, return_outputs)
         mask = inputs["completion_mask"]
@@ -212,17 +208,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
         if self.precompute_ref_logps:
             sums = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
             return torch.cat(sums), sums
-        reference = _Recorder(self.model if self.ref_model is None else self.ref_model)
+        reference = Recorder(self.model if self.ref_model is None else self.ref_model)
         sums = self.compute_ref_log_probs(reference, inputs)
         return reference.per_token("log_probs", inputs["completion_mask"]), sums
-
-    @contextmanager
-    def _no_reference_pass(self) -> Iterator[None]:
-        known, self.precompute_ref_logps = self.precompute_ref_logps, True
-        try:
-            yield
-        finally:
-            self.precompute_ref_logps = known
 
     def _log_rewards(self, mode: str, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
         """Replaces the rewards that TRL logged, which are those of DPO."""
@@ -246,7 +234,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
             self.objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
-class _Recorder:
+class Recorder:
     """A model that keeps the first output that TRL asks of it."""
 
     def __init__(self, model: Any) -> None:
@@ -254,6 +242,7 @@ class _Recorder:
         self.output: Any = None
 
     def __call__(self, **inputs: Any) -> Any:
+        """The model's output."""
         output = self.model(**inputs)
         self.output = output if self.output is None else self.output
         return output
@@ -278,7 +267,8 @@ class _Stateful(TrainerCallback):
             torch.save(self.objective.state_dict(), path)
 
 
-def _spec(objective: Objective | LCPO) -> Objective:
+def spec_of(objective: Objective | LCPO) -> Objective:
+    """The objective itself, or the one that an `LCPO` stands for."""
     if isinstance(objective, Objective):
         return objective
     if isinstance(objective, LCPO):
@@ -287,7 +277,43 @@ def _spec(objective: Objective | LCPO) -> Objective:
     raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
 
 
-def _has_no_path(model: Any) -> bool:
+def name_after(trainer: Any, objective: Objective) -> None:
+    """What TRL writes into the model's tags and card."""
+    preprint = objective.paper.removeprefix("arXiv:")
+    trainer._tag_names = ["trl", "poz", objective.name]
+    trainer._name = objective.title
+    trainer._paper = {"title": objective.title, "id": preprint} if preprint != objective.paper else {}
+
+
+def folder(model: Any, objective: Objective) -> str:
+    """Where the outputs go if nothing is said."""
+    name = model if isinstance(model, str) else model.config._name_or_path
+    return f"{name.rsplit('/', 1)[-1] or 'model'}-{objective.name}"
+
+
+def check_config(objective: Objective, args: Any, defaults: Mapping[str, Any]) -> None:
+    """Refuses settings of TRL's own loss."""
+    for field, default in defaults.items():
+        if getattr(args, field) != default:
+            raise ValueError(
+                f"{type(args).__name__}({field}={getattr(args, field)!r}) sets TRL's own loss, which "
+                f"`{objective.name}` replaces. Leave it {default!r} and give the objective its hyper-parameters, as in "
+                f"{objective!r}."
+            )
+
+
+@contextmanager
+def no_reference_pass(trainer: Any) -> Iterator[None]:
+    """TRL takes the reference's log-probs from the batch."""
+    known, trainer.precompute_ref_logps = trainer.precompute_ref_logps, True
+    try:
+        yield
+    finally:
+        trainer.precompute_ref_logps = known
+
+
+def has_no_path(model: Any) -> bool:
+    """Whether the model was built in memory, so that TRL cannot load it again as the reference."""
     return not isinstance(model, str | PeftModel) and not model.config._name_or_path
 
 

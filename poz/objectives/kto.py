@@ -22,12 +22,13 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
 @objective(
     title="Kahneman-Tversky Optimization",
     paper="arXiv:2402.01306",
-    equation="the KTO loss (number not checked)",
+    equation="eq. 7 of v1, section 4.1",
     formula=r"\lambda_y\,\sigma(\mp\beta(a-K)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)},\ K=\max\bigl(0,\overline{\log\tfrac{\pi(y')}{\pi_{ref}(y')}}\bigr)",
     reads=_needs,
     optional="weights",
     published={"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)},
     gradient_stops="K, the estimate of the KL",
+    coupled=lambda p: "K comes from the KL samples of the batch" * (p["estimator"] in ("mean", "nonzero_mean")),
     check_values=_check_values,
     deviations=[
         Deviation(
@@ -41,7 +42,7 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation("TRL 1.16", "leaves NaN losses out of the batch mean", "they are returned"),
         Deviation("TRL 1.16 `apo_zero_unpaired`", "K = 0", "estimator='zero'"),
     ],
-    basis="The authors' code, read; gradient checked in float64.",
+    basis="Paper (v1, section 4.1) and the authors' code, read; gradient checked in float64.",
 )
 def kto(
     xp: Namespace,

@@ -19,7 +19,8 @@ def _needs(p: Values) -> str:
 
 
 def _constraint(p: Values) -> str | None:
-    if all(isinstance(p[name], int | float) for name in ("tau", "eta")) and p["tau"] > p["eta"]:
+    numbers = all(isinstance(p[name], int | float) for name in ("tau", "eta"))  # None is eta / 3
+    if numbers and p["tau"] > p["eta"]:
         return f"needs tau <= eta, else the opponents get a negative weight; got tau={p['tau']}, eta={p['eta']}."
     if p["target"] == "hard" and p["distance"] == "squared":
         return "needs distance='backward_kl' for target='hard', an infinite gap; got 'squared'."
@@ -114,8 +115,14 @@ def mnpo(
         float, Real("η, inverse step size, or scale of the known reward gap", low=0, open="low", usual=(0.1, 5.0))
     ] = 0.0075,
     tau: Annotated[
-        float, Real("τ, the reference has weight τ/η and the opponents the rest", low=0, usual=(0.0, 0.1))
-    ] = 0.0025,
+        float | None,
+        Real(
+            "τ, the reference has weight τ/η and the opponents the rest; None means η/3",
+            low=0,
+            usual=(0.0, 0.1),
+            optional=True,
+        ),
+    ] = None,
     weights: Annotated[
         tuple[float, ...] | None, Weights("λ, one weight per opponent, used as given; None: equal, sum 1")
     ] = None,
@@ -135,6 +142,7 @@ def mnpo(
     for weight, opponent in zip(weights, gaps, strict=True):
         mix = mix + terms.times(xp, weight, opponent)
     if pairs.ref_chosen is not None:
+        tau = eta / 3 if tau is None else tau
         reference = terms.gap(xp, pairs, "ref_", length_normalized)
         mix = terms.times(xp, tau / eta, reference) + terms.times(xp, 1 - tau / eta, mix)
     a = beta * (terms.gap(xp, pairs, "", length_normalized) - mix)

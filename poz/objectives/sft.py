@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     equation="the negative log-likelihood of the chosen completion",
     formula=r"-\tfrac{1}{N}\log\pi(y_w)",
     reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),
-    coupled="with normalizer='batch_tokens', the number of tokens of the batch",
+    coupled=lambda p: "the number of tokens of the batch" * (p["normalizer"] == "batch_tokens"),
     deviations=[Deviation("trainers", "average over all tokens of the batch", "normalizer='batch_tokens'")],
     basis="Definition.",
 )

@@ -1,0 +1,134 @@
+"""TRL's own KTOTrainer with any objective of poz that tells desirable completions from others.
+
+from poz.integrations.trl_kto import KTOTrainer
+
+KTOTrainer(model=..., objective="bco", args=KTOConfig(...), train_dataset=...).train()
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from poz.families import Unpaired
+from poz.integrations import batches
+from poz.integrations.trl import Recorder, check_config, folder, has_no_path, name_after, no_reference_pass, spec_of
+from poz.integrations.trl_head import installed
+from poz.objective import Objective
+from poz.torch.whole_batch import whole_batch
+from poz.zoo import zoo
+
+try:
+    from trl.trainer import kto_config, kto_trainer
+except ImportError as error:
+    raise ImportError(f"poz.integrations.trl_kto needs trl >= 1.16, where KTOTrainer is stable. {error}") from error
+
+Base: Any = kto_trainer.KTOTrainer
+
+
+class KTOTrainer(Base):  # type: ignore[misc]
+    """TRL's KTOTrainer with one more argument, `objective`.
+
+    Everything else is TRL's: the data formats (pairs are taken apart), PEFT, precomputed reference log-probs,
+    evaluation and the names of the metrics. The objective takes the place of `loss_type` and holds all
+    hyper-parameters of the loss, so `beta` and the two weights of KTOConfig must stay at their defaults. The loss is
+    the mean over the completions of a batch.
+
+    * Where the objective reads KL samples, as KTO does with its default estimator, they are TRL's: each completion
+      under its neighbour's prompt, which needs sequential sampling. The samples of all processes make one estimate, and
+      each micro-batch of gradient accumulation its own, as in TRL. Other objectives need neither.
+    * `kl` and `weights` are columns of the data set; `poz.Unpaired` says what they mean.
+    * `rewards/*` are beta * (log-prob - reference's log-prob), with the objective's beta.
+
+    Args:
+        model: As for TRL.
+        ref_model: As for TRL; a model that was built in memory is copied where this is None.
+        args: `trl.KTOConfig`.
+        objective: "kto", "bco", or an objective on `poz.Unpaired` with its hyper-parameters bound.
+        **kwargs: The other arguments of TRL's KTOTrainer.
+
+    Raises:
+        ValueError: The objective is given something else, a column that it must find is missing, or settings
+            contradict each other.
+        poz.zoo.UnknownObjective: No objective of that name.
+    """
+
+    data_collator: Any
+    _signature_columns: Any
+
+    def __init__(
+        self, model: Any, ref_model: Any = None, args: Any = None, *, objective: str | Objective = "kto", **kwargs: Any
+    ) -> None:
+        self.objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
+        if spec.family is not Unpaired or not {"ref_logps", "desirable"} <= spec.reads:
+            raise ValueError(
+                f"KTOTrainer needs an objective that tells desirable completions from others, such as `kto` or `bco`; "
+                f"got `{spec.name}`. Use poz.integrations.trl.DPOTrainer for objectives on pairs, and for `npo`."
+            )
+        self._columns = sum(batches.columns_read(spec), ())
+        name_after(self, spec)
+        args = kto_config.KTOConfig(folder(model, spec)) if args is None else copy.copy(args)
+        check_config(spec, args, _TRL_LOSS)
+        first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
+        if "image" in first or "images" in first:
+            raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
+        args.loss_type = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
+        for name in ("desirable_weight", "undesirable_weight"):  # TRL compares them with what the data set holds
+            setattr(args, name, spec.values.get(name, 1.0))
+        copied = ref_model is None and not args.precompute_ref_log_probs and kwargs.get("peft_config") is None
+        if copied and has_no_path(model):
+            ref_model = copy.deepcopy(model)
+        super().__init__(model, ref_model, args, **kwargs)
+        for name, default in _TRL_LOSS.items():
+            setattr(self.args, name, default)
+        self.beta = batches.reward_scale(spec)
+        self.desirable_weight = self.undesirable_weight = 0.0  # so TRL's own loss is 0
+        self.data_collator = batches.Columns(self.data_collator, self._columns)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        batches.check_columns(self.objective, list(next(iter(dataset))), f"the data set {dataset_name!r}")
+        return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self._columns)))
+
+    def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """TRL's: summed log-probs of the reference for the completions and for the KL samples, or None."""
+        with installed():
+            return super().compute_ref_log_probs(model, inputs)
+
+    def _compute_kl_logps(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        self._kl_logps = super()._compute_kl_logps(model.model, batch)
+        return self._kl_logps
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        columns = {name: inputs[name] for name in self._columns if name in inputs}
+        inputs = {name: value for name, value in inputs.items() if name not in columns}
+        if not self.precompute_ref_logps:
+            reference = self.compute_ref_log_probs(self.model if self.ref_model is None else self.ref_model, inputs)
+            inputs |= dict(zip(("ref_logps", "ref_KL_logps"), reference, strict=True))
+        policy = Recorder(model)
+        with no_reference_pass(self), installed():
+            trls = super()._compute_loss(policy, inputs, return_outputs)
+        mask = inputs["completion_mask"]
+        logps = policy.per_token("log_probs", mask).float()
+        made = Unpaired(
+            logps.where(mask[:, 1:].bool(), torch.zeros_like(logps)).sum(1),
+            ref_logps=inputs["ref_logps"].float(),
+            desirable=inputs["label"].bool(),
+            lengths=mask.sum(1),
+            kl_logps=self._kl_logps,
+            kl_ref_logps=inputs.get("ref_KL_logps"),
+            **columns,
+        )
+        # What is left of TRL's loss is the load balancing of mixtures of experts.
+        loss = whole_batch(self.objective, made).mean() + (trls[0] if return_outputs else trls)
+        return (loss, trls[1]) if return_outputs else loss
+
+
+_TRL_LOSS = {"loss_type": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+"""The fields of KTOConfig that the objective replaces, with their defaults."""

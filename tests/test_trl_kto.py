@@ -1,0 +1,195 @@
+"""TRL's KTOTrainer with objectives of poz: equal to TRL's own losses, and told apart from pairs."""
+
+import copy
+import math
+
+import datasets
+import peft
+import pytest
+import torch
+import trl
+from test_trl import PAIRS, Bytes, close, inputs, loss_and_gradients, tiny
+
+import poz
+from poz.integrations.trl_kto import KTOTrainer
+
+pytestmark = [
+    # TRL 1.16 uses names of transformers that 5.23 has changed.
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
+]
+
+UNPAIRED = [
+    {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+    for pair in PAIRS
+    for side in ("chosen", "rejected")
+][:7]  # 4 desirable, 3 not
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_bars():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return tiny(0)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return tiny(1)
+
+
+def trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
+    """One of ours, or TRL's own where `objective` is None."""
+    settings = {
+        "max_steps": 2,
+        "per_device_train_batch_size": len(UNPAIRED),
+        "learning_rate": 1e-2,
+        "bf16": False,
+        "use_cpu": True,
+        "report_to": "none",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "gradient_checkpointing": False,
+    }
+    return (trl.KTOTrainer if objective is None else KTOTrainer)(
+        copy.deepcopy(model),
+        ref_model if ref_model is None else copy.deepcopy(ref_model),
+        trl.KTOConfig(str(folder), **{**settings, **(arguments or {})}),
+        train_dataset=datasets.Dataset.from_list(examples),
+        processing_class=Bytes(),
+        **({} if objective is None else {"objective": objective}),
+        **more,
+    )
+
+
+def ratios(made, policy, reference):
+    """Summed log-ratios without TRL's fused head, and which completions are desirable."""
+    batch, sums = inputs(made), []
+    for model in (policy, reference):
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+        logps = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+        sums.append((logps * batch["completion_mask"][:, 1:]).sum(1))
+    return (sums[0] - sums[1]).detach(), batch["label"].bool()
+
+
+class TestEqualsTRL:
+    # The tolerances are those of DPO against TRL: two ways in float32 to the same log-probs.
+    @pytest.mark.parametrize("precomputed", [False, True])
+    @pytest.mark.parametrize(
+        ("arguments", "objective"),
+        [
+            ({}, "kto"),
+            (
+                {"beta": 0.7, "desirable_weight": 0.5, "undesirable_weight": 1.3},
+                poz.kto.bind(beta=0.7, desirable_weight=0.5, undesirable_weight=1.3),
+            ),
+            ({"loss_type": "apo_zero_unpaired", "beta": 0.3}, poz.kto.bind(beta=0.3, estimator="zero")),
+        ],
+    )
+    def test_loss_metrics_and_every_gradient(self, tmp_path, policy, reference, arguments, objective, precomputed):
+        how = {"precompute_ref_log_probs": precomputed}
+        theirs = trainer(tmp_path, policy, None, ref_model=reference, arguments={**arguments, **how})
+        made = trainer(tmp_path, policy, objective, ref_model=reference, arguments=how)
+        (expected, gradients), (loss, found) = loss_and_gradients(theirs), loss_and_gradients(made)
+        close(loss, expected, "loss", 1e-6)
+        assert found.keys() == gradients.keys() == dict(policy.named_parameters()).keys()
+        for name, gradient in gradients.items():
+            assert gradient.abs().max() > 0
+            close(found[name], gradient, name)
+        # The clamp of the estimate at 0 hides nothing.
+        assert (theirs._metrics["train"]["kl"][0] > 1) == ("loss_type" not in arguments)
+        assert made._metrics["train"].keys() == theirs._metrics["train"].keys() >= {"kl", "rewards/margins"}
+        for name, value in theirs._metrics["train"].items():
+            assert made._metrics["train"][name] == pytest.approx(value, rel=1e-5), name
+
+    def test_adapter_off_is_the_reference(self, tmp_path, policy):
+        lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+        answers = []
+        for objective in (None, "kto"):
+            made = trainer(tmp_path, policy, objective, peft_config=lora)
+            torch.manual_seed(7)
+            with torch.no_grad():
+                for name, p in made.model.named_parameters():
+                    if ".default." in name:
+                        p.add_(0.1 * torch.randn(p.shape))
+            answers.append(loss_and_gradients(made))
+        (expected, gradients), (loss, found) = answers
+        close(loss, expected, "loss", 1e-6)
+        assert abs(loss.item() - 0.5) > 1e-4  # at the reference it is 1/2
+        assert found.keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            close(found[name], gradient, name)
+
+    def test_training_and_evaluation(self, tmp_path, policy, reference):
+        more = {"eval_strategy": "steps", "eval_steps": 2, "per_device_train_batch_size": 3}
+        more |= {"gradient_accumulation_steps": 2, "per_device_eval_batch_size": 3}
+        logs = []
+        for objective in (None, "kto"):
+            evaluated = datasets.Dataset.from_list(UNPAIRED[:5])
+            made = trainer(tmp_path, policy, objective, ref_model=reference, arguments=more, eval_dataset=evaluated)
+            made.train()
+            logs.append(made.state.log_history)
+        for theirs, ours in zip(*logs, strict=True):
+            assert theirs.keys() == ours.keys()
+            for name in theirs.keys() & {"loss", "eval_loss", "grad_norm", "kl", "eval_kl", "eval_rewards/chosen"}:
+                # Steps of Adam, whose first are of the size of the learning rate however small the gradient.
+                assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
+
+
+class TestObjectives:
+    def test_bco_makes_no_samples_of_the_kl(self, tmp_path, policy, reference):
+        objective = poz.bco.bind(beta=0.3, baseline=0.2)
+        made = trainer(
+            tmp_path, policy, objective, ref_model=reference, arguments={"train_sampling_strategy": "random"}
+        )
+        assert "KL_input_ids" not in inputs(made)
+        ratio, good = ratios(made, policy, reference)
+        expected = torch.nn.functional.softplus(torch.where(good, -1.0, 1.0) * (0.3 * ratio - 0.2)).mean()
+        close(loss_and_gradients(made)[0], expected, "loss")
+        assert made._metrics["train"]["rewards/chosen"] == [pytest.approx(0.3 * ratio[good].mean().item(), rel=1e-5)]
+
+    def test_columns(self, tmp_path, policy, reference):
+        examples = [{**one, "kl": 0.5 * i, "weights": 1.0 + i} for i, one in enumerate(UNPAIRED)]
+        made = trainer(tmp_path, policy, poz.kto.bind(estimator="given"), examples, ref_model=reference)
+        ratio, good = ratios(made, policy, reference)
+        here = torch.arange(7.0)
+        expected = ((1 + here) * torch.sigmoid(torch.where(good, -0.1, 0.1) * (ratio - 0.5 * here))).mean()
+        close(loss_and_gradients(made)[0], expected, "loss")
+        with pytest.raises(ValueError, match="reads the column 'kl', which the data set 'train' does not have"):
+            trainer(tmp_path, policy, poz.kto.bind(estimator="given"))
+
+    def test_pairs_are_taken_apart(self, tmp_path, policy):
+        """A model without a path is copied, and a batch of both completions is 8."""
+        made = trainer(tmp_path, policy, "bco", PAIRS)
+        assert len(made.train_dataset) == 8
+        assert loss_and_gradients(made)[0].item() == pytest.approx(math.log(2), rel=1e-6)  # at the reference
+
+    def test_card(self, tmp_path, policy):
+        trainer(tmp_path, policy, "bco").create_model_card()
+        assert "trained with Binary Classifier Optimization" in (tmp_path / "README.md").read_text()
+
+
+class TestRefuses:
+    @pytest.mark.parametrize("name", ["dpo", "npo", "pro"])
+    def test_objectives_that_do_not_tell_desirable_completions(self, tmp_path, policy, name):
+        with pytest.raises(ValueError, match=rf"tells desirable completions from others, .* got `{name}`.*DPOTrainer"):
+            trainer(tmp_path, policy, name)
+
+    @pytest.mark.parametrize("field", [{"loss_type": "apo_zero_unpaired"}, {"beta": 0.5}, {"desirable_weight": 2.0}])
+    def test_hyper_parameters_of_trls_own_loss(self, tmp_path, policy, field):
+        with pytest.raises(ValueError, match=rf"KTOConfig\({next(iter(field))}=.*which `kto` replaces"):
+            trainer(tmp_path, policy, "kto", arguments=field)
+
+    def test_what_is_no_objective(self, tmp_path, policy):
+        with pytest.raises(TypeError, match="objective must be a name"):
+            trainer(tmp_path, policy, 3)
+
+    def test_images(self, tmp_path, policy):
+        with pytest.raises(ValueError, match="trains on text"):
+            trainer(tmp_path, policy, "kto", [{**one, "image": "x.png"} for one in UNPAIRED])
