@@ -379,6 +379,8 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
         raise ValueError(f"`{objective}` needs {len(dims)} dimension for {field}; got shape {shape}.")
     else:
         axes = dict(zip(dims, shape, strict=True))
+    if axes.get("k") == 0:
+        raise ValueError(f"`{objective}` needs at least one completion per prompt; got K = 0.")
     for axis, size in axes.items():
         first, known = sizes.setdefault(axis, (field, size))
         if known != size:

@@ -40,7 +40,7 @@ def numbers(xp: Namespace, value: Any, like: Array) -> Array:
 
 def exponential(xp: Namespace, x: Array) -> Array:
     """e^x of a log-ratio, continued by its tangent beyond x = `CAP`: finite, convex, and its slope never dies."""
-    return xp.exp(xp.clip(x, -np.inf, CAP)) * (1 + xp.relu(x - CAP))
+    return xp.exp(xp.where(x > CAP, xp.constant(CAP, x), x)) * (1 + xp.relu(x - CAP))
 
 
 def exponential_minus_one(xp: Namespace, x: Array) -> Array:

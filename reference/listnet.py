@@ -1,4 +1,4 @@
-"""ListNet, the softmax loss of LiPO (2402.01878): cross-entropy of the policy's top-one distribution.
+"""ListNet (Cao et al. 2007) on log-ratios: top-one cross-entropy; LiPO, arXiv 2402.01878, eq. 11, has q = r / Σ r.
 
 s_i = β (log π(y_i) - log π_ref(y_i)),  q = softmax(scores / τ),  p = softmax(s), both over the valid completions
 L = -Σ_i q_i log p_i

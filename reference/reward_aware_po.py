@@ -1,4 +1,4 @@
-"""Reward-aware preference optimization (RPO): Sun et al. 2025, arXiv 2502.00203, three distances to known rewards.
+"""Reward-aware preference optimization (RPO): arXiv 2406.11704; Sun et al. 2025, 2502.00203; three distances.
 
 h = (log π(y_w) - log π(y_l)) - (log π_ref(y_w) - log π_ref(y_l)),  z = β h,  g = η (r*_w - r*_l)
 squared:      L = (z - g)²

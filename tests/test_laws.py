@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import poz
+from poz.domains import Real
 from poz.families import SHAPES
 from poz.kernels.plan import plan
 from poz.testing import draw_batch, draw_case
@@ -22,8 +23,13 @@ CLOSE = 1e-14 * 10
 LIMITS = [(name, limit) for name, spec in poz.zoo.items() for limit in spec.reduces_to]
 MARGIN_ONLY = ["dpo", "ipo", "inpo", "mnpo", "vpo"]  # with sums: a function of chosen - rejected under each policy
 
-SEPARATE = [name for name, spec in poz.zoo.items() if not spec.coupled]
-"""Those in which no example has a say in another's loss."""
+
+def separate(objective):
+    """No example has a say in another's loss; the KL samples of unpaired objectives are none of the examples."""
+    return not objective.coupled or objective.family is poz.Unpaired
+
+
+SEPARATE = [name for name, spec in poz.zoo.items() if separate(spec)]
 
 
 def close(actual, expected, size=1.0):
@@ -58,7 +64,7 @@ def test_a_limit_is_the_other_objective(name, limit, data):
 @given(data=st.data())
 def test_one_loss_per_example_whatever_the_others(name, data):
     """Splitting or permuting a batch splits or permutes the losses: nothing leaks between examples."""
-    case = data.draw(cases(poz.zoo[name]))
+    case = data.draw(cases(poz.zoo[name]).filter(lambda case: separate(case.objective)))
     losses = case.objective(case.batch)
     assert losses.shape == (len(case.batch[0]),)
 
@@ -78,7 +84,7 @@ def test_one_loss_per_example_whatever_the_others(name, data):
 @given(data=st.data())
 def test_an_example_needs_no_batch_dimension(name, data):
     """As under vmap: every axis is counted from the last one."""
-    case = data.draw(cases(poz.zoo[name]))
+    case = data.draw(cases(poz.zoo[name]).filter(lambda case: separate(case.objective)))
     axis = {f: dims.find("b") for f, (dims, _) in SHAPES[type(case.batch)].items()}
     fields = {f: x for f, x in case.batch._asdict().items() if x is not None}
     last = type(case.batch)(**{f: x if axis[f] < 0 else np.take(x, -1, axis[f]) for f, x in fields.items()})
@@ -218,8 +224,8 @@ def answer(backend, objective, batch, fields):
         return losses, back(jnp.ones_like(losses))[0]
 
 
-LIMITS = ("dpo", "ipo", "simpo", "pro", "cpl", "cpl_ranking", "vpo", "inpo", "mnpo")
-"""Where minus infinity gives the limit of the loss, with finite gradients if that is finite; elsewhere it may be NaN."""
+SETTLED = ("dpo", "ipo", "simpo", "pro", "cpl", "cpl_ranking", "vpo", "inpo", "mnpo")
+"""Where the reference takes the limit too; elsewhere it may be NaN, and the law of limits below decides."""
 
 
 def kinds(x):
@@ -231,7 +237,7 @@ def kinds(x):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("name", SEPARATE)
 def test_an_impossible_or_unknown_log_prob_means_what_the_reference_says(name, seed, backend):
-    """Minus infinity gives the limit of the loss (or NaN, see `LIMITS`), NaN gives NaN; either stays in its example.
+    """Minus infinity gives the limit of the loss (or NaN, see `SETTLED`), NaN gives NaN; either stays in its example.
 
     Calibration samples belong to all examples alike.
     """
@@ -249,20 +255,111 @@ def test_an_impossible_or_unknown_log_prob_means_what_the_reference_says(name, s
             expected = reference(objective, poisoned)[0]
             losses, slopes = answer(backend, objective, poisoned, fields)
             what = f"{objective}: {field} {poison}"
-            if name not in LIMITS and poison == -np.inf:  # terms may compete, in one order of operations or the other
+            if name not in SETTLED and poison == -np.inf:  # terms may compete, in one order of operations or the other
                 unknown = np.isnan(losses) | np.isnan(expected)
                 losses, expected = np.where(unknown, np.nan, losses), np.where(unknown, np.nan, expected)
             finite = np.isfinite(expected)
             np.testing.assert_array_equal(kinds(losses), kinds(expected), err_msg=what)
             np.testing.assert_allclose(losses[finite], expected[finite], rtol=1e-9, atol=1e-9, err_msg=what)
             steady = all(np.isfinite(slope).all() for slope in slopes.values())
-            assert steady or not finite.all() or name not in LIMITS, what
+            assert steady or not finite.all() or name not in SETTLED, what
             if axis[field] < 0:
                 continue
             np.testing.assert_array_equal(losses[others], clean_losses[others], err_msg=what)
             for other in [f for f in slopes if axis[f] >= 0]:
                 found, clean = (np.compress(others, s[other], axis[other]) for s in (slopes, clean_slopes))
                 np.testing.assert_array_equal(found, clean, err_msg=what)
+
+
+COMPETING = {
+    "cpl": "log-probs of plus infinity: both orders, and cloning",
+    "nash_md": "charges of all tokens, and their differences",
+    "exo_k": "softmax of an infinite logit",
+    "info_nca": "softmax of an infinite logit",
+    "orpo": "log of the negative probability that is left beside one above 1",
+    "beta_dpo": "an infinite β",
+    "amapo": "an infinite mean and spread",
+    "gamma_po": "an infinite mean",
+    "lcpo": "both orders",
+}
+"""Where infinities may meet, in which case the loss is NaN; all others have the limit, whatever is infinite."""
+
+
+def put(batch, field, example, value, which):
+    """The batch with one entry of one example replaced; of a field that all examples share, that one."""
+    x, at = getattr(batch, field).copy(), SHAPES[type(batch)][field][0].find("b")
+    spot = x if at < 0 else x[(slice(None),) * at + (slice(example, example + 1),)]
+    spot.flat[which % spot.size] = value
+    return batch._replace(**{field: x})
+
+
+def rows(slope, family, field, keep):
+    """The slopes of the kept examples; of what all share, if all are kept."""
+    at = SHAPES[family][field][0].find("b")
+    return (slope if keep.all() else slope[:0]) if at < 0 else np.compress(keep, slope, at)
+
+
+def check_limits(objective, batch, backend, seed):
+    """One log-prob at a time infinite, against the loss and the slope at 1e60 and 1e100 nats.
+
+    There a finite limit is reached to the last digit, so what is left is rounding, and another backend's.
+    """
+    fields = _log_prob_fields(objective, batch)
+    for field in fields:
+        for sign in (-1, 1) if objective.family is not poz.Denoising else (1,):  # squared errors are positive
+            what = f"{objective}: {field} {sign * np.inf}"
+            losses, slopes = answer(backend, objective, put(batch, field, 2, sign * np.inf, seed), fields)
+            far, farther = (put(batch, field, 2, sign * size, seed) for size in (1e60, 1e100))
+            near, there = answer("numpy", objective, far, fields)[0], answer("numpy", objective, farther, fields)[0]
+            grown = np.abs(there) > 1e20 * np.maximum(np.abs(near), 1)
+            limit = np.where(grown, np.copysign(np.inf, there), np.where(near == there, there, np.nan))
+            known = ~np.isnan(losses)
+            assert objective.name in COMPETING or known.all(), what
+            np.testing.assert_allclose(losses[known], limit[known], rtol=1e-12, atol=1e-12, err_msg=what)
+            # The slope of an infinite loss may be NaN, and is everybody's where the batch is coupled.
+            finite = np.isfinite(losses) & (not objective.coupled or np.isfinite(losses).all())
+            if slopes and objective.name != "lcpo":  # a weight of 0 does not help where the base has an infinite slope
+                expected = answer("torch", objective, farther, fields)[1]
+                for f in fields:
+                    found, wanted = (rows(np.asarray(s[f]), type(batch), f, finite) for s in (slopes, expected))
+                    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12, err_msg=f"{what}, slope of {f}")
+
+
+@pytest.mark.parametrize(
+    ("backend", "seed"), [("numpy", 0), *[("torch", seed) for seed in range(6)], *[("jax", seed) for seed in (0, 1)]]
+)
+@pytest.mark.parametrize("name", poz.zoo)
+def test_an_infinite_log_prob_has_the_loss_and_the_slope_of_the_limit(name, backend, seed):
+    check_limits(*draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0), backend, seed)
+
+
+ZEROS = [
+    (name, param)
+    for name, spec in poz.zoo.items()
+    for param, given_ in spec.params.items()
+    if isinstance(given_.domain, Real) and given_.domain.problem(0.0) is None
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("name", "param"), ZEROS)
+def test_a_factor_of_zero_removes_an_infinity(name, param, seed):
+    objective = poz.zoo[name].bind(**{param: 0.0})
+    check_limits(objective, draw_batch(objective, np.random.default_rng(seed), 5, 30.0), "torch", seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", [n for n in poz.zoo if n not in ("aot", "aot_unpaired")])  # NaN is sorted last there
+def test_what_an_unknown_log_prob_has_a_say_in_is_unknown(name, seed):
+    """A loss that moves with a log-prob is NaN where that is NaN; the other losses keep their values or are NaN."""
+    objective, batch = draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0)
+    for field in _log_prob_fields(objective, batch):
+        low, high, losses = (
+            answer("numpy", objective, put(batch, field, 2, value, seed), [])[0] for value in (-9.0, -0.3, np.nan)
+        )
+        assert np.isnan(losses[low != high]).all(), f"{objective}: {field}"
+        kept = ~np.isnan(losses)
+        np.testing.assert_array_equal(losses[kept], low[kept], err_msg=f"{objective}: {field}")
 
 
 @pytest.mark.parametrize("name", ["dpo", "simpo", "vpo", "mnpo", "cpl", "cpl_ranking", "pro"])
@@ -294,16 +391,27 @@ def test_swapping_twice_is_nothing(data, name):
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("name", ["inpo", "mnpo"])
 @given(data=st.data())
-def test_inpo_without_tau_means_a_third_of_eta(data):
-    case = data.draw(cases(poz.inpo, widest=100.0))
+def test_without_tau_it_is_a_third_of_eta(name, data):
+    case = data.draw(cases(poz.zoo[name], widest=100.0).filter(lambda case: case.batch.ref_chosen is not None))
     given_ = case.objective.bind(tau=case.objective.values["eta"] / 3)
     expected, slopes = reference(given_, case.batch)
     free = given_.bind(tau=None)
     np.testing.assert_array_equal(free(case.batch), given_(case.batch))
     close(reference(free, case.batch)[0], expected, size=largest(case.batch) ** 2)
     close(reference(free, case.batch)[1]["ref_chosen"], slopes["ref_chosen"], size=largest(case.batch) ** 2)
-    close(plan(free, 2).weights, plan(given_, 2).weights)
+    anchors = 1 + len(case.batch.opponents_chosen)
+    close(plan(free, anchors).weights, plan(given_, anchors).weights)
+
+
+def test_mnpo_moves_tau_with_eta():
+    """One opponent, so INPO, whose default has always moved; eta = 0.0075 has the released trainer's tau = 0.0025."""
+    pairs = poz.Pairs(*np.array([[-3.0], [-5.0], [-4.0], [-6.5]]))
+    pairs = pairs._replace(opponents_chosen=np.array([[-3.5]]), opponents_rejected=np.array([[-4.0]]))
+    np.testing.assert_array_equal(poz.mnpo(pairs, eta=0.3), poz.inpo(pairs, eta=0.3))
+    np.testing.assert_allclose(poz.mnpo(pairs), poz.mnpo(pairs, tau=0.0025), rtol=1e-14)
+    assert poz.mnpo(pairs, eta=0.3) != poz.mnpo(pairs, eta=0.3, tau=0.0025)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.5, 2.0])

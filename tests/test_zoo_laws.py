@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mpmath import mp
 
 import poz
+from poz.algorithms.sampo import sampo_subset
 from poz.testing.strategies import cases
 
 SIDES = ("chosen", "rejected", "ref_chosen", "ref_rejected")
@@ -141,6 +142,70 @@ def test_exo_k_is_zero_exactly_where_the_policy_has_the_rewards():
     assert (poz.exo_k(lists._replace(logps=0 * rewards), beta=0.2, reward_beta=0.5) > 0.1).all()
 
 
+@given(beta=st.floats(0.05, 2), eta=st.floats(0.1, 3))
+def test_a_known_gap_too_large_to_doubt_makes_backward_kl_dpo(beta, eta):
+    """Backward KL to a label of 1 is -log σ(z); e^-800 is no doubt."""
+    known = margin(Z, margin=0 * Z + 800 / eta)
+    close(poz.reward_aware_po(known, beta=beta, eta=eta, distance="backward_kl"), poz.dpo(known, beta=beta))
+
+
+@given(alpha=st.floats(0.05, 5), beta=st.floats(0.05, 2))
+def test_softmax_cross_entropy_over_two_is_the_logistic_loss_of_a_soft_label(alpha, beta):
+    gaps, logps = np.linspace(-3, 3, len(Z)), np.stack([Z, 0 * Z], -1)
+    lists = poz.Ranked(logps, 0 * logps, scores=np.stack([gaps, 0 * gaps], -1))
+    soft = poz.spce(margin(Z, label=1 / (1 + np.exp(-gaps / alpha))), beta=beta)
+    # 1 - label carries the rounding of the label, times a margin of 1400
+    close(poz.info_nca(lists, beta=beta, alpha=alpha), soft, size=1e3)
+    close(poz.listnet(lists, beta=beta, tau=alpha), soft, size=1e3)
+
+
+def test_bregman_balance_with_the_logistic_generator_is_dpo():
+    """h'(R) R - h(R) - h'(1/R) for h = (R log R - (1 + R) log(1 + R)) / 2, so h' = log(R / (1 + R)) / 2, R = e^-z."""
+    for z in (-30.0, -2.0, 0.0, 1.5, 30.0):
+        with mp.workdps(40):
+            ratio = mp.exp(-mp.mpf(z))
+            slope = [mp.log(r / (1 + r)) / 2 for r in (ratio, 1 / ratio)]
+            value = slope[0] * ratio - (ratio * mp.log(ratio) - (1 + ratio) * mp.log1p(ratio)) / 2 - slope[1]
+        close(poz.dpo(margin(z), beta=1.0), float(value))
+
+
+def test_losses_of_single_completions_know_the_level():
+    """Adding 1 to policy and reference changes nothing; to the policy alone it does, unlike for functions of z."""
+    a, b, beta = np.array([0.5, -1.0]), np.array([-0.3, 2.0]), 0.7
+
+    def two(shift, ref):
+        sides = [x + shift for x in (a, b)]
+        known = np.tile([1.0, 0.0], (2, 1))
+        refs = [np.full(2, float(ref))] * 2
+        pairs = poz.Pairs(*sides, *refs)
+        lists = poz.Ranked(np.stack(sides, -1), np.stack(refs, -1), scores=known)
+        ones = [poz.Unpaired(x, r, np.full(2, good)) for x, r, good in zip(sides, refs, (True, False), strict=True)]
+        return {
+            "dpo": poz.dpo(pairs, beta=beta),
+            "apo_zero": poz.apo_zero(pairs, beta=beta),
+            "apo_down": poz.apo_down(pairs, beta=beta),
+            "nca": poz.nca(lists, beta=beta),
+            "bco": sum(poz.bco(one, beta=beta) for one in ones),
+            "kto": sum(poz.kto(one, beta=beta, estimator="zero") for one in ones),
+            "sppo": poz.sppo(poz.Samples(lists.logps, lists.ref_logps, winrates=known), eta=1 / beta),
+        }
+
+    here, along, away = two(0, 0), two(1, 1), two(1, 0)
+    for name, losses in here.items():
+        close(along[name], losses, size=10)
+        assert (abs(away[name] - losses) > 1e-3).all() == (name != "dpo"), name
+
+
+def test_gpo_of_additive_scores_tilts_by_the_centred_reward():
+    """s(y, y') = r(y) - r(y'): the step from a uniform policy is log π - log π_t = (r - mean r) / β."""
+    rewards = np.array([[1.0, -0.5, 0.25, 3.0]])
+    scores = (rewards[..., :, None] - rewards[..., None, :]).mean(-1)
+    start = np.full((1, 4), math.log(0.25))
+    there = poz.Samples(start + (rewards - rewards.mean()) / 0.3, start, winrates=scores)
+    close(poz.gpo(there, beta=0.3), 0)
+    assert poz.gpo(there._replace(logps=start + rewards / 0.3), beta=0.3) > 1
+
+
 @given(label=st.floats(0.01, 0.99), beta=st.floats(0.05, 2))
 def test_soft_labels_have_a_finite_optimum_with_the_entropy_as_value(label, beta):
     best = math.log(label / (1 - label)) / beta
@@ -264,6 +329,16 @@ def test_calibrated_dpo_is_dpo_plus_its_squares():
     close(poz.cal_dpo(margin(0.0), beta=0.02), math.log(2) + 0.5 / (2 * 0.02**2))
 
 
+@given(beta=st.floats(0.05, 2), weight=st.floats(0, 3))
+def test_calibrated_dpo_is_dpo_and_sppo_of_a_certain_win(beta, weight):
+    """SPPO has half of the squares, at ±η/2 with η = 1/β."""
+    a, b = np.linspace(-3, 3, 7), np.linspace(2, -4, 7)
+    pairs, logps = poz.Pairs(a, b, 0 * a, 0 * a), np.stack([a, b], -1)
+    won = poz.Samples(logps, 0 * logps, winrates=np.tile([1.0, 0.0], (7, 1)))
+    both = poz.dpo(pairs, beta=1.0) + 2 * weight * poz.sppo(won, eta=1 / beta)
+    close(poz.cal_dpo(pairs, beta=beta, calibration_weight=weight), both, size=100)
+
+
 def test_siblings_of_discopop():
     h = Z[Z > -100]
     dpo = poz.dpo(margin(h), beta=0.5)
@@ -312,6 +387,44 @@ def test_token_weights_of_one_are_dpo():
     pairs = tokens(np.random.default_rng(0))
     ones = pairs._replace(chosen_weights=0 * pairs.chosen + 1, rejected_weights=0 * pairs.rejected + 1)
     close(poz.tis_dpo(ones, beta=0.3), poz.dpo(summed(pairs), beta=0.3))
+
+
+def test_token_losses_that_are_dpo_of_the_sums():
+    """LD-DPO at α = 1, whatever the lengths; Step-DPO of the whole; TDPO at α = 0, and where both sides moved alike."""
+    pairs = tokens(np.random.default_rng(2))
+    dpo = poz.dpo(summed(pairs), beta=0.3)
+    for reference in ("weighted", "summed"):
+        close(poz.ld_dpo(pairs, beta=0.3, alpha=1.0, reference=reference), dpo)
+    masks = {f"{side}_mask": np.ones(getattr(pairs, side).shape, bool) for side in ("chosen", "rejected")}
+    close(poz.step_dpo(pairs._replace(**masks), beta=0.3), dpo)
+    moved = pairs._replace(chosen_kl=pairs.chosen**2, rejected_kl=pairs.rejected**2)
+    close(poz.tdpo(moved, beta=0.3, alpha=0.0), dpo)
+    alike = pairs._replace(chosen_kl=0 * pairs.chosen + 0.6, rejected_kl=0 * pairs.rejected + 0.4)  # 4 · 0.6 = 6 · 0.4
+    for version in ("tdpo1", "tdpo2"):
+        close(poz.tdpo(alike, beta=0.3, alpha=1.0, version=version), dpo)
+
+
+def test_sampo_of_equal_lengths_is_dpo_and_of_others_keeps_the_shorter():
+    pairs, rng = tokens(np.random.default_rng(3)), np.random.default_rng(0)
+    even = poz.TokenPairs(*[x[:, :4] for x in pairs[:4]])
+    for batch, kept in ((even, 4), (pairs, 4)):
+        masks = [np.ones(x.shape, bool) for x in batch[:2]]
+        weights = sampo_subset(*masks, rng)
+        np.testing.assert_array_equal([w.sum(-1) for w in weights], kept)
+        drawn = batch._replace(chosen_weights=weights[0], rejected_weights=weights[1])
+        left = [x * w for x, w in zip(batch[:4], weights * 2, strict=True)]
+        close(poz.sampo(drawn, beta=0.3), poz.dpo(summed(left), beta=0.3))
+    drawn = even._replace(chosen_weights=0 * even.chosen + 1, rejected_weights=0 * even.rejected + 1)
+    close(poz.sampo(drawn, beta=0.3), poz.dpo(summed(even), beta=0.3))
+
+
+def test_dense_dpo_without_extra_weight():
+    """γ = 1: its sums are DPO's, its weighted means the means per token of length-normalised DPO."""
+    rng = np.random.default_rng(4)
+    pairs = tokens(rng, chosen_changed=rng.random((3, 4)) < 0.5, rejected_changed=rng.random((3, 6)) < 0.5)
+    sums = summed(pairs)._replace(chosen_len=np.full(3, 4), rejected_len=np.full(3, 6))
+    close(poz.ddpo(pairs, beta=0.3, gamma=1.0, normalize=False), poz.dpo(sums, beta=0.3))
+    close(poz.ddpo(pairs, beta=0.3, gamma=1.0), poz.ln_dpo(sums, beta=0.3))
 
 
 def test_wpo_weights():

@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="AlphaPO",
     paper="arXiv:2501.03884",
-    equation="the α-reward (number not checked); Table 3 for the values",
+    equation="the α-reward; table 3 for the values",
     formula=r"-\log\sigma\bigl(\beta[r_\alpha(\bar p_w)-r_\alpha(\bar p_l)]-\gamma\bigr),\quad r_\alpha(\bar p)=\frac{1-e^{-\alpha\bar p}}{\alpha},\ \bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     published={"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)},

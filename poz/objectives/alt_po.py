@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Alternate Preference Optimization",
     paper="arXiv:2409.13474",
-    equation="the forget loss (number not checked)",
+    equation="the forget loss",
     formula=r"-\tfrac{2}{\beta}\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.1,)},

@@ -17,7 +17,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
 @objective(
     title="Adaptive Margin-attached Preference Optimization",
     paper="arXiv:2511.09385",
-    equation="the AMaPO loss (number not checked)",
+    equation="the AMaPO loss",
     formula=r"-\log\sigma\bigl(\beta m-\beta e^{(\mu-m)\mu/S}\,[m<\mu]\bigr),\quad m=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|}",
     reads="chosen rejected chosen_len rejected_len",
     published={"beta": (2.0, 2.5, 3.0)},
@@ -42,10 +42,10 @@ def amapo(
     held = xp.stop_gradient(m)
     count, zero = m.shape[-1], xp.constant(0.0, m)
     mean = xp.mean(held)
-    apart = xp.amax(held, -1) > -xp.amax(-held, -1)  # the rounding of the mean of equal gaps is no spread
+    apart = ~(xp.amax(held, -1) <= -xp.amax(-held, -1))  # the rounding of the mean of equal gaps is no spread
     lag = xp.where(apart, mean - held, zero)
     spread = (xp.sum(lag**2) / max(count - 1, 1)) ** 0.5
-    behind = (lag > 0) & (spread > 0)
-    scaled = lag * mean / xp.where(spread > 0, spread, xp.ones_like(spread))
+    behind = ~((lag <= 0) | (spread == 0))  # written so that what is unknown stays so
+    scaled = lag * mean / xp.where(spread == 0, xp.ones_like(spread), spread)
     extra = xp.where(behind, beta * terms.exponential(xp, xp.where(behind, scaled, zero)), zero)
     return -xp.log_sigmoid(beta * m - extra)

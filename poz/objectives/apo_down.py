@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Anchored Preference Optimization, down",
     paper="arXiv:2408.06266",
-    equation="the APO-down loss (number not checked)",
+    equation="the APO-down loss; section 4 and eq. 8 as TRL cites them",
     formula=r"\sigma(\beta a)+1-\sigma(\beta(a-b)),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.1,)},

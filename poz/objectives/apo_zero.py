@@ -11,7 +11,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Anchored Preference Optimization, zero",
     paper="arXiv:2408.06266",
-    equation="the APO-zero loss (number not checked)",
+    equation="the APO-zero loss; section 4 and eq. 7 as TRL cites them",
     formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.1,)},

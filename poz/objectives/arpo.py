@@ -46,6 +46,6 @@ def arpo(
     gap = p - terms.average(xp, pairs.rejected, pairs.rejected_len)
     rise = rate * (xp.relu(gap) + xp.relu(-gap))  # slope 0 at a tie
     below = rise < xp.log(terms.numbers(xp, 2 / scale, gap))
-    tau = xp.where(below, scale * xp.exp(xp.where(below, rise, 0 * rise)) - 1, xp.ones_like(gap))
+    tau = xp.where(below, scale * xp.exp(xp.where(below, rise, xp.constant(0.0, rise))) - 1, xp.ones_like(gap))
     tau = xp.stop_gradient(tau) if detach else tau
-    return -xp.log_sigmoid(beta * (pairs.chosen - tau * pairs.rejected)) - nll_weight * p
+    return -xp.log_sigmoid(beta * (pairs.chosen - tau * pairs.rejected)) - terms.times(xp, nll_weight, p)

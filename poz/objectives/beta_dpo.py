@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import numpy as np
+
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
@@ -12,7 +14,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="DPO with dynamic β",
     paper="arXiv:2407.08639",
-    equation="the batch-level β and its DPO loss (numbers not checked)",
+    equation="the batch-level β and its DPO loss",
     formula=r"-\log\sigma(\beta_B h),\quad\beta_B=\max\bigl(\beta_{min},\ \beta\,[1+\alpha(\bar h-M_0)]\bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.1,), "alpha": (0.6,), "floor": (0.001,)},
@@ -35,7 +37,7 @@ from poz.objective import Deviation, Limit, objective
         Deviation("the authors' code", "keeps M0 itself", "poz.algorithms.beta_dpo.update; give mean_gap=state.mean"),
         Deviation("oxRL", "one β per pair, and no filter", "not offered"),
     ],
-    basis="The authors' code, executed in float64 with the same draw; whether the paper's M0 carries β is not checked.",
+    basis="The authors' code, executed in float64 with the same draw. By summaries of the paper its M is a gap in rewards, and so carries β; the code's does not.",
 )
 def beta_dpo(
     xp: Namespace,
@@ -49,5 +51,6 @@ def beta_dpo(
     """DPO with one β for the batch, larger the more its margins exceed their running mean."""
     h = terms.log_ratio_margin(pairs)
     ahead = xp.mean(xp.stop_gradient(h)) - mean_gap
-    steep = xp.maximum(terms.numbers(xp, beta * (1 + alpha * ahead), h), floor)
+    steep = xp.maximum(terms.numbers(xp, beta * (1 + terms.times(xp, alpha, ahead)), h), floor)
+    steep = xp.where(steep < np.inf, steep, xp.constant(np.nan, h))  # no loss and no slope is right at an infinite β
     return -xp.log_sigmoid(steep * h)

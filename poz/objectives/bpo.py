@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Balanced Preference Optimization",
     paper="arXiv:2506.03557",
-    equation="the balanced reward margin (number not checked)",
+    equation="the balanced reward margin",
     formula=r"f\bigl(\beta\min(a,-\alpha b)\bigr),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"alpha": (0.3, 1.0)},

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Real
+from poz.domains import NUMBERS, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
 
@@ -36,4 +36,7 @@ def cal_dpo(
 ) -> Array:
     """DPO with β = 1, plus the squared distances of both log-ratios from ±1/(2β)."""
     a, b, target = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected, 0.5 / beta
-    return calibration_weight * ((a - target) ** 2 + (b + target) ** 2) - xp.log_sigmoid(terms.log_ratio_margin(pairs))
+    logistic = -xp.log_sigmoid(terms.log_ratio_margin(pairs))
+    if type(calibration_weight) in NUMBERS and calibration_weight == 0:
+        return logistic  # 0 times a square and its slope is NaN at an infinite log-ratio
+    return calibration_weight * ((a - target) ** 2 + (b + target) ** 2) + logistic

@@ -12,14 +12,14 @@ from poz.objective import Deviation, objective
 @objective(
     title="Combined Exponential and Logistic Loss",
     paper="arXiv:2406.08414",
-    equation="CELL, appendix (number not checked)",
+    equation="CELL in the table of discovered losses (v3)",
     formula=r"\tfrac12e^{-\beta h}-\tfrac12\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.05,)},
     deviations=[
         Deviation("the authors' code", "overflows float32 below z = -88", "a tangent continues e^-z beyond e^60")
     ],
-    basis="The authors' code, read.",
+    basis="The paper's table (v3) and the authors' code, read.",
 )
 def cell(
     xp: Namespace,

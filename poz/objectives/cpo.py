@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Contrastive Preference Optimization",
     paper="arXiv:2401.08417",
-    equation="the CPO loss (number not checked)",
+    equation="eq. 3 and 5",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_w|}\log\pi(y_w)",
     reads=lambda p: "chosen rejected" + " chosen_len rejected_len" * (p["nll"] == "mean"),
     published={"beta": (0.1,), "nll_weight": (1.0,)},
@@ -32,7 +32,7 @@ from poz.objective import Deviation, Limit, objective
         Deviation("the formula as usually written", "summed NLL", "nll='sum'"),
         Deviation("fe1ixxu/ALMA today", "computes ARPO under this name", "poz.arpo"),
     ],
-    basis="The authors' code (CPO_SIMPO), executed in float64 (6e-17), but for the normaliser of the NLL.",
+    basis="Paper (section 3.2) and the authors' code (CPO_SIMPO), executed in float64 (6e-17), but for the normaliser of the NLL.",
 )
 def cpo(
     xp: Namespace,
@@ -44,4 +44,4 @@ def cpo(
 ) -> Array:
     """Logistic loss of the difference of summed log-probs, plus α times the NLL of the chosen completion."""
     likely = terms.average(xp, pairs.chosen, pairs.chosen_len) if nll == "mean" else pairs.chosen
-    return -xp.log_sigmoid(beta * terms.gap(xp, pairs)) - nll_weight * likely
+    return -xp.log_sigmoid(beta * terms.gap(xp, pairs)) - terms.times(xp, nll_weight, likely)

@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Dense Direct Preference Optimization",
     paper="arXiv:2312.00849",
-    equation="the segment-weighted log-prob (number not checked)",
+    equation="eq. 5 (v2), the segment-weighted log-prob",
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\tfrac{1}{N}\sum_tw_t\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)},\ w_t\in\{1,\gamma\},\ N=\sum_tw_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_changed rejected_changed",
     optional="chosen_mask rejected_mask",

@@ -20,7 +20,7 @@ def _constraint(values: Values) -> str | None:
 @objective(
     title="Diffusion-DPO",
     paper="arXiv:2311.12908",
-    equation="eq. 14 with T ω folded into β (number not checked)",
+    equation="eq. 14 (v1) with T ω folded into β",
     formula=r"-\log\sigma\Bigl(-\tfrac{\beta}{2}\bigl[(E_w-E_l)-(E^{ref}_w-E^{ref}_l)\bigr]\Bigr)",
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " timestep" * (p["first"] is not None or p["last"] is not None)
@@ -28,7 +28,7 @@ def _constraint(values: Values) -> str | None:
     published={"beta": (5000.0, 2000.0)},
     constraint=_constraint,
     deviations=[Deviation("AlignHuman (arXiv:2506.11144)", "one expert per interval of timesteps", "first and last")],
-    basis="The authors' training script, read; the intervals follow AlignHuman's abstract.",
+    basis="Paper (v1, section 4) and the authors' training script, read; the intervals follow AlignHuman's abstract.",
 )
 def diffusion_dpo(
     xp: Namespace,

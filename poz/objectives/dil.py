@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Direct Imitation Learning",
     paper="arXiv:2503.05079",
-    equation="LSIF, UKL and BCE forms (numbers not checked)",
+    equation="the LSIF, UKL and BCE forms",
     formula=r"-e^a+\tfrac12e^{2b}\ \big|\ -\log\pi(y_w)+e^b\ \big|\ -\log\sigma(a)-\log\sigma(-b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])

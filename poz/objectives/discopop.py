@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Discovered Preference Optimization (log-ratio modulated loss)",
     paper="arXiv:2406.08414",
-    equation="LRML (number not checked)",
+    equation="LRML in the table of discovered losses (v3); eq. 5 as TRL cites it",
     formula=r"-(1-m)\log\sigma(z)+m\,e^{-z},\quad m=\sigma(z/\tau),\ z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("lrml",),
@@ -21,7 +21,7 @@ from poz.objective import Deviation, objective
         Deviation("TRL 1.16, Liger, ms-swift, EasyDeL", "NaN loss and gradient in float32 below z = -88.7", "finite"),
         Deviation("EasyDeL 0.3", "τ defaults to 1", "tau=1.0"),
     ],
-    basis="The authors' code, read; the gradient, with m not held constant, checked in float64.",
+    basis="The paper's table (v3) and the authors' code, read; the gradient, with m not held constant, checked in float64.",
 )
 def discopop(
     xp: Namespace,
@@ -35,5 +35,5 @@ def discopop(
 ) -> Array:
     """Logistic loss for mis-ordered pairs, exponential for the others, blended by σ(z/τ); not convex near 0."""
     z = beta * terms.log_ratio_margin(pairs)
-    # m e^-z as one exponential: 0 * inf for z << 0 otherwise.
-    return xp.exp(xp.log_sigmoid(z / tau) - z) - xp.sigmoid(-z / tau) * xp.log_sigmoid(z)
+    # m e^-z as one exponential: 0 * inf for z << 0 otherwise. At z = -inf it is 0, beside an infinite loss.
+    return xp.exp(xp.log_sigmoid(z / tau) - xp.maximum(z, -1e30)) - xp.sigmoid(-z / tau) * xp.log_sigmoid(z)

@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Joint preference optimization (DOVE)",
     paper="arXiv:2404.00530",
-    equation="the joint DPO loss (number not checked)",
+    equation="the joint DPO loss",
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(x_w,y_w)}{\pi_{ref}(x_w,y_w)}-\beta\log\tfrac{\pi(x_l,y_l)}{\pi_{ref}(x_l,y_l)}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("jpo",),

@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Reference-weighted DPO",
     paper="arXiv:2405.19534",
-    equation="DPO^γ of the sensitivity study (number not checked)",
+    equation="DPO^γ of the sensitivity study; section 5 as notes on v4 cite it",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)},
@@ -35,4 +35,4 @@ def dpo_gamma(
     gamma: Annotated[float, Real("γ, weight of the reference's log-ratio", usual=(-0.5, 2.0))] = 1.0,
 ) -> Array:
     """DPO with the reference's log-ratio scaled by γ: a smaller γ protects fewer of its mis-ranked pairs."""
-    return -xp.log_sigmoid(beta * (terms.gap(xp, pairs) - gamma * terms.gap(xp, pairs, "ref_")))
+    return -xp.log_sigmoid(beta * (terms.gap(xp, pairs) - terms.times(xp, gamma, terms.gap(xp, pairs, "ref_"))))

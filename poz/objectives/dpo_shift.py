@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
@@ -11,12 +12,12 @@ from poz.objective import Limit, objective
 @objective(
     title="DPO-Shift",
     paper="arXiv:2502.07599",
-    equation="the DPO-Shift loss (number not checked)",
+    equation="eq. 3 (v2)",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\lambda\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"shift": (0.5, 0.75, 0.95, 1.0)},
     reduces_to=[Limit("dpo", "λ = 1", lambda p: {**p, "shift": 1.0}, lambda p: {"beta": p["beta"]})],
-    basis="The authors' code, executed in float64 (9e-16); they fix λ or move it between 0.5 and 1, the default is in between.",
+    basis="Paper (v2, section 2) and the authors' code, executed in float64 (9e-16); they fix λ or move it between 0.5 and 1, the default is in between.",
 )
 def dpo_shift(
     xp: Namespace,
@@ -27,4 +28,4 @@ def dpo_shift(
 ) -> Array:
     """DPO with the rejected log-ratio scaled by λ ≤ 1; below 1 the normaliser of the prompt does not cancel."""
     a, b = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected
-    return -xp.log_sigmoid(beta * (a - shift * b))
+    return -xp.log_sigmoid(beta * (a - terms.times(xp, shift, b)))

@@ -40,4 +40,4 @@ def dpop(
 ) -> Array:
     """DPO whose margin is lowered by λ times what chosen has lost against the reference."""
     lost = xp.relu(pairs.ref_chosen - pairs.chosen)
-    return -xp.log_sigmoid(beta * (terms.log_ratio_margin(pairs) - penalty * lost))
+    return -xp.log_sigmoid(beta * (terms.log_ratio_margin(pairs) - terms.times(xp, penalty, lost)))

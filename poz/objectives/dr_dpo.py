@@ -19,7 +19,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
 @objective(
     title="Distributionally robust DPO",
     paper="arXiv:2407.07880",
-    equation="the Dr. DPO loss (number not checked)",
+    equation="the Dr. DPO loss",
     formula=r"-\beta'\log\tfrac1B\sum_j e^{-L_j/\beta'},\quad L_j=-\log\sigma(\beta h_j)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"robustness": (1.0,)},

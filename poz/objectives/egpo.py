@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Extragradient Preference Optimization",
     paper="arXiv:2503.08942",
-    equation="the sampled loss of either half step (number not checked)",
+    equation="the sampled loss of either half step",
     formula=r"\bigl(h-\tfrac1\beta[P(y\succ y'')-P(y'\succ y'')]\bigr)^2,\quad y''\sim\operatorname{sg}[\pi]",
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected margin" + " chosen_len rejected_len" * bool(p["length_normalized"])

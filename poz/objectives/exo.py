@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Efficient Exact Optimization (pairs)",
     paper="arXiv:2402.00856",
-    equation="the preference form of EXO, K = 2 (number not checked)",
+    equation="the preference form of EXO, K = 2; section 3.2 and eq. 16 as TRL cites them",
     formula=r"\sigma(z)\log\frac{\sigma(z)}{1-\varepsilon}+\sigma(-z)\log\frac{\sigma(-z)}{\varepsilon},\quad z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("exo_pair",),
@@ -39,4 +39,5 @@ def exo(
     z = beta * terms.log_ratio_margin(pairs)
     right = xp.log(terms.numbers(xp, 1 - label_smoothing, z))
     wrong = xp.log(terms.numbers(xp, label_smoothing, z))
-    return xp.sigmoid(z) * (xp.log_sigmoid(z) - right) + xp.sigmoid(-z) * (xp.log_sigmoid(-z) - wrong)
+    kept = terms.times(xp, xp.sigmoid(z), xp.log_sigmoid(z) - right)
+    return kept + terms.times(xp, xp.sigmoid(-z), xp.log_sigmoid(-z) - wrong)

@@ -14,7 +14,7 @@ from poz.objective import objective
 @objective(
     title="Efficient Exact Optimization (K completions)",
     paper="arXiv:2402.00856",
-    equation="the reward form of EXO (number not checked)",
+    equation="the reward form of EXO",
     formula=r"\sum_i p_i\log\frac{p_i}{q_i},\quad p=\operatorname{softmax}(\beta\log\tfrac{\pi}{\pi_{ref}}),\ q=\operatorname{softmax}(r/\beta_r)",
     reads="logps ref_logps scores",
     optional="mask",
@@ -40,4 +40,4 @@ def exo_k(
 
     mine = log_softmax(beta * (lists.logps - lists.ref_logps))
     wanted = log_softmax(terms.masked(xp, xp.astype(lists.scores, mine), lists.mask) / reward_beta)
-    return xp.sum(xp.where(valid, xp.exp(mine) * (mine - wanted), zero), -1)
+    return xp.sum(xp.where(valid, terms.times(xp, xp.exp(mine), mine - wanted), zero), -1)

@@ -19,7 +19,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
 @objective(
     title="γ-PO on SimPO (dynamic target margins)",
     paper="arXiv:2506.03690",
-    equation="the γ-SimPO loss (number not checked)",
+    equation="the γ-SimPO loss",
     formula=r"-\log\sigma(r_i-\gamma N p_i),\quad p=\arg\min_{p\in\Delta}\tfrac1N\sum_i\log\bigl(1+e^{\gamma N p_i-r_i}\bigr)+\tau\,KL(p\,\|\,\tfrac1N),\ r=\tfrac{\beta\log\pi(y_w)}{|y_w|}-\tfrac{\beta\log\pi(y_l)}{|y_l|}",
     reads="chosen rejected chosen_len rejected_len",
     aliases=("gamma_simpo",),

@@ -16,7 +16,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
 @objective(
     title="General Preference Optimization",
     paper="arXiv:2410.02197",
-    equation="the GPO loss with log Z = 0 (number not checked)",
+    equation="eq. 5.3 (v3) with log Z = 0",
     formula=r"\tfrac1K\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\tfrac{\hat s_k}{\beta}\bigr)^2,\quad \hat s_k=\tfrac1K\sum_j s(y_k\succ y_j)",
     reads="logps anchor_logps winrates",
     published={"beta": (0.001,)},

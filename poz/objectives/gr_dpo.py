@@ -30,7 +30,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
 @objective(
     title="Group robust DPO",
     paper="arXiv:2405.20304",
-    equation="the GR-DPO loss (number not checked)",
+    equation="the GR-DPO loss",
     formula=r"q_g\,\tfrac{B}{n_g}\,\bigl(-\log\sigma(\beta h)\bigr)",
     reads="chosen rejected ref_chosen ref_rejected annotator",
     check_values=_check_values,

@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="H-DPO (entropy control)",
     paper="arXiv:2411.07595",
-    equation="the H-DPO loss (number not checked)",
+    equation="the H-DPO loss",
     formula=r"-\log\sigma\bigl(\alpha\beta\,\Delta_\pi-\beta\,\Delta_{ref}\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     reduces_to=[

@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Hinge loss of the implicit reward margin (SLiC-norm, RSO)",
     paper="arXiv:2309.06657",
-    equation="the hinge-norm loss of RSO (number not checked)",
+    equation="eq. 10, the hinge-norm loss of RSO; β is its γ",
     formula=r"\max(0,1-\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("rso", "slic_norm"),
@@ -20,7 +20,7 @@ from poz.objective import Deviation, objective
         Deviation("torchtune's RSO", "calls β γ", "beta=gamma"),
         Deviation("jax.numpy.maximum, torch.clamp", "have slope 1/2 or 1 at the kink", "slope 0"),
     ],
-    basis="TRL 1.16 and Liger 0.8.5, read; gradient checked in float64.",
+    basis="Paper (section 3.1), TRL 1.16 and Liger 0.8.5, read; gradient checked in float64.",
 )
 def hinge(
     xp: Namespace,

@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Length-Desensitized DPO",
     paper="arXiv:2409.06411",
-    equation="the LD-DPO loss (number not checked)",
+    equation="the LD-DPO loss; the split likelihood is eq. 10 as a review of the paper cites it",
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\sum_{t\le L}r_t+\alpha\sum_{t>L}r_t,\ L=\min(|y_w|,|y_l|),\ r_t=\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)}",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="chosen_mask rejected_mask",

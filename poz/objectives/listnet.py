@@ -15,13 +15,13 @@ from poz.objectives import _lists as ranked
 @objective(
     title="ListNet DPO (LiPO with softmax)",
     paper="arXiv:2402.01878",
-    equation="the softmax loss of the study (number not checked); ListNet: Cao et al. 2007",
+    equation="eq. 11 (v3) with another target: q = softmax(ψ/τ) is ListNet's (Cao et al. 2007), the paper has q = ψ/Σψ",
     formula=r"-\sum_i q_i\log\operatorname{softmax}(s)_i,\quad q=\operatorname{softmax}(\psi/\tau),\ s=\beta\log\tfrac{\pi}{\pi_{ref}}",
     reads="logps ref_logps scores",
     optional="mask",
     aliases=("lipo_softmax",),
     reduces_to=[Limit("info_nca", "the same loss", lambda p: p, lambda p: {"beta": p["beta"], "alpha": p["tau"]})],
-    basis="Textbook ListNet with log-ratios as scores; β and τ of the paper were not seen.",
+    basis="Textbook ListNet with log-ratios as scores. The paper's target is reproduced by scores = log ψ and τ = 1; its β is 0.05.",
 )
 def listnet(
     xp: Namespace,

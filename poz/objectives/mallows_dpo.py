@@ -14,7 +14,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Mallows-DPO",
     paper="arXiv:2405.14953",
-    equation="Mallows-θ-DPO (number not checked)",
+    equation="Mallows-θ-DPO",
     formula=r"-\log\sigma(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref}",
     reads="chosen rejected ref_chosen ref_rejected entropy",
     published={"kappa": (0.29,)},

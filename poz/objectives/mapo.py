@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Denoising
@@ -13,12 +14,12 @@ SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the qu
 @objective(
     title="Margin-aware Preference Optimization",
     paper="arXiv:2406.06424",
-    equation="the MaPO loss (number not checked)",
+    equation="eq. 9 to 11 (v2), in the form of the authors' code",
     formula=r"m_w-\lambda\log\sigma\bigl(T(f(m_w)-f(m_l))\bigr),\quad f(m)=\tfrac{cm}{e^{cm}-1}",
     reads="chosen rejected",
     published={"ratio_weight": (0.1,), "snr": (0.5,), "timesteps": (1000.0,)},
     deviations=[Deviation("the authors' code", "0 / 0 at an error of 0", "f(0) = 1")],
-    basis="The authors' code, executed in float32 (2e-7).",
+    basis="The authors' code, executed in float32 (2e-7). The paper (v2) has the score (m / (e^m - 1))^β and the weight 1/β.",
 )
 def mapo(
     xp: Namespace,
@@ -33,10 +34,10 @@ def mapo(
     def score(error: Array) -> Array:
         x = snr * error
         near = x < SMALL
-        small, large = xp.where(near, x, 0 * x), xp.where(near, xp.ones_like(x), x)
+        small, large = xp.where(near, x, xp.constant(0.0, x)), xp.where(near, xp.ones_like(x), x)
         q = small**2
         series = 1 - small / 2 + q / 12 * (1 - q / 60 * (1 - q / 42 * (1 - q / 40 * (1 - q / 39.6))))
-        return xp.where(near, series, -large * xp.exp(-large) / xp.expm1(-large))
+        return xp.where(near, series, -terms.times(xp, xp.exp(-large), large) / xp.expm1(-large))
 
     u = timesteps * (score(pairs.chosen) - score(pairs.rejected))
-    return pairs.chosen - ratio_weight * xp.log_sigmoid(u)
+    return pairs.chosen - terms.times(xp, ratio_weight, xp.log_sigmoid(u))

@@ -11,7 +11,7 @@ from poz.objective import Limit, objective
 @objective(
     title="MinorDPO",
     paper="arXiv:2408.09834",
-    equation="the MinorDPO loss (number not checked)",
+    equation="the MinorDPO loss",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\max\bigl(0,\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\bigr)\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     reduces_to=[

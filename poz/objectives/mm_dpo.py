@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="DPO with dynamic reward scaling (MM-RLHF)",
     paper="arXiv:2502.10391",
-    equation="the dynamic reward scaling β(δ) (number not checked)",
+    equation="eq. 5, section 4.2: the dynamic reward scaling β(δ)",
     formula=r"-\log\sigma(\beta(\delta)h),\quad\beta(\delta)=\beta\bigl(1+w(1-e^{-k\max(\delta,0)})\bigr),\ \delta=r_w-r_l",
     reads="chosen rejected ref_chosen ref_rejected margin",
     published={"beta": (0.1,), "w": (0.5,), "k": (0.5,)},
@@ -31,7 +31,7 @@ from poz.objective import Deviation, Limit, objective
         Deviation("the authors' code", "label_smoothing = 1 means no smoothing", "none"),
         Deviation("the paper", "adds λ NLL of chosen and sums over all pairs of a list", "poz.combine, and lists"),
     ],
-    basis="The paper's formula; the authors' code was read and differs.",
+    basis="The paper's formula, read; the authors' code was read and differs.",
 )
 def mm_dpo(
     xp: Namespace,

@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Nash Learning from Human Feedback, Nash-MD-PG",
     paper="arXiv:2312.00886",
-    equation="the policy gradient of Nash-MD-PG (number not checked)",
+    equation="the policy gradient of Nash-MD-PG",
     formula=r"-\sum_t\operatorname{sg}\bigl[P(y\succ y')-\tfrac12-\tau c_t\bigr]\log\pi(y_t),\quad c_t=\sum_{s\ge t\text{, or all, or }t}\log\tfrac{\pi(y_s)}{\pi_{ref}(y_s)}",
     reads="chosen ref_chosen label",
     optional="chosen_mask",
@@ -46,4 +46,4 @@ def nash_md(
         total = xp.sum(charge, -1)[..., None]
         charge = total if kl_credit == "sequence" else total - (xp.cumsum(charge, -1) - charge)
     gain = xp.astype(pairs.label, logps)[..., None] - 0.5
-    return -xp.sum(xp.stop_gradient(gain - tau * charge) * logps, -1)
+    return -xp.sum(terms.times(xp, logps, xp.stop_gradient(gain - terms.times(xp, tau, charge))), -1)

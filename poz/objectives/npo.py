@@ -11,7 +11,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Negative Preference Optimization",
     paper="arXiv:2404.05868",
-    equation="the NPO loss (number not checked)",
+    equation="eq. 3",
     formula=r"-\tfrac{2}{\beta}\log\sigma\Bigl(-\beta\log\tfrac{\pi(y)}{\pi_{ref}(y)}\Bigr)",
     reads="logps ref_logps",
     published={"beta": (0.1,)},
@@ -26,7 +26,7 @@ from poz.objective import Limit, objective
             ),
         ),
     ],
-    basis="The authors' code, read; gradient checked in float64.",
+    basis="Paper (section 3) and the authors' code, read; gradient checked in float64.",
 )
 def npo(
     xp: Namespace,

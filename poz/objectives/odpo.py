@@ -22,7 +22,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
 @objective(
     title="DPO with an offset",
     paper="arXiv:2402.10571",
-    equation="the ODPO loss (number not checked)",
+    equation="the ODPO loss",
     formula=r"-\log\sigma(\beta h-m),\quad m=\alpha\log(r_w-r_l)\ \text{or}\ \alpha(r_w-r_l)",
     reads="chosen rejected ref_chosen ref_rejected margin",
     published={"beta": (0.05, 0.7), "alpha": (1.0, 0.5)},

@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Online IPO, IPO-MD",
     paper="arXiv:2403.08635",
-    equation="the online IPO loss (number not checked)",
+    equation="the online IPO loss",
     formula=r"\bigl(h-\tfrac{2p-1}{2\tau}\bigr)^2,\quad y,y'\sim\operatorname{sg}[\pi]\ \text{or}\ \operatorname{sg}[\pi^{1-\beta}\pi_{ref}^{\beta}]",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="label",

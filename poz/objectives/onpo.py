@@ -24,7 +24,7 @@ def _as_reference(pairs: Pairs) -> tuple[Pairs, Pairs]:
 @objective(
     title="Optimistic Nash Policy Optimization",
     paper="arXiv:2502.16852",
-    equation="the two losses of its practical algorithm (number not checked)",
+    equation="the two losses of its practical algorithm",
     formula=r"\bigl(\Delta_\pi-\Delta_{\pi'}-\tfrac{\eta}{2}\bigr)^2,\quad \Delta_\mu=\log\mu(y_w)-\log\mu(y_l)",
     reads="chosen rejected opponents_chosen opponents_rejected",
     check_values=_check_values,

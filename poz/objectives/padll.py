@@ -12,12 +12,12 @@ from poz.objective import objective
 @objective(
     title="Performance-Adaptive Decay Logistic Loss",
     paper="arXiv:2406.08414",
-    equation="PADLL, appendix (number not checked)",
+    equation="PADLL in the table of discovered losses (v3)",
     formula=r"-0.9\,\bigl(1-\tfrac12[h<0]\bigr)\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.05,)},
     gradient_stops="the step at h = 0",
-    basis="The authors' code, read.",
+    basis="The paper's table (v3) and the authors' code, read.",
 )
 def padll(
     xp: Namespace,

@@ -21,7 +21,7 @@ def _constraint(p: Values) -> str | None:
 @objective(
     title="Plackett-Luce DPO",
     paper="arXiv:2305.18290",
-    equation="appendix A.3, the ranking form (number not checked); stages as in KPO, arXiv:2506.00441",
+    equation="the ranking form, in the appendix; stages as in KPO, arXiv:2506.00441",
     formula=r"\sum_{k\le m}\Bigl(\log\sum_{j\ge k}e^{s_j}-s_k\Bigr),\quad s=\beta\log\tfrac{\pi}{\pi_{ref}}",
     reads="logps ref_logps",
     optional="mask",

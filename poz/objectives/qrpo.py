@@ -23,7 +23,7 @@ def _check_values(xp: Namespace, batch: Samples, values: Values) -> None:
 @objective(
     title="Quantile Reward Policy Optimization",
     paper="arXiv:2507.08068",
-    equation="the QRPO loss (number not checked)",
+    equation="the QRPO loss",
     formula=r"\tfrac12\sum_i\bigl(T(q_i)-\beta\log Z-\beta\log\tfrac{\pi(y_i)}{\pi_{ref}(y_i)}\bigr)^2,\quad Z=\mathbb E_{q\sim U(0,1)}e^{T(q)/\beta}",
     reads="logps ref_logps winrates",
     published={"beta": (0.1,), "transform": ("log",)},

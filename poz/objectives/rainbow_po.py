@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="RainbowPO",
     paper="arXiv:2410.04203",
-    equation="the RainbowPO loss, logistic link (number not checked)",
+    equation="the RainbowPO loss, logistic link",
     formula=r"-\log\sigma\bigl(\beta\varphi[\bar\Delta_\pi-\alpha\bar\Delta_{ref}-(1-\alpha)h]\bigr),\quad\bar\Delta=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|},\ \varphi=-\kappa\log\bar H_{ref}",
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected chosen_len rejected_len" + " entropy" * (p["kappa"] is not None)
@@ -47,7 +47,9 @@ def rainbow_po(
     ] = None,
 ) -> Array:
     """SimPO with a share α of the reference in place of its margin, sharper where the reference is sure."""
-    margin = terms.gap(xp, pairs, "", True) - alpha * terms.gap(xp, pairs, "ref_", True) - (1 - alpha) * h
+    margin = (
+        terms.gap(xp, pairs, "", True) - terms.times(xp, alpha, terms.gap(xp, pairs, "ref_", True)) - (1 - alpha) * h
+    )
     if kappa is not None:
         margin = -kappa * xp.log(xp.astype(pairs.entropy, margin)) * margin
     return -xp.log_sigmoid(beta * margin)

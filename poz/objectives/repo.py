@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="ReLU-based Preference Optimization",
     paper="arXiv:2503.07426",
-    equation="the RePO loss (number not checked)",
+    equation="the RePO loss",
     formula=r"\max\bigl(0,\gamma-(\bar p_w-\bar p_l)\bigr),\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     published={"gamma": (0.4, 0.6)},

@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Reward-aware Preference Optimization",
     paper="arXiv:2406.11704",
-    equation="the RPO loss with its distances (number not checked)",
+    equation="the RPO loss; its family of distances: arXiv:2502.00203",
     formula=r"D\bigl(\beta h\,\big\|\,\eta(r_w-r_l)\bigr),\quad D\in\{(z-g)^2,\ \mathrm{KL}(\sigma(g)\|\sigma(z)),\ \mathrm{KL}(\sigma(z)\|\sigma(g))\}",
     reads="chosen rejected ref_chosen ref_rejected margin",
     aliases=("rpo_sq", "rpo_bwd_kl", "rpo_fwd_kl"),
@@ -61,6 +61,5 @@ def reward_aware_po(
     if distance == "squared":
         return (z - g) ** 2
     p, q = (g, z) if distance == "backward_kl" else (z, g)
-    return xp.sigmoid(p) * (xp.log_sigmoid(p) - xp.log_sigmoid(q)) + xp.sigmoid(-p) * (
-        xp.log_sigmoid(-p) - xp.log_sigmoid(-q)
-    )
+    kept = terms.times(xp, xp.sigmoid(p), xp.log_sigmoid(p) - xp.log_sigmoid(q))
+    return kept + terms.times(xp, xp.sigmoid(-p), xp.log_sigmoid(-p) - xp.log_sigmoid(-q))

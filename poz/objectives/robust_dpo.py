@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Provably Robust DPO",
     paper="arXiv:2403.00409",
-    equation="the unbiased loss (number not checked)",
+    equation="the unbiased loss, section 3.1 as TRL cites it",
     formula=r"\frac{-(1-\varepsilon)\log\sigma(\beta h)+\varepsilon\log\sigma(-\beta h)}{1-2\varepsilon}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("robust", "rdpo"),
@@ -36,4 +36,4 @@ def robust_dpo(
 ) -> Array:
     """DPO debiased for flipped labels; unbounded below, its slope tends to -β ε / (1 - 2 ε) and never to 0."""
     z = beta * terms.log_ratio_margin(pairs)
-    return -xp.log_sigmoid(z) - label_smoothing / (1 - 2 * label_smoothing) * z
+    return -xp.log_sigmoid(z) - terms.times(xp, label_smoothing / (1 - 2 * label_smoothing), z)

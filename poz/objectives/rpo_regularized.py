@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Regularized Preference Optimization",
     paper="arXiv:2405.16436",
-    equation="the RPO loss (number not checked)",
+    equation="the RPO loss, section 5 as TRL cites it",
     formula=r"-\log\sigma(\beta h)-\eta\beta\log\pi(y_w)",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.01, 0.05), "eta": (0.005,)},
@@ -30,4 +30,4 @@ def rpo_regularized(
     eta: Annotated[float, Real("η, weight of the summed NLL of chosen, times β", low=0)] = 0.005,
 ) -> Array:
     """DPO plus η β times the summed NLL of the chosen completion."""
-    return -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs)) - eta * beta * pairs.chosen
+    return -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs)) - terms.times(xp, eta * beta, pairs.chosen)

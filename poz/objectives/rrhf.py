@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Rank Responses to align with Human Feedback",
     paper="arXiv:2304.05302",
-    equation="the ranking and SFT losses (numbers not checked)",
+    equation="the ranking and SFT losses; eq. 2 to 4 as a summary of the paper cites them",
     formula=r"w\sum_{r_i<r_j}\max(0,q_i-q_j)-\tfrac{1}{|y_1|}\log\pi(y_1),\quad q=\tfrac{1}{|y|^\kappa}\log\pi(y)",
     reads="logps lengths scores",
     optional="mask",
@@ -43,4 +43,4 @@ def rrhf(
     excess = xp.where(worse, xp.relu(q[..., :, None] - q[..., None, :]), xp.constant(0.0, q))
     first = (xp.cumsum(xp.astype(valid, q), -1) == 1) & valid
     best = xp.where(first, logps / length if nll == "mean" else logps, xp.constant(0.0, q))
-    return weight * xp.sum(xp.sum(excess, -1), -1) - xp.sum(best, -1)
+    return terms.times(xp, weight, xp.sum(xp.sum(excess, -1), -1)) - xp.sum(best, -1)

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import numpy as np
 
-from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Choice, Real
+from poz.domains import NUMBERS, Choice, Real
 from poz.families import Samples
 from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives.sppo import sppo, win_rates
@@ -19,7 +18,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
 @objective(
     title="Regularised Self-Play Policy Optimization",
     paper="arXiv:2503.00030",
-    equation="the RSPO loss (number not checked)",
+    equation="the RSPO loss",
     formula=r"\mathcal L_{SPPO}+\lambda\sum_k R(d_k),\ d=\log\tfrac{\pi}{\pi_{ref}},\quad R\in\{d^2,\ e^{\min(-d,c)},\ e^{\min(d,c)},\ (\log\pi)^2\}",
     reads="logps anchor_logps ref_logps winrates",
     published={"eta": (1000.0,), "regularization_weight": (0.1, 0.5), "clamp": (10.0,)},
@@ -66,6 +65,9 @@ def rspo(
     ] = 10.0,
 ) -> Array:
     """SPPO anchored at the last iterate plus λ times a divergence from the reference, both summed over completions."""
+    anchored = sppo.function(xp, samples, eta=eta)
+    if type(regularization_weight) in NUMBERS and regularization_weight == 0:
+        return anchored  # 0 times the slope of a square is NaN at an infinite log-ratio
     d = samples.logps - samples.ref_logps
     if regularizer == "reverse_kl":
         size = d**2
@@ -73,4 +75,4 @@ def rspo(
         size = samples.logps**2
     else:
         size = xp.exp(xp.clip(-d if regularizer == "forward_kl" else d, -np.inf, clamp))
-    return sppo.function(xp, samples, eta=eta) + terms.times(xp, regularization_weight, xp.sum(size, -1))
+    return anchored + regularization_weight * xp.sum(size, -1)

@@ -12,7 +12,7 @@ from poz.objectives import _lists as ranked
 @objective(
     title="Softmax Direct Preference Optimization",
     paper="arXiv:2406.09215",
-    equation="the S-DPO loss (number not checked)",
+    equation="the S-DPO loss",
     formula=r"\log\Bigl(1+\sum_{j>1}e^{s_j-s_1}\Bigr),\quad s=\beta\log\tfrac{\pi}{\pi_{ref}}",
     reads="logps ref_logps",
     optional="mask",

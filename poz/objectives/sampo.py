@@ -12,7 +12,7 @@ from poz.objectives.tis_dpo import tis_dpo
 @objective(
     title="Down-Sampled DPO",
     paper="arXiv:2406.10957",
-    equation="the SamPO loss (number not checked)",
+    equation="eq. 3 with eq. 10",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_{t\in T_w}\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_{t\in T_l}\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr),\quad|T_w|=|T_l|=\min(|y_w|,|y_l|)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
@@ -24,7 +24,7 @@ from poz.objectives.tis_dpo import tis_dpo
             "one draw, so that policy = reference gives log 2",
         )
     ],
-    basis="The authors' code, read. `poz.algorithms.sampo.sampo_subset` draws the weights, 1 for a token that is kept.",
+    basis="Paper (section 3) and the authors' code, read. `poz.algorithms.sampo.sampo_subset` draws the weights, 1 for a token that is kept.",
 )
 def sampo(
     xp: Namespace,

@@ -44,4 +44,4 @@ def selm(
 ) -> Array:
     """DPO plus α β times the mean log-ratio of samples of the iteration's reference, the same for each pair."""
     bonus = xp.mean(pairs.calibration - pairs.ref_calibration)
-    return alpha * beta * bonus - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    return terms.times(xp, alpha * beta, bonus) - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))

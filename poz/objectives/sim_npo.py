@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Simple Negative Preference Optimization",
     paper="arXiv:2410.07163",
-    equation="the SimNPO loss (number not checked)",
+    equation="eq. 4",
     formula=r"-\omega\tfrac{2}{\beta}\log\sigma\bigl(-\beta[\bar p_l+\gamma]\bigr)-\rho\,\bar p_w,\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     published={"beta": (2.5, 4.5, 0.7, 0.75), "gamma": (0.0,), "forget_weight": (0.125, 1.0), "retain_weight": (1.0,)},
@@ -20,7 +20,7 @@ from poz.objective import Deviation, objective
         Deviation("elsewhere", "γ outside β: βp + γ' with γ' = βγ", "gamma=gamma/beta"),
         Deviation("the authors' code", "separate batches to forget and to retain", "one pair: rejected, chosen"),
     ],
-    basis="The authors' code, read; gradient checked in float64.",
+    basis="The paper's text around eq. 4 and the authors' code, read; gradient checked in float64.",
 )
 def sim_npo(
     xp: Namespace,
@@ -36,4 +36,5 @@ def sim_npo(
     """Forgets the rejected completion, ever more gently, and keeps the chosen one by its NLL per token."""
     retained = terms.average(xp, pairs.chosen, pairs.chosen_len)
     forgotten = terms.average(xp, pairs.rejected, pairs.rejected_len)
-    return forget_weight * (2 / beta) * xp.softplus(beta * (forgotten + gamma)) - retain_weight * retained
+    forgetting = terms.times(xp, forget_weight * (2 / beta), xp.softplus(beta * (forgotten + gamma)))
+    return forgetting - terms.times(xp, retain_weight, retained)

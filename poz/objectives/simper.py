@@ -9,7 +9,7 @@ from poz.objective import objective
 @objective(
     title="Simple alignment with Perplexity optimization",
     paper="arXiv:2502.00883",
-    equation="the SimPER loss (number not checked)",
+    equation="the SimPER loss",
     formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     basis="The authors' code, read; gradient checked in float64.",

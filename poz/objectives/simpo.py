@@ -20,7 +20,7 @@ def _constraint(p: Values) -> str | None:
 @objective(
     title="Simple Preference Optimization",
     paper="arXiv:2405.14734",
-    equation="eq. 6 (number not checked); hinge and label smoothing from the authors' trainer",
+    equation="eq. 6; hinge and label smoothing from the authors' trainer",
     formula=r"-\log\sigma\bigl(\tfrac{\beta}{|y_w|}\log\pi(y_w)-\tfrac{\beta}{|y_l|}\log\pi(y_l)-\gamma\bigr)",
     reads="chosen rejected chosen_len rejected_len",
     published={"beta": (2.0, 2.5, 10.0), "gamma_beta_ratio": (0.1, 0.3, 0.5, 0.55, 0.8)},

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
@@ -11,7 +12,7 @@ from poz.objective import Deviation, Limit, objective
 @objective(
     title="Sequence Likelihood Calibration with Human Feedback",
     paper="arXiv:2305.10425",
-    equation="the rank calibration loss with its cross-entropy regulariser (number not checked)",
+    equation="the rank calibration loss with its cross-entropy regulariser, section 2 as TRL cites it",
     formula=r"\max\bigl(0,\delta-\log\pi(y_w)+\log\pi(y_l)\bigr)-\lambda\log\pi(y_w)",
     reads="chosen rejected",
     published={"delta": (1.0,), "regularization_weight": (0.1,)},
@@ -38,4 +39,5 @@ def slic_hf(
     regularization_weight: Annotated[float, Real("λ, weight of the NLL of chosen", low=0, usual=(0.0, 1.0))] = 0.1,
 ) -> Array:
     """Hinge loss of the difference of summed log-probs, plus λ times the summed NLL of the chosen completion."""
-    return xp.relu(delta - (pairs.chosen - pairs.rejected)) - regularization_weight * pairs.chosen
+    likely = terms.times(xp, regularization_weight, pairs.chosen)
+    return xp.relu(delta - (pairs.chosen - pairs.rejected)) - likely

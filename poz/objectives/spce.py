@@ -40,4 +40,4 @@ def spce(
     if pairs.label is None:
         return -xp.log_sigmoid(z)
     label = xp.astype(pairs.label, z)
-    return -label * xp.log_sigmoid(z) - (1 - label) * xp.log_sigmoid(-z)
+    return -terms.times(xp, label, xp.log_sigmoid(z)) - terms.times(xp, 1 - label, xp.log_sigmoid(-z))

@@ -12,7 +12,7 @@ from poz.objective import objective
 @objective(
     title="Step-wise DPO",
     paper="arXiv:2406.18629",
-    equation="the Step-DPO loss (number not checked)",
+    equation="the Step-DPO loss",
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(s_w\mid x,s_{<k})}{\pi_{ref}(s_w\mid x,s_{<k})}-\beta\log\tfrac{\pi(s_l\mid x,s_{<k})}{\pi_{ref}(s_l\mid x,s_{<k})}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_mask rejected_mask",
     published={"beta": (0.5, 0.4)},

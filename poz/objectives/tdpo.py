@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Token-level Direct Preference Optimization",
     paper="arXiv:2404.11999",
-    equation="the TDPO1 and TDPO2 losses (numbers not checked)",
+    equation="the TDPO1 and TDPO2 losses",
     formula=r"-\log\sigma\bigl(\beta[h-\alpha(D_l-\mathrm{sg}\,D_w)]\bigr),\quad D=\sum_tD_{KL}(\pi_{ref}\|\pi)_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_kl rejected_kl",
     optional="chosen_mask rejected_mask",
@@ -38,5 +38,5 @@ def tdpo(
         total("ref_chosen", "chosen") - total("ref_rejected", "rejected")
     )
     moved, kept = total("rejected_kl", "rejected"), total("chosen_kl", "chosen")
-    gap = moved - kept if version == "tdpo1" else alpha * (moved - xp.stop_gradient(kept))
+    gap = moved - kept if version == "tdpo1" else terms.times(xp, alpha, moved - xp.stop_gradient(kept))
     return -xp.log_sigmoid(beta * (h - gap))

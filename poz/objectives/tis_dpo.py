@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="Token-level Importance Sampling DPO",
     paper="arXiv:2410.04350",
-    equation="the TIS-DPO loss without its KL term (number not checked)",
+    equation="the TIS-DPO loss without its KL term",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_tw^w_t\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_tw^l_t\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",

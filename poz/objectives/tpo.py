@@ -24,7 +24,7 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
 @objective(
     title="Triple Preference Optimization",
     paper="arXiv:2405.16681",
-    equation="the TPO loss, and TPO-L (numbers not checked)",
+    equation="the TPO and TPO-L losses",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_{gold}|}\log\pi(y_{gold})",
     reads="logps lengths",
     published={"beta": (0.01, 0.1), "nll_weight": (1.0, 0.05), "gamma": (0.5, 5.4)},
@@ -64,4 +64,4 @@ def tpo(
     mean = terms.average(xp, lists.logps, lists.lengths)
     score = mean if length_normalized else lists.logps
     z = beta * (score[..., 1] - score[..., 2]) - (gamma if length_normalized else 0)
-    return -xp.log_sigmoid(z) - nll_weight * mean[..., 0]
+    return -xp.log_sigmoid(z) - terms.times(xp, nll_weight, mean[..., 0])

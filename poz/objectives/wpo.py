@@ -16,7 +16,7 @@ def _needs(p: Values) -> str:
 @objective(
     title="Weighted Preference Optimization",
     paper="arXiv:2406.11827",
-    equation="the WPO loss with sampled alignment (number not checked)",
+    equation="eq. 1, its weights by sampled alignment from eq. 2 (v2)",
     formula=r"w\,\ell(\beta h),\quad w=\min\Bigl(1,\exp\sum_{y\in\{y_w,y_l\}}\tfrac{1}{|y|}\sum_t\bigl[\log\pi(y_t)-\log\textstyle\sum_v\pi(v)^2\bigr]\Bigr)",
     reads=_needs,
     optional="chosen_mask rejected_mask",
@@ -26,7 +26,7 @@ def _needs(p: Values) -> str:
         Deviation("TRL from 0.29", "does not clamp the weight", "clamp=False"),
         Deviation("open-instruct", "leaves the collision probability out", "collision=False"),
     ],
-    basis="The authors' code, executed in float64 (3e-17).",
+    basis="Paper (v2, section 3) and the authors' code, executed in float64 (3e-17); the clamp is the code's.",
 )
 def wpo(
     xp: Namespace,
@@ -50,4 +50,4 @@ def wpo(
         log_weight = log_weight + xp.sum(terms.masked(xp, likely, mask), -1) / xp.maximum(count, 1.0)
     log_weight = xp.stop_gradient(log_weight)
     weight = xp.exp(-xp.relu(-log_weight) if clamp else log_weight)
-    return weight * terms.smoothed(xp, beta * h, label_smoothing)
+    return terms.times(xp, weight, terms.smoothed(xp, beta * h, label_smoothing))

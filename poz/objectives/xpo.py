@@ -45,4 +45,4 @@ def xpo(
 
     `calibration` holds those samples: the side of each pair that the reference wrote, in the policy's graph.
     """
-    return alpha * xp.mean(pairs.calibration) - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    return terms.times(xp, alpha, xp.mean(pairs.calibration)) - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
