@@ -28,7 +28,7 @@ from poz.kernels.logps import AHEAD_OF_TIME
 from poz.kernels.pairs import pairs
 from poz.kernels.plan import ListPlan, PairPlan, Variants, has_kernel, plan, point_name
 from poz.kernels.ranked import ranked
-from poz.kernels.sums import segment_slopes, segment_sums
+from poz.kernels.sums import segment_running, segment_slopes, segment_sums
 from poz.zoo import zoo
 
 Plan = TypeVar("Plan", PairPlan, ListPlan)
@@ -168,14 +168,17 @@ def ranked_cases() -> Iterator[Case]:
 
 
 def sums_cases() -> Iterator[Case]:
-    """Sums over segments of tokens in bf16, and their gradient."""
-    for kernel, given in ((segment_sums, {"logps": "*bf16"}), (segment_slopes, {"slopes": "*fp32"})):
-        out = (
-            {"sums": "*fp32", "count": "i32"}
-            if kernel is segment_sums
-            else {"gradient": "*fp32", "count": "i32", "tokens": "i32"}
-        )
-        yield Case(kernel.__name__, kernel, {**given, "offsets": "*i64", **out, "BLOCK": 1024}, {"num_warps": 4})
+    """Sums over segments of tokens in bf16, running sums in float32, and their gradients."""
+    here: dict[str, Any] = {"offsets": "*i64"}
+    yield _sums_case(segment_sums, {"logps": "*bf16", **here, "sums": "*fp32", "count": "i32"})
+    yield _sums_case(segment_slopes, {"slopes": "*fp32", **here, "gradient": "*fp32", "count": "i32", "tokens": "i32"})
+    for backward in (False, True):
+        running = {"values": "*fp32", **here, "running": "*fp32", "count": "i32", "BACKWARD": backward}
+        yield _sums_case(segment_running, running, " backward" * backward)
+
+
+def _sums_case(kernel: Any, signature: Mapping[str, Any], of: str = "") -> Case:
+    return Case(kernel.__name__ + of, kernel, {**signature, "BLOCK": 1024}, {"num_warps": 4})
 
 
 KERNELS: Sequence[Callable[[], Iterable[Any]]] = (pair_cases, ranked_cases, sums_cases, lambda: AHEAD_OF_TIME)

@@ -1,4 +1,4 @@
-"""AlphaPO, arXiv 2501.03884, on mean log-probs; α = 0 is SimPO."""
+"""AlphaPO, as `poz.objectives.alpha_po`, on mean log-probs; α = 0 is SimPO."""
 
 from __future__ import annotations
 

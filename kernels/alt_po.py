@@ -1,4 +1,4 @@
-"""AltPO, arXiv 2409.13474, the forget loss."""
+"""AltPO, as `poz.objectives.alt_po`, the forget loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""APO-down, arXiv 2408.06266: both completions down, rejected further."""
+"""APO-down, as `poz.objectives.apo_down`: both completions down, rejected further."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""APO-zero, arXiv 2408.06266: chosen up and rejected down, each on its own."""
+"""APO-zero, as `poz.objectives.apo_zero`: chosen up and rejected down, each on its own."""
 
 from __future__ import annotations
 

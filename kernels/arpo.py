@@ -1,4 +1,4 @@
-"""ARPO, arXiv 2410.03115, on summed log-probs, with its weight τ of rejected and its NLL from the means."""
+"""ARPO, as `poz.objectives.arpo`, on summed log-probs, with its weight τ of rejected and its NLL from the means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BPO, arXiv 2506.03557: a link of z = β min(chosen, -α rejected); all of a tie goes to rejected."""
+"""BPO, as `poz.objectives.bpo`: a link of z = β min(chosen, -α rejected); all of a tie goes to rejected."""
 
 from __future__ import annotations
 

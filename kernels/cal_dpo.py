@@ -1,4 +1,4 @@
-"""Cal-DPO, arXiv 2412.14516."""
+"""Cal-DPO, as `poz.objectives.cal_dpo`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CELL, arXiv 2406.08414, appendix."""
+"""CELL, as `poz.objectives.cell`."""
 
 from __future__ import annotations
 

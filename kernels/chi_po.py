@@ -1,4 +1,4 @@
-"""χPO, arXiv 2407.13399."""
+"""χPO, as `poz.objectives.chi_po`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPL, arXiv 2310.13639 eq. 5 and 6, on discounted sums of per-step log-probs, and its behaviour-cloning term."""
+"""CPL, as `poz.objectives.cpl`, on discounted sums of per-step log-probs, and its behaviour-cloning term."""
 
 from __future__ import annotations
 

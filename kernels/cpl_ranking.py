@@ -1,4 +1,4 @@
-"""CPL on a ranking, arXiv 2310.13639 and its released code: every pair of strictly different rewards."""
+"""CPL on a ranking, as `poz.objectives.cpl_ranking`: every pair of strictly different rewards."""
 
 from __future__ import annotations
 

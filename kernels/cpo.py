@@ -1,4 +1,4 @@
-"""CPO, arXiv 2401.08417, on summed log-probs, with an NLL term per token or summed."""
+"""CPO, as `poz.objectives.cpo`, on summed log-probs, with an NLL term per token or summed."""
 
 from __future__ import annotations
 

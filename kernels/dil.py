@@ -1,4 +1,4 @@
-"""DIL, arXiv 2503.05079, the LSIF and BCE forms. The UKL form takes chosen without its reference."""
+"""DIL, as `poz.objectives.dil`, the LSIF and BCE forms. The UKL form takes chosen without its reference."""
 
 from __future__ import annotations
 

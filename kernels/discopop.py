@@ -1,4 +1,4 @@
-"""DiscoPOP, arXiv 2406.08414, the log-ratio modulated loss."""
+"""DiscoPOP, as `poz.objectives.discopop`, the log-ratio modulated loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DNO, arXiv 2404.03715: cross-entropy to the preference that the gap in win rates implies."""
+"""DNO, as `poz.objectives.dno`: cross-entropy to the preference that the gap in win rates implies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DOVE, arXiv 2404.00530: DPO on joint log-probs."""
+"""DOVE, as `poz.objectives.dove`: DPO on joint log-probs."""
 
 from __future__ import annotations
 

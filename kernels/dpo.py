@@ -1,4 +1,4 @@
-"""DPO and cDPO, arXiv 2305.18290 eq. 7."""
+"""DPO and cDPO, as `poz.objectives.dpo`."""
 
 from __future__ import annotations
 

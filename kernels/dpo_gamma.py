@@ -1,4 +1,4 @@
-"""DPO^γ, arXiv 2405.19534: DPO with the reference at weight γ."""
+"""DPO^γ, as `poz.objectives.dpo_gamma`: DPO with the reference at weight γ."""
 
 from __future__ import annotations
 

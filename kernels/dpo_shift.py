@@ -1,4 +1,4 @@
-"""DPO-Shift, arXiv 2502.07599."""
+"""DPO-Shift, as `poz.objectives.dpo_shift`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DPOP (Smaug), arXiv 2402.13228 eq. 3: the penalty stands inside the logit."""
+"""DPOP (Smaug), as `poz.objectives.dpop`: the penalty stands inside the logit."""
 
 from __future__ import annotations
 

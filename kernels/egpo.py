@@ -1,4 +1,4 @@
-"""EGPO, arXiv 2503.08942: squared distance from the gap of two win rates over β."""
+"""EGPO, as `poz.objectives.egpo`: squared distance from the gap of two win rates over β."""
 
 from __future__ import annotations
 

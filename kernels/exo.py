@@ -1,4 +1,4 @@
-"""EXO on pairs, arXiv 2402.00856: KL of Bernoulli σ(z) from the smoothed label."""
+"""EXO on pairs, as `poz.objectives.exo`: KL of Bernoulli σ(z) from the smoothed label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""f-DPO, arXiv 2309.16240: DPO on scores f'(u) of the likelihood ratio u; a score is s, its slope s'."""
+"""f-DPO, as `poz.objectives.f_dpo`: DPO on scores f'(u) of the likelihood ratio u; a score is s, its slope s'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPO, arXiv 2402.05749: a classification loss of z = β (chosen - rejected)."""
+"""GPO, as `poz.objectives.gpo_link`: a classification loss of z = β (chosen - rejected)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""H-DPO, arXiv 2411.07595: DPO's logistic loss at αβ, with 1/α of the reference."""
+"""H-DPO, as `poz.objectives.h_dpo`: DPO's logistic loss at αβ, with 1/α of the reference."""
 
 from poz.kernels.dpo import logistic as logistic
 from poz.kernels.plan import PairPlan, Values

@@ -1,4 +1,4 @@
-"""Hinge loss of the implicit reward margin (SLiC's norm, RSO), arXiv 2309.06657: SimPO's hinge on log-ratios, without γ."""
+"""Hinge of the implicit reward margin, as `poz.objectives.hinge`: SimPO's hinge on log-ratios, without γ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IPO, arXiv 2310.12036 eq. 17."""
+"""IPO, as `poz.objectives.ipo`."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import triton
@@ -15,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from poz.kernels import pairs as pair_file
 from poz.kernels import ranked as ranked_file
 from poz.kernels import sums as sums_file
+from poz.kernels import twin
 from poz.kernels.plan import ListPlan, PairPlan
 
 FIXED = {"enable_fp_fusion": False}
@@ -110,42 +112,58 @@ def ranked(
     return losses, gradient
 
 
-class Sums(torch.autograd.Function):
-    """(logps (tokens,), offsets (segments + 1,)) -> float32 sums (segments,)."""
+class Segments(twin.Segments):
+    """The same by Triton, in float32."""
 
-    @staticmethod
-    def forward(ctx: Any, logps: Tensor, offsets: Tensor) -> Tensor:
-        """Adds the tokens of each segment up."""
-        ctx.save_for_backward(offsets)
-        ctx.tokens, ctx.dtype, count = logps.numel(), logps.dtype, offsets.numel() - 1
-        sums = torch.empty(count, dtype=torch.float32, device=logps.device)
+    def sum(self, values: Tensor) -> Tensor:
+        """(tokens,) -> (segments,)."""
+        return cast(Tensor, _Linear.apply(values, self._sum, self._spread))
+
+    def spread(self, each: Tensor) -> Tensor:
+        """(segments,) -> (tokens,), in the dtype given."""
+        return cast(Tensor, _Linear.apply(each.float(), self._spread, self._sum)).to(each.dtype)
+
+    def running(self, values: Tensor) -> Tensor:
+        """(tokens,) -> (tokens,)."""
+        return cast(Tensor, _Linear.apply(values, self._running, functools.partial(self._running, backward=True)))
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return self._launch(sums_file.segment_sums, values, self.offsets.numel() - 1)
+
+    def _spread(self, each: Tensor) -> Tensor:
+        return self._launch(sums_file.segment_slopes, each, self.tokens, self.tokens)
+
+    def _running(self, values: Tensor, backward: bool = False) -> Tensor:
+        return self._launch(sums_file.segment_running, values, self.tokens, BACKWARD=backward)
+
+    def _launch(self, kernel: Any, given: Tensor, size: int, *more: int, **constants: bool) -> Tensor:
+        count = self.offsets.numel() - 1
+        out = (torch.empty if count else torch.zeros)(size, dtype=torch.float32, device=given.device)
         if count:
-            with _on(logps):
-                sums_file.segment_sums[(count,)](
-                    logps.contiguous(), offsets.contiguous(), sums, count, **block(ctx.tokens, count), **FIXED
+            with _on(given):
+                kernel[(count,)](
+                    given.contiguous(),
+                    self.offsets.contiguous(),
+                    out,
+                    count,
+                    *more,
+                    **constants,
+                    **block(self.tokens, count),
+                    **FIXED,
                 )
-        return sums
+        return out
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, run: Callable[..., Tensor], transposed: Callable[..., Tensor]) -> Tensor:
+        ctx.transposed, ctx.dtype = transposed, values.dtype
+        return run(values)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
-        """Gives every token the slope of its segment."""
-        (offsets,) = ctx.saved_tensors
-        count = offsets.numel() - 1
-        new = torch.empty if count else torch.zeros
-        gradient = new(ctx.tokens, dtype=torch.float32, device=slopes.device)
-        if count:
-            with _on(slopes):
-                sums_file.segment_slopes[(count,)](
-                    slopes.contiguous(),
-                    offsets.contiguous(),
-                    gradient,
-                    count,
-                    ctx.tokens,
-                    **block(ctx.tokens, count),
-                    **FIXED,
-                )
-        return gradient.to(ctx.dtype), None
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed(slopes).to(ctx.dtype), None, None
 
 
 def _outputs(logps: Tensor, count: int, with_gradient: bool) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""LCPO-EM (RE-PO), arXiv 2509.24159 eq. 3 and 5, over the point function of its base objective.
+"""LCPO-EM (RE-PO), as `poz.objectives.lcpo`, over the point function of its base objective.
 
 `columns` are the logit of the annotator's reliability, then the base's columns as they are and as they are for the swapped
 pair. The posterior w = σ(u + logit η), u = L(swapped) - L, is a constant in the gradient.

@@ -1,4 +1,4 @@
-"""Length-normalised DPO, arXiv 2407.15229: DPO's logistic loss of log-ratios per token."""
+"""Length-normalised DPO, as `poz.objectives.ln_dpo`: DPO's logistic loss of log-ratios per token."""
 
 from poz.kernels.dpo import logistic as logistic
 from poz.kernels.plan import PairPlan, Values

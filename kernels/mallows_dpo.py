@@ -1,4 +1,4 @@
-"""Mallows-DPO, arXiv 2405.14953: DPO with β scaled by the dispersion."""
+"""Mallows-DPO, as `poz.objectives.mallows_dpo`: DPO with β scaled by the dispersion."""
 
 from __future__ import annotations
 

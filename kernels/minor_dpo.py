@@ -1,4 +1,4 @@
-"""MinorDPO, arXiv 2408.09834."""
+"""MinorDPO, as `poz.objectives.minor_dpo`."""
 
 from __future__ import annotations
 

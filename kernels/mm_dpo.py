@@ -1,4 +1,4 @@
-"""MM-DPO, arXiv 2502.10391, dynamic reward scaling."""
+"""MM-DPO, as `poz.objectives.mm_dpo`, dynamic reward scaling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MODPO, arXiv 2310.03708: DPO's logit less the weighted gap of the other rewards, over the weight."""
+"""MODPO, as `poz.objectives.modpo`: DPO's logit less the weighted gap of the other rewards, over the weight."""
 
 from __future__ import annotations
 

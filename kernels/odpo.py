@@ -1,4 +1,4 @@
-"""ODPO, arXiv 2402.10571: DPO whose logit is lowered by an offset from the known reward gap."""
+"""ODPO, as `poz.objectives.odpo`: DPO whose logit is lowered by an offset from the known reward gap."""
 
 from __future__ import annotations
 

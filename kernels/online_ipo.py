@@ -1,4 +1,4 @@
-"""Online IPO, arXiv 2403.08635: IPO's square with the expected label."""
+"""Online IPO, as `poz.objectives.online_ipo`: IPO's square with the expected label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONPO, arXiv 2502.16852: IPO's square against the base policy of the round."""
+"""ONPO, as `poz.objectives.onpo`: IPO's square against the base policy of the round."""
 
 from __future__ import annotations
 

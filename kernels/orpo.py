@@ -1,4 +1,4 @@
-"""ORPO, arXiv 2403.07691 eq. 6 and 7, on mean log-probs p of chosen and q of rejected."""
+"""ORPO, as `poz.objectives.orpo`, on mean log-probs p of chosen and q of rejected."""
 
 from __future__ import annotations
 

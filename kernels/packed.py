@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from poz.families import Ranked, TokenPairs
-from poz.kernels import twin
+from poz.kernels import layout, twin
 from poz.kernels.plan import ListPlan, PairPlan, plan
 
 if TYPE_CHECKING:
@@ -41,18 +40,22 @@ def token_loss(
     annotator: Tensor | None = None,
     calibration: Tensor | None = None,
     ref_calibration: Tensor | None = None,
+    columns: Mapping[str, Tensor] | None = None,
     implementation: Implementation = "auto",
     **params: Any,
 ) -> Tensor:
-    """Losses (pairs,) of an objective on pairs, in nats, differentiable in all log-probs.
+    """Losses (examples,) of an objective on pairs or on single completions, in nats, differentiable in all log-probs.
+
+    An objective without a point function that reads pairs token by token reads three borders, which waits for a GPU.
 
     Args:
         name: The objective.
-        logps: (tokens,) log-probs of the policy: the chosen completions in order, then the rejected ones.
-        offsets: (2 pairs + 1,) borders of the completions.
+        logps: (tokens,) log-probs of the policy: the chosen completions in order, then the rejected ones where the
+            objective reads any; or the completions of `poz.Unpaired`.
+        offsets: (2 pairs + 1,) borders of the completions; (examples + 1,) where there is one for each example.
         anchors: Log-probs of other policies at the same tokens, (anchors, tokens) or a sequence of (tokens,): the
             reference first where the objective reads it, then each opponent.
-        lengths: (2 pairs,) divisors where the objective averages over tokens; the numbers of tokens if not given.
+        lengths: (completions,) divisors where the objective averages over tokens; the numbers of tokens if not given.
             0 counts as 1.
         label: (pairs,) P(chosen is better), 1 if not given.
         margin: (pairs,) known reward gaps.
@@ -60,53 +63,52 @@ def token_loss(
         annotator: (pairs,) integer ids.
         calibration: (samples,) summed log-probs of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference.
+        columns: All other fields of the family that the objective reads, by name: (examples,) or (samples,), and
+            (tokens,) what belongs to a token, the sides of a pair in one: `weights`, `changed`, `kl`, `collision`.
         implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
         **params: Hyper-parameters of the objective.
 
     Raises:
         ValueError: Shapes or devices that do not fit, missing data, a hyper-parameter outside its domain.
-        NotImplementedError: Triton was asked for and the objective has no kernel with these hyper-parameters.
         RuntimeError: Triton was asked for where it cannot run.
     """
     objective = _objective(name, params)
-    if objective.family is Ranked:
-        raise ValueError(f"`{name}` ranks lists; call list_loss.")
+    if objective.family in layout.LISTS:
+        raise ValueError(f"`{name}` reads lists; call list_loss.")
     others = _anchors(objective, anchors)
-    if offsets.numel() % 2 == 0:
-        raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
-    count = offsets.numel() // 2
     offsets = _borders("offsets", offsets, logps, logps.numel())
-    data = {"label": label, "margin": margin, "entropy": entropy, "annotator": annotator}
+    count, over = divmod(offsets.numel() - 1, len(layout.sides(objective)))
+    if over:
+        raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
+    given: dict[str, Tensor | None] = {"label": label, "margin": margin, "entropy": entropy, "annotator": annotator}
     for what, value, size in (
         *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
-        ("lengths", lengths, 2 * count),
-        *((what, value, count) for what, value in data.items()),
+        ("lengths", lengths, offsets.numel() - 1),
+        *((what, value, count) for what, value in given.items()),
     ):
         _check(what, value, logps, size)
-    data |= {"calibration": calibration, "ref_calibration": ref_calibration}
+    given |= {"calibration": calibration, "ref_calibration": ref_calibration, **(columns or {})}
+    ones = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
+    given["label"] = ones if given["label"] is None else given["label"]
+    data = _columns_of(objective, given, logps, {"b": count, "bt": logps.numel()})
     runs = implementation_for(implementation, logps)
     made = cast("PairPlan | None", plan(objective, len(others)) if runs == "triton" else None)
     if made is None:
-        if runs == "triton" and objective.family is TokenPairs:
-            raise NotImplementedError(f"`{name}` weighs each token and has no kernel; take implementation='torch'.")
-        return twin.pairs(objective, logps, offsets, others, lengths, data, _sums(runs))
-    if label is None:
-        data["label"] = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
-    columns = [_column(objective, column, data, offsets, lengths) for column in made.columns]
+        return twin.examples(objective, logps, offsets, others, lengths, data, _segments(runs))
+    data.setdefault("label", ones)
+    numbers = [_column(objective, column, data, offsets, lengths) for column in made.columns]
     launch = _launch()
-    go = functools.partial(launch.pairs, made, offsets=offsets, columns=columns, lengths=lengths)
+    go = functools.partial(launch.pairs, made, offsets=offsets, columns=numbers, lengths=lengths)
     losses = _fused(logps, others, made.weights, go, offsets, 2)
     if made.cloning is not None:
         clone, picked = PairPlan(made.cloning[0], (), mean=True), made.cloning[1](data["label"])
         go = functools.partial(launch.pairs, clone, offsets=offsets, columns=picked, lengths=lengths)
         losses = losses + _fused(logps, (), (), go, offsets, 2)
     if made.bonus is not None:
-        for what in ("calibration", "ref_calibration"):
-            if what in objective.reads and data[what] is None:
-                raise ValueError(f"`{name}` needs {what}, summed log-probs of further samples.")
-        gap = cast(Tensor, calibration).to(losses.dtype).mean()
-        if "ref_calibration" in objective.reads:
-            gap = (cast(Tensor, calibration).to(losses.dtype) - cast(Tensor, ref_calibration).to(losses.dtype)).mean()
+        gap = data["calibration"].to(losses.dtype)
+        if "ref_calibration" in data:
+            gap = gap - data["ref_calibration"].to(losses.dtype)
+        gap = gap.mean()
         losses = losses + (made.bonus * gap if made.bonus else torch.where(gap.isinf(), 0.0, 0.0 * gap))
     return losses
 
@@ -121,21 +123,24 @@ def list_loss(
     lengths: Tensor | None = None,
     rewards: Tensor | None = None,
     longest: int | None = None,
+    columns: Mapping[str, Tensor] | None = None,
     implementation: Implementation = "auto",
     **params: Any,
 ) -> Tensor:
-    """Losses (lists,) of an objective on ranked lists, in nats, differentiable in all log-probs.
+    """Losses (lists,) of an objective on lists of completions, in nats, differentiable in all log-probs.
 
     Args:
         name: The objective.
-        logps: (tokens,) log-probs of the policy, list after list, best completion first.
+        logps: (tokens,) log-probs of the policy, list after list, best completion first where they are ranked.
         offsets: (completions + 1,) borders of the completions.
         lists: (lists + 1,) borders of the lists, in completions.
-        anchors: The reference's log-probs at the same tokens where the objective reads them, as for `token_loss`.
+        anchors: Log-probs of other policies at the same tokens, as for `token_loss`: the reference first where the
+            objective reads it, then the policy of the last iteration.
         lengths: (completions,) divisors where the objective averages over tokens; the numbers of tokens if not given.
             0 counts as 1.
         rewards: (completions,) known rewards.
         longest: An upper bound on the completions of one list; if not given it is read, which waits for a GPU.
+        columns: All other fields of the family that the objective reads, by name, (completions,): `winrates`.
         implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
         **params: Hyper-parameters of the objective.
 
@@ -144,8 +149,8 @@ def list_loss(
         RuntimeError: Triton was asked for where it cannot run.
     """
     objective = _objective(name, params)
-    if objective.family is not Ranked:
-        raise ValueError(f"`{name}` compares pairs; call token_loss.")
+    if objective.family not in layout.LISTS:
+        raise ValueError(f"`{name}` reads no lists; call token_loss.")
     others = _anchors(objective, anchors)
     count = offsets.numel() - 1
     offsets, lists = _borders("offsets", offsets, logps, logps.numel()), _borders("lists", lists, logps, count)
@@ -155,20 +160,22 @@ def list_loss(
         ("rewards", rewards, count),
     ):
         _check(what, value, logps, size)
-    if "scores" in objective.reads and rewards is None:
-        raise ValueError(f"`{name}` needs rewards with these hyper-parameters, one for each of {count} completions.")
+    data = _columns_of(objective, {"rewards": rewards, **(columns or {})}, logps, {"bk": count})
     if longest is None:
         longest = int(lists.diff().max()) if lists.numel() > 1 else 0
+    ragged = lists.device.type == "cpu" and bool((lists.diff() != longest).any())
+    if ragged and "mask" not in objective.reads | objective.optional:
+        raise ValueError(f"`{name}` needs lists of one length; got {lists.diff().tolist()}.")
     runs = implementation_for(implementation, logps)
     made = cast("ListPlan | None", plan(objective, len(others)) if runs == "triton" else None)
     if made is None:
-        return twin.ranked(objective, logps, offsets, lists, others, rewards, lengths, longest, _sums(runs))
+        return twin.lists(objective, logps, offsets, lists, others, lengths, data, longest, _segments(runs))
     go = functools.partial(
         _launch().ranked,
         made,
         offsets=offsets,
         lists=lists,
-        rewards=rewards,
+        rewards=data.get("rewards"),
         lengths=lengths,
         longest=longest,
     )
@@ -240,20 +247,19 @@ def _launch() -> Any:
     return importlib.import_module("poz.kernels.launch")
 
 
-def _sums(runs: str) -> twin.Sums:
-    return twin.sums if runs == "torch" else cast("twin.Sums", _launch().Sums.apply)
+def _segments(runs: str) -> type[twin.Segments]:
+    return twin.Segments if runs == "torch" else cast("type[twin.Segments]", _launch().Segments)
 
 
 def _anchors(objective: Objective, anchors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    others = tuple(anchors)
-    reference = bool(objective.reads & {"ref_chosen", "ref_logps"})
-    opponents = "opponents_chosen" in objective.reads
-    if len(others) < reference + opponents or (len(others) > reference and not opponents):
+    given, policies = tuple(anchors), layout.others(objective)
+    several = "opponents_" in policies
+    if len(given) < len(policies) or (len(given) > len(policies) and not several):
         raise ValueError(
-            f"`{objective.name}` needs {reference + opponents} anchors{' or more' * opponents} with these "
-            f"hyper-parameters (the reference first where it is read, then each opponent); got {len(others)}."
+            f"`{objective.name}` needs {len(policies)} anchors{' or more' * several} with these hyper-parameters (the "
+            f"reference first where it is read, then each other policy); got {len(given)}."
         )
-    return others
+    return given
 
 
 def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
@@ -277,20 +283,34 @@ def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
         raise ValueError(f"{what} is on {value.device} but logps on {logps.device}; move them together.")
 
 
+def _columns_of(
+    objective: Objective, given: Mapping[str, Tensor | None], logps: Tensor, sizes: Mapping[str, int]
+) -> dict[str, Tensor]:
+    found = {}
+    for name, column in layout.columns(objective).items():
+        value = given.get(name)
+        if value is None and column.required:
+            per = {"b": "example", "bt": "token", "bk": "completion", "c": "further sample"}[column.dimensions]
+            raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each {per}.")
+        if value is not None:
+            _check(name, value, logps, sizes.get(column.dimensions, value.numel()))
+            found[name] = value
+    return found
+
+
 def _column(
-    objective: Objective, column: str, data: Mapping[str, Tensor | None], offsets: Tensor, lengths: Tensor | None
+    objective: Objective, column: str, data: Mapping[str, Tensor], offsets: Tensor, lengths: Tensor | None
 ) -> Tensor:
-    label = cast(Tensor, data["label"])
     if column == "reliability":
-        return _logit(objective.values["reliability"], data["annotator"], label)
+        return _logit(objective.values["reliability"], data.get("annotator"), data["label"])
     name, swapped = column.removeprefix("swapped "), column.startswith("swapped ")
     if name in ("chosen_len", "rejected_len"):
         chosen, rejected = (offsets.diff() if lengths is None else lengths).chunk(2)
         return rejected if (name == "rejected_len") != swapped else chosen
     value = data[name]
-    if value is None:
-        raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each pair.")
-    return {"label": 1 - value, "margin": -value}.get(name, value) if swapped else value
+    if not swapped or name not in objective.reads | objective.optional:  # a label that is not read stays 1
+        return value
+    return {"label": 1 - value, "margin": -value}.get(name, value)
 
 
 def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""PADLL, arXiv 2406.08414, appendix."""
+"""PADLL, as `poz.objectives.padll`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PRO, arXiv 2306.17492 eq. 5-9, on mean log-probs: one pivot against everything ranked below it."""
+"""PRO, as `poz.objectives.pro`, on mean log-probs: one pivot against everything ranked below it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R-DPO, arXiv 2403.19159 eq. 9: DPO under a reward that charges for length."""
+"""R-DPO, as `poz.objectives.r_dpo`: DPO under a reward that charges for length."""
 
 from __future__ import annotations
 

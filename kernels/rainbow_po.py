@@ -1,4 +1,4 @@
-"""RainbowPO, arXiv 2410.04203, on mean log-probs: SimPO's logistic loss, sharpened by the dispersion of the reference."""
+"""RainbowPO, as `poz.objectives.rainbow_po`, on mean log-probs: SimPO sharpened by the dispersion of the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""REBEL, arXiv 2404.16767: squared distance from η times the known reward gap."""
+"""REBEL, as `poz.objectives.rebel`: squared distance from η times the known reward gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RePO, arXiv 2503.07426, on mean log-probs."""
+"""RePO, as `poz.objectives.repo`, on mean log-probs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reward-aware preference optimization, arXiv 2406.11704: MNPO's distances to the known reward gap, and one more."""
+"""RPO, as `poz.objectives.reward_aware_po`: MNPO's distances to the known reward gap, and one more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robust DPO, arXiv 2403.00409 eq. 12: DPO debiased for flipped labels."""
+"""Robust DPO, as `poz.objectives.robust_dpo`: DPO debiased for flipped labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SELM, arXiv 2405.19332: the pair part is DPO's; the optimism is the same for every pair, added outside."""
+"""SELM, as `poz.objectives.selm`: the pair part is DPO's; the optimism is the same for every pair, added outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SimNPO, arXiv 2410.07163, on mean log-probs."""
+"""SimNPO, as `poz.objectives.sim_npo`, on mean log-probs."""
 
 from __future__ import annotations
 

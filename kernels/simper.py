@@ -1,4 +1,4 @@
-"""SimPER, arXiv 2502.00883, on mean log-probs."""
+"""SimPER, as `poz.objectives.simper`, on mean log-probs."""
 
 from __future__ import annotations
 

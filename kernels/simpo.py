@@ -1,4 +1,4 @@
-"""SimPO, arXiv 2405.14734, on mean log-probs: the released smoothing, the one of the swapped pair, and the hinge."""
+"""SimPO, as `poz.objectives.simpo`, on mean log-probs: released smoothing, that of the swapped pair, and hinge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLiC-HF, arXiv 2305.10425 eq. 1, on summed log-probs."""
+"""SLiC-HF, as `poz.objectives.slic_hf`, on summed log-probs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPCE, arXiv 2405.17888 and kin: cross-entropy to a soft label."""
+"""SPCE, as `poz.objectives.spce`: cross-entropy to a soft label."""
 
 from __future__ import annotations
 

@@ -1,102 +1,173 @@
 """The same losses without a skeleton: sums over the segments, then the objective itself, and autograd back.
 
-This is what runs where there is no GPU, in float64, and for an objective that is no function of one pair's scores; on
-a GPU such an objective gets its sums from Triton.
+This is what runs where there is no GPU, in float64, and for an objective that has no point function; on a GPU such an
+objective gets its `Segments` from Triton.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from poz.families import Pairs, Ranked, TokenPairs
+from poz.backends import namespace
+from poz.families import TokenPairs
+from poz.kernels import layout
 from poz.objective import Objective
 
-Sums = Callable[[Tensor, Tensor], Tensor]
+
+class Segments:
+    """Runs of packed tokens.
+
+    Attributes:
+        offsets: (segments + 1,) int64 borders, ascending; the tokens outside belong to no segment.
+        tokens: How many tokens are packed.
+    """
+
+    def __init__(self, offsets: Tensor, tokens: int) -> None:
+        self.offsets, self.tokens = offsets, tokens
+
+    def sum(self, values: Tensor) -> Tensor:
+        """(tokens,) -> (segments,) in float32 or float64."""
+        values = wide(values)
+        return values.new_zeros(self.offsets.numel() + 1).index_add(0, self._owner, values)[1:-1]
+
+    def spread(self, each: Tensor) -> Tensor:
+        """(segments,) -> (tokens,): to every token what its segment has, 0 outside."""
+        edge = each.new_zeros(1)
+        return torch.cat([edge, each, edge])[self._owner]
+
+    def running(self, values: Tensor) -> Tensor:
+        """(tokens,) -> (tokens,): the sum from the first token of its segment to each, where none is outside."""
+        place = torch.arange(self.tokens, device=self.offsets.device) - self.spread(self.offsets[:-1])
+        table = wide(values).new_zeros(self.offsets.numel() + 1, int(place.max()) + 1 if self.tokens else 0)
+        return table.index_put((self._owner, place), wide(values)).cumsum(-1)[self._owner, place]
+
+    @functools.cached_property
+    def _owner(self) -> Tensor:
+        # 1, 2, ...; 0 and the last belong to no segment.
+        return torch.searchsorted(self.offsets, torch.arange(self.tokens, device=self.offsets.device), right=True)
 
 
-def sums(logps: Tensor, offsets: Tensor) -> Tensor:
-    """The sum of each segment, in float32 or float64."""
-    values = logps.to(torch.promote_types(logps.dtype, torch.float32))
-    token = torch.arange(values.numel(), device=offsets.device)
-    segment = torch.searchsorted(offsets, token, right=True)  # the first and the last belong to no segment
-    return values.new_zeros(offsets.numel() + 1).index_add(0, segment, values)[1:-1]
+class Ragged(Tensor):
+    """(tokens,) numbers of completions behind each other, for a function that takes (completions, tokens).
+
+    Functions act on each token, to which a (completions, 1) argument gives what its completion has. `sum` and `cumsum`
+    along the last axis stay within a completion; nothing else along an axis is known.
+    """
+
+    segments: Segments
+
+    @classmethod
+    def of(cls, values: Tensor, segments: Segments) -> Ragged:
+        """The tokens of all segments."""
+        ragged = values.as_subclass(cls)
+        ragged.segments = segments
+        return ragged
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What every function of torch does with such numbers."""
+        kwargs = kwargs or {}
+        ours = [x for x in args if isinstance(x, cls)]
+        along = kwargs.get("dim")
+        if not ours or along not in (None, -1) or (along and function not in (torch.sum, torch.cumsum)):
+            raise NotImplementedError(f"{function.__name__} of packed tokens is not known; call the objective itself.")
+        segments = ours[0].segments
+        with torch._C.DisableTorchFunctionSubclass():
+            if along and function is torch.sum:
+                return segments.sum(ours[0])
+            if along:
+                return cls.of(segments.running(ours[0]), segments)
+            flat = (segments.spread(x[:, 0]) if isinstance(x, Tensor) and x.ndim == 2 else x for x in args)
+            found = function(*flat, **kwargs)
+            return cls.of(found, segments) if isinstance(found, Tensor) and found.ndim == 1 else found
 
 
-def pairs(
+def examples(
     objective: Objective,
     logps: Tensor,
     offsets: Tensor,
     anchors: Sequence[Tensor],
     lengths: Tensor | None,
-    data: Mapping[str, Tensor | None],
-    sums: Sums = sums,
+    columns: Mapping[str, Tensor],
+    segments: type[Segments] = Segments,
 ) -> Tensor:
-    """Losses of the pairs; the chosen segments stand before the rejected ones."""
-    reference = "ref_chosen" in objective.reads
+    """Losses of pairs, whose chosen segments stand before the rejected ones, or of single completions."""
+    sides, others = layout.sides(objective), layout.others(objective)
+    known = layout.columns(objective)
     if objective.family is TokenPairs:
-        return cast(Tensor, objective(_token_pairs(logps, offsets, anchors, data)))
-    chosen, rejected = sums(logps, offsets).chunk(2)
-    others = [sums(anchor, offsets).chunk(2) for anchor in anchors]
-    ref_chosen, ref_rejected = others[0] if reference else (None, None)
-    chosen_len, rejected_len = (offsets.diff() if lengths is None else lengths).chunk(2)
-    opponents = others[reference:]
-    batch = Pairs(
-        chosen,
-        rejected,
-        ref_chosen,
-        ref_rejected,
-        chosen_len=chosen_len,
-        rejected_len=rejected_len,
-        opponents_chosen=torch.stack([first for first, _ in opponents]) if opponents else None,
-        opponents_rejected=torch.stack([second for _, second in opponents]) if opponents else None,
-        **data,
-    )
-    return cast(Tensor, objective(batch))
+        return _by_token(objective, logps, offsets, anchors, columns, segments)
+    fields = {known[name].fields[0]: x for name, x in columns.items()}
+    sums = segments(offsets, logps.numel())
+    policy, *rest = (sums.sum(x).chunk(len(sides)) for x in (logps, *anchors))
+    opponents = rest[len(others) - 1 :] if "opponents_" in others else []
+    counts = (offsets.diff() if lengths is None else lengths).chunk(len(sides))
+    for i, side in enumerate(sides):
+        fields |= {side: policy[i], layout.LENGTHS[side]: counts[i]}
+        fields |= {f"{prefix}{side}": x[i] for prefix, x in zip(others, rest, strict=False)}
+        if opponents:
+            fields[f"opponents_{side}"] = torch.stack([x[i] for x in opponents])
+    return cast(Tensor, objective(objective.family(**fields)))
 
 
-def ranked(
+def _by_token(
     objective: Objective,
     logps: Tensor,
     offsets: Tensor,
-    lists: Tensor,
     anchors: Sequence[Tensor],
-    rewards: Tensor | None,
-    lengths: Tensor | None,
-    longest: int,
-    sums: Sums = sums,
+    columns: Mapping[str, Tensor],
+    segments: type[Segments],
 ) -> Tensor:
-    """Losses of the lists."""
-    place = lists[:-1, None] + torch.arange(longest, device=lists.device)
-    mask = place < lists[1:, None]
+    sides, others, known = layout.sides(objective), layout.others(objective), layout.columns(objective)
+    count = (offsets.numel() - 1) // len(sides)
+    borders = offsets[torch.arange(len(sides) + 1, device=offsets.device) * count].tolist()
+    fields = {known[name].fields[0]: x for name, x in columns.items() if known[name].dimensions == "b"}
+    for i, side in enumerate(sides):
+        start, stop = borders[i : i + 2]
+        here = segments(offsets[i * count : (i + 1) * count + 1] - start, stop - start)
+        tokens = {side: logps} | {f"{prefix}{side}": x for prefix, x in zip(others, anchors, strict=True)}
+        tokens |= {known[name].fields[i]: x for name, x in columns.items() if known[name].dimensions == "bt"}
+        if layout.MASKS[side] in objective.reads:
+            tokens[layout.MASKS[side]] = torch.ones_like(logps, dtype=torch.bool)
+        fields |= {name: Ragged.of(wide(x[start:stop]), here) for name, x in tokens.items()}
+    xp, batch = namespace(logps), TokenPairs(**fields)
+    if objective.check_values is not None:
+        objective.check_values(xp, batch, objective.values)
+    return cast(Tensor, objective.function(xp, batch, **objective.values))
+
+
+def lists(
+    objective: Objective,
+    logps: Tensor,
+    offsets: Tensor,
+    borders: Tensor,
+    anchors: Sequence[Tensor],
+    lengths: Tensor | None,
+    columns: Mapping[str, Tensor],
+    longest: int,
+    segments: type[Segments] = Segments,
+) -> Tensor:
+    """Losses of lists of completions."""
+    place = borders[:-1, None] + torch.arange(longest, device=borders.device)
+    mask = place < borders[1:, None]
 
     def table(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(1)])[torch.where(mask, place, x.numel())]
 
-    batch = Ranked(
-        table(sums(logps, offsets)),
-        table(sums(anchors[0], offsets)) if anchors else None,
-        table(offsets.diff() if lengths is None else lengths),
-        None if rewards is None else table(rewards),
-        mask,
-    )
-    return cast(Tensor, objective(batch))
+    sums = segments(offsets, logps.numel())
+    fields = {"logps": logps}
+    fields |= {f"{prefix}logps": x for prefix, x in zip(layout.others(objective), anchors, strict=True)}
+    fields = {name: table(sums.sum(x)) for name, x in fields.items()}
+    fields |= {layout.columns(objective)[name].fields[0]: table(x) for name, x in columns.items()}
+    fields |= {"lengths": table(offsets.diff() if lengths is None else lengths), "mask": mask}
+    known = objective.family._fields
+    return cast(Tensor, objective(objective.family(**{name: x for name, x in fields.items() if name in known})))
 
 
-def _token_pairs(
-    logps: Tensor, offsets: Tensor, anchors: Sequence[Tensor], data: Mapping[str, Tensor | None]
-) -> TokenPairs:
-    starts, counts = offsets[:-1, None], offsets.diff()[:, None]
-    step = torch.arange(int(counts.max()) if counts.numel() else 0, device=offsets.device)
-    mask = step < counts
-
-    def table(x: Tensor) -> tuple[Tensor, ...]:
-        return torch.cat([x, x.new_zeros(1)])[torch.where(mask, starts + step, x.numel())].chunk(2)
-
-    rest = {name: value for name, value in data.items() if name in TokenPairs._fields}
-    masks = dict(zip(("chosen_mask", "rejected_mask"), mask.chunk(2), strict=True))
-    sides = [*table(logps), *(side for anchor in anchors for side in table(anchor))]
-    return TokenPairs(**dict(zip(TokenPairs._fields, sides, strict=False)), **masks, **rest)
+def wide(x: Tensor) -> Tensor:
+    """16-bit floats in 32 bit."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

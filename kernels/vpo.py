@@ -1,4 +1,4 @@
-"""VPO, arXiv 2405.19320: the pair part is DPO's; the calibration bonus is the same for every pair, added outside."""
+"""VPO, as `poz.objectives.vpo`: the pair part is DPO's; the calibration bonus is equal for all pairs, added outside."""
 
 from poz.kernels.dpo import logistic as logistic
 from poz.kernels.plan import PairPlan, Values

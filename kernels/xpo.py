@@ -1,4 +1,4 @@
-"""XPO, arXiv 2405.21046: the pair part is DPO's; the optimism is the same for every pair, added outside."""
+"""XPO, as `poz.objectives.xpo`: the pair part is DPO's; the optimism is the same for every pair, added outside."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -117,7 +118,7 @@ def verify(
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
     """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
-    from poz.testing import BACKENDS, runs
+    from poz.testing import BACKENDS, refusal, runs
 
     chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
     backends = backend or list(BACKENDS)
@@ -133,13 +134,14 @@ def verify(
             for result in _in_process(name, chosen, cases, seed):
                 progress.update(task, advance=1, description=f"{result['objective']} on {name}")
                 results.append(result)
-    table = Table(
-        "objective", *backends, caption="worst loss error / worst gradient error; –: not a job for this backend"
-    )
+    table = Table("objective", *backends, caption="worst loss error / worst gradient error; –: not run there")
     for name in chosen:
         row = {r["backend"]: r for r in results if r["objective"] == name}
         table.add_row(name, *(_cell(row.get(b)) for b in backends))
     out.print(table)
+    for name, one in itertools.product(chosen, backends):
+        if why := refusal(name, one):
+            out.print(Text(f"{name} is not run on {one}: {why}."))
     missed = [r for r in results if not r["passed"]]
     for result in missed:
         out.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))

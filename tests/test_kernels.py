@@ -21,7 +21,7 @@ import torch
 
 import poz
 from poz.kernels.plan import PairPlan, has_kernel, plan
-from poz.testing import conform, conformance, draw_values, runs
+from poz.testing import conform, conformance, draw_case, draw_values, refusal, runs
 from poz.testing.conformance import expected
 from poz.testing.tolerances import RTOL, assert_close
 
@@ -36,6 +36,7 @@ OVER = {
     f"lcpo:{mode}-over-vpo": poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), mode=mode, reliability=0.7)
     for mode in ("gibbs", "weighted")
 }
+OVER["lcpo:over-spce"] = poz.lcpo.bind(base=poz.spce, reliability=0.7)  # reads no label, though its base may
 OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
 for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
     for values in getattr(importlib.import_module(f"poz.kernels.{name}"), "VARIANTS", ()):
@@ -43,9 +44,11 @@ for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
             OVER[f"{name}:{','.join(map(str, values.values()))}"] = poz.zoo[name].bind(**values)
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
+RUNS = [0, 1500, 1501, 1501, 2603]
 LISTS, THREES = (3, 2, 5, 1), (3, 3, 3)
 COMPLETIONS = (1, 63, 257, 0, 5, 130, 9, 2, 64, 31, 1)
 HEAD, TAIL = 3, 5  # tokens that belong to no completion
+BY_TOKEN = tuple(name for name in NAMES if poz.zoo[name].family is poz.TokenPairs)
 EPS = {"float32": 0.0, "bfloat16": 2.0**-8, "float16": 2.0**-10}  # a gradient has the dtype of its log-probs
 
 
@@ -65,6 +68,10 @@ class Packed:
     batch: object
     owner: np.ndarray  # which example a token belongs to; -1: none
 
+    @property
+    def columns(self):
+        return self.data.keys() - {"lists", "rewards", "label", "margin", "entropy", "annotator", *_CALIBRATION}
+
     def call(self, implementation, dtype, **changes):
         from poz.kernels.packed import list_loss, token_loss
 
@@ -74,15 +81,19 @@ class Packed:
             return given[::2].detach().requires_grad_()  # every other element of a vector: strided
 
         logps, anchors = tensor(changes.get("logps", self.logps)), [tensor(a) for a in self.anchors]
-        data = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in self.data.items()}
+        data = {k: torch.tensor(v) for k, v in self.data.items() if k not in self.columns}
+        data["columns"] = {k: torch.tensor(self.data[k]) for k in self.columns}
         loss = list_loss if "lists" in data else token_loss
         offsets = torch.tensor(self.offsets)
         losses = loss(
             self.objective.name, logps, offsets, anchors=anchors, implementation=implementation, **data, **self.values
         )
         upstream = torch.tensor(changes.get("upstream", np.ones(losses.numel())), dtype=losses.dtype)
-        slopes = torch.autograd.grad(losses, [logps, *anchors], upstream)
+        slopes = torch.autograd.grad(losses, [logps, *anchors], upstream, materialize_grads=True)
         return losses.detach().numpy(), [slope.double().numpy() for slope in slopes]
+
+
+_CALIBRATION = ("calibration", "ref_calibration")
 
 
 def draw(name, rng, dtype="float64", infinite=False):
@@ -90,7 +101,7 @@ def draw(name, rng, dtype="float64", infinite=False):
 
     `infinite` makes tokens impossible: under the policy, under the first anchor, or under both, on either side.
     """
-    for lists in itertools.cycle((LISTS, THREES)):
+    for lists in itertools.cycle((THREES,) if poz.zoo[name].family is poz.Samples else (LISTS, THREES)):
         packed = _drawn(poz.zoo[name].bind(**draw_values(poz.zoo[name], rng)), rng, dtype, infinite, lists)
         try:
             with np.errstate(all="ignore"):
@@ -101,7 +112,7 @@ def draw(name, rng, dtype="float64", infinite=False):
 
 
 def _drawn(objective, rng, dtype, infinite, lists):
-    sizes = np.array(COMPLETIONS[: sum(lists)] if objective.family is poz.Ranked else CHOSEN + REJECTED)
+    sizes = np.array(COMPLETIONS[: sum(lists)] if _in_lists(objective) else CHOSEN + REJECTED * _two_sided(objective))
     offsets = HEAD + np.concatenate([[0], np.cumsum(sizes)])
     tokens = offsets[-1] + TAIL
     segment = np.searchsorted(offsets, np.arange(tokens), side="right") - 1
@@ -113,14 +124,27 @@ def _drawn(objective, rng, dtype, infinite, lists):
         x[~inside] = np.nan  # nothing may read them
     if infinite:
         for place, impossible in zip((1, 2, 4, 6, 7, 8), ((0,), (1,), (0, 1), (0,), (1,), (0, 1)), strict=True):
-            for which in impossible:
+            for which in impossible * (place < len(sizes)):
                 (logps, others[0])[which][offsets[place]] = -np.inf
     logps, *others = (_rounded(x, dtype) for x in (logps, *others))
-    ranked = functools.partial(_ranked, lists)
-    make = {poz.Pairs: _pairs, poz.TokenPairs: _token_pairs, poz.Ranked: ranked}[objective.family]
+    make = {
+        poz.Pairs: _pairs,
+        poz.TokenPairs: _token_pairs,
+        poz.Ranked: functools.partial(_ranked, lists),
+        poz.Unpaired: _unpaired,
+        poz.Samples: functools.partial(_samples, lists),
+    }[objective.family]
     batch, anchors, data, owner = make(objective, rng, logps, others, offsets, sizes)
     owner = np.where(inside, owner[np.clip(segment, 0, len(sizes) - 1)], -1)
     return Packed(objective, dict(objective.values), logps, anchors, offsets, data, batch, owner)
+
+
+def _in_lists(objective):
+    return objective.family in (poz.Ranked, poz.Samples)
+
+
+def _two_sided(objective):
+    return "rejected" in objective.reads or objective.family is poz.Unpaired
 
 
 def _rounded(x, dtype):
@@ -140,45 +164,75 @@ def _columns(objective, rng, count):
 
 
 def _pairs(objective, rng, logps, others, offsets, sizes):
-    count = len(sizes) // 2
+    sides = ("chosen", "rejected")[: 1 + _two_sided(objective)]
+    count = len(sizes) // len(sides)
     reference, opponents = "ref_chosen" in objective.reads, "opponents_chosen" in objective.reads
     several = objective.name == "mnpo"
     anchors = others[:reference] + others[1 : 2 + several] * opponents
-    sums = {key: np.split(_sums(x, offsets), 2) for key, x in (("", logps), ("ref_", others[0]))}
-    data = _columns(objective, rng, count) | {
-        "calibration": -rng.uniform(1, 9, 4),
-        "ref_calibration": -rng.uniform(1, 9, 4),
-    }
-    rival = [np.split(_sums(x, offsets), 2) for x in others[1 : 2 + several]]
+    sums = {key: np.split(_sums(x, offsets), len(sides)) for key, x in (("", logps), ("ref_", others[0]))}
+    data = _columns(objective, rng, count) | {name: -rng.uniform(1, 9, 4) for name in _CALIBRATION}
+    rival = [np.split(_sums(x, offsets), len(sides)) for x in others[1 : 2 + several]]
     batch = poz.Pairs(
-        **{f"{key}{side}": sums[key][i] for key in sums for i, side in enumerate(("chosen", "rejected"))},
-        chosen_len=sizes[:count],
-        rejected_len=sizes[count:],
-        opponents_chosen=np.array([r[0] for r in rival]),
-        opponents_rejected=np.array([r[1] for r in rival]),
+        **{f"{key}{side}": sums[key][i] for key in sums for i, side in enumerate(sides)},
+        **{f"{side}_len": length for side, length in zip(sides, np.split(sizes, len(sides)), strict=True)},
+        **{f"opponents_{side}": np.array([r[i] for r in rival]) for i, side in enumerate(sides)},
         **data,
     )
     data = {name: data[name] for name in data if name in objective.reads | objective.optional}
-    return batch, anchors, data, np.tile(np.arange(count), 2)
+    return batch, anchors, data, np.tile(np.arange(count), len(sides))
 
 
 def _token_pairs(objective, rng, logps, others, offsets, sizes):
-    count = len(sizes) // 2
+    sides = ("chosen", "rejected")[: 1 + _two_sided(objective)]
+    count = len(sizes) // len(sides)
     label = _columns(objective, rng, count)["label"]
+    tokens = {
+        "weights": rng.uniform(0, 2, logps.size),
+        "changed": rng.random(logps.size) < 0.5,
+        "kl": np.exp(rng.uniform(-5, 1, logps.size)),
+        "collision": -np.exp(rng.uniform(-5, 1.5, logps.size)),
+    }
+    tokens = {name: np.where(np.isnan(logps), np.nan, x) if x.dtype == float else x for name, x in tokens.items()}
+    tokens = {name: x for name, x in tokens.items() if f"chosen_{name}" in objective.reads}
 
     def padded(x, half):
-        out = np.zeros((count, max(sizes[half * count : (half + 1) * count])))
+        out = np.zeros((count, max(sizes[half * count : (half + 1) * count])), x.dtype)
         for i in range(count):
             start, stop = offsets[half * count + i : half * count + i + 2]
             out[i, : stop - start] = x[start:stop]
         return out
 
-    masks = [padded(np.ones_like(logps), half) > 0 for half in (0, 1)]
-    batch = poz.TokenPairs(
-        padded(logps, 0), padded(logps, 1), padded(others[0], 0), padded(others[0], 1), *masks, label=label
-    )
+    fields = {"label": label}
+    for half, side in enumerate(sides):
+        fields |= {side: padded(logps, half), f"ref_{side}": padded(others[0], half)}
+        fields[f"{side}_mask"] = padded(np.ones_like(logps), half) > 0
+        fields |= {f"{side}_{name}": padded(x, half) for name, x in tokens.items()}
     anchors = others[: "ref_chosen" in objective.reads]
-    return batch, anchors, {"label": label}, np.tile(np.arange(count), 2)
+    return poz.TokenPairs(**fields), anchors, {"label": label, **tokens}, np.tile(np.arange(count), len(sides))
+
+
+def _unpaired(objective, rng, logps, others, offsets, sizes):
+    count = len(sizes)
+    data = {
+        "desirable": rng.random(count) < 0.5,
+        "weights": rng.uniform(0, 2, count),
+        "kl": rng.exponential(0.5, count),
+        "kl_logps": -rng.uniform(1, 9, 4),
+        "kl_ref_logps": -rng.uniform(1, 9, 4),
+    }
+    batch = poz.Unpaired(_sums(logps, offsets), _sums(others[0], offsets), lengths=sizes, **data)
+    data = {name: data[name] for name in data if name in objective.reads | objective.optional}
+    return batch, others[: "ref_logps" in objective.reads], data, np.arange(count)
+
+
+def _samples(sizes_of_lists, objective, rng, logps, others, offsets, sizes):
+    shape = len(sizes_of_lists), sizes_of_lists[0]
+    winrates = rng.uniform(0, 1, shape)
+    policy, reference, anchor = (_sums(x, offsets).reshape(shape) for x in (logps, *others[:2]))
+    batch = poz.Samples(policy, anchor, reference, winrates)
+    anchors = others[: "ref_logps" in objective.reads] + others[1:2] * ("anchor_logps" in objective.reads)
+    data = {"lists": np.concatenate([[0], np.cumsum(sizes_of_lists)]), "winrates": winrates.reshape(-1)}
+    return batch, anchors, data, np.repeat(np.arange(shape[0]), shape[1])
 
 
 def _ranked(sizes_of_lists, objective, rng, logps, others, offsets, sizes):
@@ -208,19 +262,14 @@ def reference(packed, dtype, expected=expected):
     sizes = np.diff(packed.offsets)
 
     def tokens(gradients, prefix, m=None):
-        if isinstance(packed.batch, poz.Ranked):
-            per = gradients[f"{prefix}logps"][packed.batch.mask]
-        elif isinstance(packed.batch, poz.TokenPairs):
-            sides = zip(("chosen", "rejected"), (packed.batch.chosen_mask, packed.batch.rejected_mask), strict=True)
-            return _edges(np.concatenate([gradients[f"{prefix}{side}"][mask] for side, mask in sides]))
-        else:
-            sides = [gradients[f"{prefix}{side}"] for side in ("chosen", "rejected")]
-            per = np.concatenate(sides if m is None else [side[m] for side in sides])
-        return _edges(np.repeat(per, sizes))
+        sides = [side for side in ("chosen", "rejected", "logps") if f"{prefix}{side}" in gradients]
+        given = [gradients[f"{prefix}{side}"] if m is None else gradients[f"{prefix}{side}"][m] for side in sides]
+        masks = [getattr(packed.batch, f"{side}_mask", getattr(packed.batch, "mask", None)) for side in sides]
+        per = np.concatenate([x.reshape(-1) if mask is None else x[mask] for x, mask in zip(given, masks, strict=True)])
+        return _edges(per if isinstance(packed.batch, poz.TokenPairs) else np.repeat(per, sizes))
 
     fields = [("", None)]
-    if any(field.startswith("ref_") and field != "ref_calibration" for field in packed.objective.reads):
-        fields.append(("ref_", None))
+    fields += [(p, None) for p in ("ref_", "anchor_") if {f"{p}chosen", f"{p}logps"} & packed.objective.reads]
     fields += [("opponents_", m) for m in range(len(packed.anchors) + 1 - len(fields))]
     return (
         (wanted.losses, wanted.loss_scale),
@@ -244,7 +293,13 @@ def interpret():
         return fresh.fill_(torch.nan) if fresh.is_floating_point() else fresh
 
     torch.empty = poisoned
-    found = {"batches": {}, "tokens": {}, "spoiled": {}, "infinite": {}}
+    found = {
+        "batches": {},
+        "tokens": {},
+        "spoiled": {},
+        "infinite": {},
+        "masked": {name: masked(name) for name in BY_TOKEN},
+    }
     for name in NAMES:
         found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=4, size=5)
         for dtype in EPS:
@@ -273,7 +328,32 @@ def _spoiled(packed):
     return logps
 
 
-SPECIAL = ("kink", "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
+def masked(name):
+    """Losses and gradients where masked tokens are 0, and where they are NaN."""
+    from poz.kernels.loss import fused_losses
+
+    rng = _draws(name)[0]
+    case = draw_case(poz.zoo[name], rng, 5, 30.0)
+    given = {field: x for field, x in case.batch._asdict().items() if x is not None}
+    given |= {f"{side}_mask": rng.random(given[side].shape) < 0.7 for side in ("chosen", "rejected") if side in given}
+    found = []
+    for nothing in (0.0, np.nan):
+        fields = {}
+        for field, x in given.items():
+            if x.ndim > 1 and x.dtype == float:
+                x = np.where(given[f"{'rejected' if 'rejected' in field else 'chosen'}_mask"], x, nothing)
+            fields[field] = torch.tensor(x, dtype=torch.float32 if x.dtype == float else None)
+        fields["chosen"].requires_grad_()
+        losses = fused_losses(name, poz.TokenPairs(**fields), case.objective.values, "triton")
+        losses.sum().backward()
+        found.append((losses.detach().numpy(), fields["chosen"].grad.numpy()))
+    return found
+
+
+SPECIAL = ("running", "kink", "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
+
+
+SEGMENTS = ("sum", "spread", "running")
 
 
 def swapped(mode):
@@ -299,6 +379,13 @@ def special(key):
     from poz.kernels.packed import token_loss
 
     run = functools.partial(token_loss, implementation="triton")
+    if key == "running":
+        x = torch.randn(2603, generator=torch.Generator().manual_seed(0))
+        segments, leaf = launch.Segments(torch.tensor(RUNS), x.numel()), x.clone().requires_grad_()
+        scale = segments.spread(torch.tensor([1.0, -2.0, 5.0, 0.5]))
+        made = segments.running(leaf)
+        (made * scale * x).sum().backward()
+        return x.numpy(), scale.numpy(), made.detach().numpy(), leaf.grad.numpy()
     if key == "kink":
         logps = torch.tensor([0.0, -1.0], requires_grad=True)
         losses = run("simpo", logps, torch.arange(3), beta=1.0, gamma=0.0, link="hinge")
@@ -338,7 +425,9 @@ def launch():
 
     driver.set_active(NoDevice())
     compiled = {}
-    for kernel in (launcher.pair_file.pairs, launcher.ranked_file.ranked):
+    sums = launcher.sums_file
+    every = launcher.pair_file.pairs, launcher.ranked_file.ranked
+    for kernel in (*every, sums.segment_sums, sums.segment_slopes, sums.segment_running):
         kernel.run = functools.partial(_compile_only, kernel.run, compiled)
     for name in NAMES:
         packed = draw(name, _draws(name)[0], "bfloat16")
@@ -354,6 +443,11 @@ def launch():
             lists, rewards = (torch.tensor(packed.data[key]) for key in ("lists", "rewards"))
             launcher.ranked(made, logps, lists=lists, rewards=rewards, longest=5, **rest)
         compiled[name] = compiled.pop("last")
+    segments, tokens = launcher.Segments(torch.tensor(RUNS), RUNS[-1]), torch.ones(RUNS[-1], requires_grad=True)
+    for what in SEGMENTS:
+        given = tokens if what != "spread" else torch.ones(len(RUNS) - 1, requires_grad=True)
+        getattr(segments, what)(given).sum().backward()
+        compiled[what] = compiled.pop("last")
     return compiled
 
 
@@ -463,6 +557,26 @@ def test_twin_equals_reference_on_tokens(name):
         assert_close("gradient", actual=slope, expected=want, scale=size, rtol=RTOL["float64", "gradient"])
 
 
+@pytest.mark.parametrize("name", BY_TOKEN)
+def test_masked_tokens_have_no_influence(interpreted, name):
+    (losses, gradient), (same, slopes) = interpreted["masked"][name]
+    np.testing.assert_array_equal(same, losses)
+    np.testing.assert_array_equal(slopes, gradient)
+    assert np.isfinite(losses).all()
+    assert gradient.any()
+
+
+def test_running_sums_stay_in_their_segment(interpreted):
+    values, scale, running, gradient = interpreted["special"]["running"]
+    np.testing.assert_array_equal(scale, np.repeat([1.0, -2.0, 5.0, 0.5], np.diff(RUNS)))
+    for start, stop in itertools.pairwise(RUNS):
+        here = slice(start, stop)
+        # A thousand roundings of either sign, of partial sums below 500: sqrt(1000) 500 2^-24 = 9e-4. A token is near 1.
+        np.testing.assert_allclose(running[here], np.cumsum(values[here], dtype=float), atol=1e-3)
+        slopes = np.cumsum((scale * values)[here][::-1], dtype=float)[::-1]
+        np.testing.assert_allclose(gradient[here], slopes, atol=1e-3)
+
+
 def test_upstream_gradient_scales_each_pair(interpreted):
     packed = draw("dpo", _draws("dpo")[0], "float32")
     _, (plain, reference_plain) = packed.call("torch", "float32")
@@ -516,7 +630,7 @@ def test_long_completions_take_several_blocks(interpreted):
     np.testing.assert_allclose(gradient, np.repeat([-1 / 1500, 1 / 1100], [1500, 1100]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if has_kernel(name)])
+@pytest.mark.parametrize("name", [*filter(has_kernel, NAMES), *SEGMENTS])
 def test_launcher_takes_the_arguments(launched, name):
     assert launched[name]
 
@@ -567,6 +681,47 @@ def test_errors_are_sentences(change, sentence):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the sentence is asked for below
         token_loss("dpo", **{**given, **change})
     assert sentence in str(error.value)
+
+
+def refuses(sentence, call, *args, error=ValueError, **given):
+    with pytest.raises(error) as raised:
+        call(*args, **given)
+    assert sentence in str(raised.value)
+
+
+def test_columns_and_lists_are_checked():
+    from poz.kernels.loss import list_loss, token_loss
+
+    given = {"logps": torch.zeros(4), "offsets": torch.tensor([0, 2, 4]), "anchors": [torch.zeros(4)]}
+    refuses("`ddpo` needs changed with these hyper-parameters, one for each token", token_loss, "ddpo", **given)
+    refuses("`bco` needs desirable with these hyper-parameters, one for each example", token_loss, "bco", **given)
+    short = {"changed": torch.ones(3, dtype=torch.bool)}
+    refuses("changed must have shape (4,); got (3,)", token_loss, "ddpo", **given, columns=short)
+    refuses("`qrpo` reads lists; call list_loss", token_loss, "qrpo", **given)
+    refuses("`bco` reads no lists; call token_loss", list_loss, "bco", **given, lists=torch.tensor([0, 2]))
+    wins = {"winrates": torch.ones(3)}
+    uneven = {**given, "offsets": torch.tensor([0, 2, 3, 4]), "lists": torch.tensor([0, 2, 3])}
+    refuses("`qrpo` needs lists of one length; got [2, 1]", list_loss, "qrpo", **uneven, columns=wins)
+
+
+def test_only_what_has_no_tokens_is_left_out():
+    from poz.kernels.loss import fused_losses
+
+    left = {name for name in poz.zoo if refusal(name, "triton")}
+    assert left == {name for name in poz.zoo if poz.zoo[name].family is poz.Denoising}
+    errors = poz.Denoising(torch.ones(2), torch.ones(2))
+    refuses("`mapo` has no kernel: it reads one denoising error", fused_losses, "mapo", errors, error=TypeError)
+
+
+def test_packed_tokens_know_sums_along_a_completion_alone():
+    from poz.kernels.twin import Ragged, Segments
+
+    x = Ragged.of(torch.arange(5.0), Segments(torch.tensor([0, 2, 2, 5]), 5))
+    assert torch.sum(x, dim=-1).tolist() == [1, 0, 9]
+    assert (x - torch.sum(x, dim=-1)[..., None]).tolist() == [-1, 0, -7, -6, -5]
+    assert torch.sum(x).item() == 10
+    refuses("amax of packed tokens is not known", torch.amax, x, dim=-1, error=NotImplementedError)
+    refuses("sum of packed tokens is not known", torch.sum, x, dim=0, error=NotImplementedError)
 
 
 def test_importing_the_package_costs_nothing():

@@ -1,0 +1,65 @@
+"""Where the fields of a family stand in packed form, for every family that is made of the log-probs of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from poz.families import SHAPES, Pairs, Ranked, Samples, TokenPairs, Unpaired
+
+if TYPE_CHECKING:
+    from poz.objective import Objective
+
+SIDES: Mapping[type[Any], tuple[str, ...]] = {
+    Pairs: ("chosen", "rejected"),
+    TokenPairs: ("chosen", "rejected"),
+    Ranked: ("logps",),
+    Unpaired: ("logps",),
+    Samples: ("logps",),
+}
+"""The policy's log-probs, of each family that has any."""
+NO_TOKENS = "it reads one denoising error for each image, not the log-probs of tokens, which the kernels sum"
+LENGTHS = {"chosen": "chosen_len", "rejected": "rejected_len", "logps": "lengths"}
+MASKS = {"chosen": "chosen_mask", "rejected": "rejected_mask", "logps": "mask"}
+NAMES = {"scores": "rewards"}
+LISTS = (Ranked, Samples)
+
+
+class Column(NamedTuple):
+    """Numbers beside the log-probs.
+
+    Attributes:
+        fields: The fields of the family, one, or one for each side.
+        dimensions: Of the numbers: "b" one per example, "bt" per token, "bk" per completion of a list, "c" any.
+        required: Whether the objective cannot do without.
+    """
+
+    fields: tuple[str, ...]
+    dimensions: str
+    required: bool
+
+
+def sides(objective: Objective) -> tuple[str, ...]:
+    """The fields whose completions stand behind each other."""
+    return tuple(side for side in SIDES[objective.family] if side in objective.reads)
+
+
+def others(objective: Objective) -> tuple[str, ...]:
+    """Prefixes of the same fields under the other policies that the objective reads, in the order of the anchors."""
+    first = SIDES[objective.family][0]
+    return tuple(prefix for prefix in ("ref_", "anchor_", "opponents_") if f"{prefix}{first}" in objective.reads)
+
+
+def columns(objective: Objective) -> dict[str, Column]:
+    """All other fields that the objective may read, by name in packed form.
+
+    What each side has for itself is one column, without the side in its name.
+    """
+    policies = {f"{prefix}{side}" for prefix in ("", *others(objective)) for side in SIDES[objective.family]}
+    found: dict[str, Column] = {}
+    for field, (dimensions, _) in SHAPES[objective.family].items():
+        if field in (objective.reads | objective.optional) - {*policies, *LENGTHS.values(), *MASKS.values()}:
+            name = NAMES.get(field, field).removeprefix("chosen_").removeprefix("rejected_")
+            before = found[name].fields if name in found else ()
+            found[name] = Column((*before, field), dimensions.replace("u", "t"), field in objective.reads)
+    return found
