@@ -42,6 +42,11 @@ KINDS = {
         if path.stem == "_maths" or (ROOT / "reference" / path.name).exists()
     ],
 }
+LAWS = {
+    path.name: path.read_text()
+    for path in (ROOT / "tests").glob("test_*.py")
+    if path.stem in ("test_game_losses", "test_peer_bugs") or (path.stem.endswith("_laws") and path.stem != "test_laws")
+}
 ENOUGH = 0.95
 SECONDS = 180  # the slowest tests of a formula take a tenth of it: more is a loop that does not end
 KILLED, ELSEWHERE = 1, 99
@@ -165,6 +170,7 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "test_values.py", "test", ()
     if kind == "reference":
         yield "test_reference.py", f"{mine} or primitives or hinge", ()
+        yield "test_reference_zoo.py", mine, ()
         yield "test_spec.py", "same_parameters", ()
         return
     yield "test_spec.py", f"same_parameters and ({mine})", ()
@@ -172,6 +178,9 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "test_errors.py", "not jax", ()
     yield "test_backends.py", f"({mine}) and (numpy or torch or nan_and_inf) and not compile and not jax", ()
     yield "test_theorems.py", mine, ()
+    for laws, text in sorted(LAWS.items()):
+        if shared or re.search(rf"\b{name}\b", text):
+            yield laws, "not jax", ()
 
 
 class Interpreter:

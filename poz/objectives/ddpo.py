@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, objective
+from poz.objectives._tokens import limit
 
 
 @objective(
@@ -17,6 +18,10 @@ from poz.objective import Deviation, objective
     reads="chosen rejected ref_chosen ref_rejected chosen_changed rejected_changed",
     optional="chosen_mask rejected_mask",
     published={"beta": (0.5,), "gamma": (5.0,)},
+    reduces_to=[
+        limit("dpo", "γ = 1, sums", gamma=1.0, normalize=False),
+        limit("ln_dpo", "γ = 1, means", gamma=1.0, normalize=True),
+    ],
     deviations=[Deviation("the authors' script", "gamma 1.1, beta 0.1, sums", "normalize=False and those numbers")],
     basis="Paper and the authors' code, read.",
 )

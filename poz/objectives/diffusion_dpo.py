@@ -6,8 +6,8 @@ import numpy as np
 
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS, Real
-from poz.families import Denoising
-from poz.objective import Deviation, Values, objective
+from poz.families import Denoising, Pairs
+from poz.objective import Deviation, Limit, Values, objective
 
 
 def _constraint(values: Values) -> str | None:
@@ -27,6 +27,15 @@ def _constraint(values: Values) -> str | None:
     ),
     published={"beta": (5000.0, 2000.0)},
     constraint=_constraint,
+    reduces_to=[
+        Limit(
+            "dpo",
+            "-E / 2 in place of log-probs, all timesteps",
+            lambda p: {**p, "first": None, "last": None},
+            lambda p: {"beta": p["beta"]},
+            lambda b: (b, Pairs(*[-x / 2 for x in b[:4]])),
+        )
+    ],
     deviations=[Deviation("AlignHuman (arXiv:2506.11144)", "one expert per interval of timesteps", "first and last")],
     basis="Paper (v1, section 4) and the authors' training script, read; the intervals follow AlignHuman's abstract.",
 )

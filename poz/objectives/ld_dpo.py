@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, objective
+from poz.objectives._tokens import first, limit, summed, whole
 
 
 @objective(
@@ -17,6 +18,17 @@ from poz.objective import Deviation, objective
     reads="chosen rejected ref_chosen ref_rejected",
     optional="chosen_mask rejected_mask",
     published={"beta": (0.1,), "alpha": (0.5,)},
+    reduces_to=[
+        limit("dpo", "α = 1", alpha=1.0),
+        limit("dpo", "equal lengths", lambda t: (first(t), summed(first(t)))),
+        limit(
+            "dpo",
+            "α = 0, on the shorter length",
+            lambda t: (whole(t), summed(first(t))),
+            alpha=0.0,
+            reference="weighted",
+        ),
+    ],
     deviations=[Deviation("LLaMA-Factory", "sums the reference's tokens unweighted", "reference='summed'")],
     basis="TRL 1.16, which cites the paper; no authors' code.",
 )

@@ -5,8 +5,8 @@ from typing import Annotated
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
-from poz.families import Denoising
-from poz.objective import Deviation, objective
+from poz.families import Denoising, Pairs
+from poz.objective import Deviation, Limit, objective
 
 SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the quotient has lost its digits
 
@@ -18,6 +18,9 @@ SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the qu
     formula=r"m_w-\lambda\log\sigma\bigl(T(f(m_w)-f(m_l))\bigr),\quad f(m)=\tfrac{cm}{e^{cm}-1}",
     reads="chosen rejected",
     published={"ratio_weight": (0.1,), "snr": (0.5,), "timesteps": (1000.0,)},
+    reduces_to=[
+        Limit("sft", "λ = 0", lambda p: {**p, "ratio_weight": 0.0}, batch=lambda b: (b, Pairs(-b.chosen))),
+    ],
     deviations=[Deviation("the authors' code", "0 / 0 at an error of 0", "f(0) = 1")],
     basis="The authors' code, executed in float32 (2e-7). The paper (v2) has the score (m / (e^m - 1))^β and the weight 1/β.",
 )

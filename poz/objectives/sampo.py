@@ -5,7 +5,8 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Limit, objective
+from poz.objectives._tokens import both, limit, summed, whole
 from poz.objectives.tis_dpo import tis_dpo
 
 
@@ -17,6 +18,10 @@ from poz.objectives.tis_dpo import tis_dpo
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
     published={"beta": (0.1,)},
+    reduces_to=[
+        Limit("tis_dpo", "drawn weights", then=lambda p: p, batch=lambda t: (whole(t), whole(t))),
+        limit("dpo", "every token kept, as of equal lengths", lambda t: (both(t, weights=1.0), summed(t))),
+    ],
     deviations=[
         Deviation(
             "the authors' code",

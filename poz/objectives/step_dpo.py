@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import objective
+from poz.objectives._tokens import limit
 
 
 @objective(
@@ -16,6 +17,7 @@ from poz.objective import objective
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(s_w\mid x,s_{<k})}{\pi_{ref}(s_w\mid x,s_{<k})}-\beta\log\tfrac{\pi(s_l\mid x,s_{<k})}{\pi_{ref}(s_l\mid x,s_{<k})}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_mask rejected_mask",
     published={"beta": (0.5, 0.4)},
+    reduces_to=[limit("dpo", "sums over the step")],
     basis="The paper's loss is DPO's; the masks say which tokens are the step.",
 )
 def step_dpo(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, objective
+from poz.objectives._tokens import both, limit, summed
 
 
 @objective(
@@ -17,6 +18,10 @@ from poz.objective import Deviation, objective
     reads="chosen rejected ref_chosen ref_rejected chosen_kl rejected_kl",
     optional="chosen_mask rejected_mask",
     published={"beta": (0.1,), "alpha": (0.5,)},
+    reduces_to=[
+        limit("dpo", "TDPO2 with α = 0", version="tdpo2", alpha=0.0),
+        limit("dpo", "no KL on either side", lambda t: (both(t, kl=0.0), summed(t))),
+    ],
     gradient_stops="The KL of the chosen side is a constant in TDPO2; in TDPO1 both are differentiated.",
     deviations=[Deviation("the authors' configuration", "selects TDPO1", "version='tdpo1'")],
     basis="The authors' code, its gradient checked against autograd.",
