@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from poz.families import SHAPES
 from poz.kernels import layout, twin
 from poz.kernels.plan import ListPlan, PairPlan, plan
 
@@ -87,10 +88,10 @@ def token_loss(
         *((what, value, count) for what, value in given.items()),
     ):
         _check(what, value, logps, size)
-    given |= {"calibration": calibration, "ref_calibration": ref_calibration, **(columns or {})}
+    given |= {"calibration": calibration, "ref_calibration": ref_calibration}
     ones = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
-    given["label"] = ones if given["label"] is None else given["label"]
-    data = _columns_of(objective, given, logps, {"b": count, "bt": logps.numel()})
+    given["label"] = ones if label is None else label
+    data = _columns_of(objective, given, columns or {}, logps, {"b": count, "bt": logps.numel()})
     runs = implementation_for(implementation, logps)
     made = cast("PairPlan | None", plan(objective, len(others)) if runs == "triton" else None)
     if made is None:
@@ -160,7 +161,7 @@ def list_loss(
         ("rewards", rewards, count),
     ):
         _check(what, value, logps, size)
-    data = _columns_of(objective, {"rewards": rewards, **(columns or {})}, logps, {"bk": count})
+    data = _columns_of(objective, {"rewards": rewards}, columns or {}, logps, {"bk": count})
     if longest is None:
         longest = int(lists.diff().max()) if lists.numel() > 1 else 0
     ragged = lists.device.type == "cpu" and bool((lists.diff() != longest).any())
@@ -240,7 +241,10 @@ def _fused(
 def _objective(name: str, params: Mapping[str, Any]) -> Objective:
     from poz.zoo import zoo
 
-    return zoo[name].bind(**params)
+    objective = zoo[name].bind(**params)
+    if objective.family not in layout.SIDES:
+        raise TypeError(f"`{objective.name}` has no kernel: {layout.NO_TOKENS}.")
+    return objective
 
 
 def _launch() -> Any:
@@ -256,13 +260,15 @@ def _anchors(objective: Objective, anchors: Tensor | Sequence[Tensor]) -> tuple[
     several = "opponents_" in policies
     if len(given) < len(policies) or (len(given) > len(policies) and not several):
         raise ValueError(
-            f"`{objective.name}` needs {len(policies)} anchors{' or more' * several} with these hyper-parameters (the "
-            f"reference first where it is read, then each other policy); got {len(given)}."
+            f"`{objective.name}` needs {len(policies)} anchor{'s' * (len(policies) != 1)}{' or more' * several} with these "
+            f"hyper-parameters (the reference first where it is read, then each other policy); got {len(given)}."
         )
     return given
 
 
 def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
+    _check_type("logps", logps)
+    _check_type(what, borders)
     if logps.ndim != 1 or not logps.dtype.is_floating_point:
         raise ValueError(f"logps must be one vector of floats; got {logps.dtype} of shape {tuple(logps.shape)}.")
     if borders.ndim != 1 or borders.numel() == 0 or borders.dtype not in (torch.int32, torch.int64):
@@ -277,23 +283,42 @@ def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
 def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
     if value is None:
         return
+    _check_type(what, value)
     if value.shape != (size,):
         raise ValueError(f"{what} must have shape ({size},); got {tuple(value.shape)}.")
     if value.device != logps.device:
         raise ValueError(f"{what} is on {value.device} but logps on {logps.device}; move them together.")
 
 
+def _check_type(what: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what} must be a torch tensor; got {type(value).__name__}.")
+
+
 def _columns_of(
-    objective: Objective, given: Mapping[str, Tensor | None], logps: Tensor, sizes: Mapping[str, int]
+    objective: Objective,
+    arguments: Mapping[str, Tensor | None],
+    columns: Mapping[str, Tensor | None],
+    logps: Tensor,
+    sizes: Mapping[str, int],
 ) -> dict[str, Tensor]:
+    known = layout.columns(objective)
+    if unknown := sorted(set(columns) - set(known)):
+        raise ValueError(
+            f"`{objective.name}` reads no column {', '.join(unknown)} with these hyper-parameters; "
+            f"it reads {', '.join(known) or 'none'}."
+        )
     found = {}
-    for name, column in layout.columns(objective).items():
-        value = given.get(name)
+    for name, column in known.items():
+        value = arguments.get(name) if columns.get(name) is None else columns[name]
         if value is None and column.required:
             per = {"b": "example", "bt": "token", "bk": "completion", "c": "further sample"}[column.dimensions]
             raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each {per}.")
         if value is not None:
+            _check_type(name, value)
             _check(name, value, logps, sizes.get(column.dimensions, value.numel()))
+            if SHAPES[objective.family][column.fields[0]][1] == "mask" and value.dtype != torch.bool:
+                raise TypeError(f"`{objective.name}` needs booleans for {name}; got {value.dtype}.")
             found[name] = value
     return found
 

@@ -39,7 +39,13 @@ def main() -> None:
 @app.command("list")
 def list_() -> None:
     """All objectives, in order of publication."""
-    table = Table(Column("name", no_wrap=True), "title", Column("paper", no_wrap=True), "family", "reads")
+    table = Table(
+        Column("name", no_wrap=True),
+        Column("title", overflow="fold"),
+        Column("paper", no_wrap=True),
+        "family",
+        Column("reads", overflow="fold"),
+    )
     for spec in poz.zoo.values():
         fields = [f for f in spec.family._fields if f in spec.reads]
         table.add_row(spec.name, spec.title, spec.paper, spec.family.__name__, " ".join(fields))
@@ -78,6 +84,8 @@ def show(name: str) -> None:
     out.print(table)
     if spec.gradient_stops:
         out.print(Text(f"Held constant in the gradient: {spec.gradient_stops}."))
+    if spec.coupled:
+        out.print(Text(f"Defined over the whole batch: {spec.coupled}."))
     for limit in spec.reduces_to:
         out.print(Text(f"Reduces to {limit.to}: {limit.why}."))
     if spec.deviations:
@@ -150,7 +158,7 @@ def verify(
             json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "results": results}, indent=1) + "\n"
         )
     out.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
-    raise typer.Exit(bool(missed))
+    raise typer.Exit(bool(missed) or not results)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     """Binary cross-entropy of the logit z against 1 - label_smoothing: -(1-e) log s(z) - e log s(-z)."""
     if type(label_smoothing) in NUMBERS and label_smoothing == 0:
         return -xp.log_sigmoid(z)  # 0 times the other half would be NaN at an infinite z
-    return -(1 - label_smoothing) * xp.log_sigmoid(z) - label_smoothing * xp.log_sigmoid(-z)
+    return -times(xp, 1 - label_smoothing, xp.log_sigmoid(z)) - times(xp, label_smoothing, xp.log_sigmoid(-z))
 
 
 def times(xp: Namespace, weight: Array, value: Array) -> Array:

@@ -668,7 +668,7 @@ def test_triton_is_refused_where_it_cannot_run():
         ({"offsets": torch.arange(4)}, "needs 2 pairs + 1 offsets"),
         ({"offsets": torch.tensor([0, 2, 9])}, "must ascend within 0 and 4"),
         ({"offsets": torch.tensor([0.0, 1.0, 2.0])}, "one vector of integers"),
-        ({"anchors": ()}, "`dpo` needs 1 anchors"),
+        ({"anchors": ()}, "`dpo` needs 1 anchor"),
         ({"anchors": torch.zeros(1, 3)}, "anchors[0] must have shape (4,)"),
         ({"logps": torch.zeros(2, 2)}, "one vector of floats"),
         ({"label": torch.ones(3)}, "label must have shape (1,)"),
@@ -733,3 +733,26 @@ def test_importing_the_package_costs_nothing():
 if __name__ == "__main__":
     with open(sys.argv[2], "wb") as file:
         pickle.dump({"interpret": interpret, "launch": launch}[sys.argv[1]](), file)
+
+
+def test_what_token_loss_is_given_beside_the_log_probs():
+    """A misspelt column is not dropped, and numbers in place of booleans, arrays, and pictures have a sentence."""
+    from poz.kernels.packed import token_loss
+
+    logps, offsets, anchor = torch.full((4,), -1.0), torch.arange(5), torch.full((4,), -1.5)
+    good = torch.tensor([True, False, True, False])
+
+    def kto(**columns):
+        return token_loss("kto", logps, offsets, anchors=[anchor], columns=columns, estimator="zero")
+
+    assert kto(desirable=good).shape == (4,)
+    with pytest.raises(ValueError, match=r"reads no column weight with.*it reads .*weights"):
+        kto(desirable=good, weight=torch.ones(4))
+    with pytest.raises(TypeError, match=r"needs booleans for desirable; got torch\.float32"):
+        kto(desirable=good.float())
+    with pytest.raises(TypeError, match="desirable must be a torch tensor; got ndarray"):
+        kto(desirable=good.numpy())
+    with pytest.raises(TypeError, match="offsets must be a torch tensor; got list"):
+        token_loss("dpo", logps, [0, 1, 2], anchors=[anchor])
+    with pytest.raises(TypeError, match="`diffusion_dpo` has no kernel: it reads one denoising error"):
+        token_loss("diffusion_dpo", logps, offsets)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS, Choice, Real
 from poz.families import Samples
@@ -66,9 +67,9 @@ def rspo(
 ) -> Array:
     """SPPO anchored at the last iterate plus λ times a divergence from the reference, both summed over completions."""
     anchored = sppo.function(xp, samples, eta=eta)
-    if type(regularization_weight) in NUMBERS and regularization_weight == 0:
-        return anchored  # 0 times the slope of a square is NaN at an infinite log-ratio
     d = samples.logps - samples.ref_logps
+    if type(regularization_weight) in NUMBERS and regularization_weight == 0:
+        return anchored + xp.sum(terms.times(xp, 0.0, d), -1)  # the slope of a square is infinite at an infinite d
     if regularizer == "reverse_kl":
         size = d**2
     elif regularizer == "entropy":

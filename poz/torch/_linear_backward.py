@@ -125,10 +125,8 @@ def backward_tiles(
             # A row's factor goes to the narrow side of each product, so the tile itself is not written again.
             by, part, hidden = factor[: high - low].to(dtype).unsqueeze(1), tile[: high - low], hidden[: high - low]
             inside = locate(targets[low:high], start, stop).inside.nonzero().squeeze(1)
-            column, at_target = (
-                targets[low:high][inside] - start,
-                by_row.target[low:high][inside].to(dtype).unsqueeze(1),
-            )
+            column = targets[low:high][inside] - start
+            at_target = by_row.target[low:high][inside].to(dtype).unsqueeze(1)
             if bias_sums is not None:
                 bias_sums[start:stop].addmv_(part.t().to(dtype), by.squeeze(1))
                 bias_sums[start:stop].index_add_(0, column, at_target.squeeze(1))
@@ -137,14 +135,15 @@ def backward_tiles(
                 assert product is not None
                 multiply_into(product[: high - low], part, weight, accumulate=False)
                 gradient = into.hidden[low:high]
-                gradient.addcmul_(product[: high - low], by) if number else torch.mul(
-                    product[: high - low], by, out=gradient
-                )
-                gradient.index_add_(0, inside, weight[column].to(dtype) * at_target)
+                if number:
+                    gradient.addcmul_(product[: high - low], by)
+                else:
+                    torch.mul(product[: high - low], by, out=gradient)
+                gradient.index_add_(0, inside, weight[column].to(dtype).mul_(at_target))
             if into.weight is not None:
                 target = into.weight[start:stop] if sums is None else sums[: stop - start]
                 multiply_into(target, part.t(), (hidden * by).to(rows.dtype), accumulate=add or low > 0)
-                target.index_add_(0, column, hidden[inside].to(dtype) * at_target)
+                target.index_add_(0, column, hidden[inside].to(dtype).mul_(at_target))
         if sums is not None and into.weight is not None:
             into.weight[start:stop].copy_(sums[: stop - start])
     if into.bias is not None and bias_sums is not None:
