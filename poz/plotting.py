@@ -14,6 +14,8 @@ from poz.objective import Objective
 from poz.testing.conformance import reference
 
 Floats = npt.NDArray[np.float64]
+LISTS = {2: [1.0, 0.0], 3: [1.0, 1.0, 0.0], 4: [1.0, 0.0, 0.0, 0.0]}
+"""By the number of completions in a list: 1 for those that are as good as chosen."""
 
 
 def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
@@ -21,11 +23,11 @@ def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
 
     The margin is the log-prob of chosen minus that of rejected in nats. The rejected one and everything else stands at
     0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0. Without a reference the rejected
-    one stands at -10, for no log-prob is positive; a list of three has two as good as chosen.
+    one stands at -10, for no log-prob is positive; a list of three has two as good as chosen, one of four has one.
     """
     losses, gradients = reference(objective, _batch(objective, margins))
     first = next(iter(gradients.values())).reshape(len(margins), -1)
-    return losses, first[:, : max(1, first.shape[1] - 1)].sum(-1)
+    return losses, first @ np.array(LISTS.get(first.shape[1], [1.0]))
 
 
 def _batch(objective: Objective, z: Floats) -> Any:
@@ -62,16 +64,14 @@ def _batch(objective: Objective, z: Floats) -> Any:
             f"`{objective.name}` reads poz.{objective.family.__name__}, which has no margin to draw it against."
         )
     else:
-        try:
-            return _read(objective, _ranked([z, zero]))
-        except ValueError:  # not a list of two
-            return _read(objective, _ranked([z, z, zero]))
+        for chosen in LISTS.values():
+            table = z[:, None] * chosen
+            try:
+                return _read(objective, Ranked(table, 0 * table, 0 * table + 1, 0 * table + chosen))
+            except ValueError as error:  # not a list of this size
+                refusal = error
+        raise refusal
     return _read(objective, full)
-
-
-def _ranked(logps: list[Floats]) -> Ranked:
-    table = np.stack(logps, -1)
-    return Ranked(table, 0 * table, 0 * table + 1, 0 * table + np.eye(len(logps))[:-1].sum(0))
 
 
 def _read(objective: Objective, full: Any) -> Any:

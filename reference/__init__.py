@@ -55,6 +55,7 @@ from poz.reference.lipo_lambda import lipo_lambda as lipo_lambda
 from poz.reference.listnet import listnet as listnet
 from poz.reference.ln_dpo import ln_dpo as ln_dpo
 from poz.reference.mallows_dpo import mallows_dpo as mallows_dpo
+from poz.reference.mapl import mapl as mapl
 from poz.reference.mapo import mapo as mapo
 from poz.reference.minor_dpo import minor_dpo as minor_dpo
 from poz.reference.mm_dpo import mm_dpo as mm_dpo

@@ -182,10 +182,18 @@ def gr_dpo(chosen, rejected, ref_chosen, ref_rejected, annotator, beta, weights)
     return [weights[g] * logistic(beta * h) * len(groups) / groups.count(g) for g, h in pairs]
 
 
+def mapl(logps, ref_logps, beta, intra_weight, inter_weight):
+    out = []
+    for row, ref in rows(logps, ref_logps):
+        (a, b), (c, d) = ([beta * (row[k] - ref[k]) for k in pair] for pair in ((0, 1), (2, 3)))
+        out.append(logistic(a - b) + intra_weight * logistic(a - c) + inter_weight * logistic(a - b - (c - d)))
+    return out
+
+
 FORMULAS = {
     formula.__name__: formula
     for formula in (
-        *(plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist),
+        *(plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist, mapl),
         *(aot, aot_unpaired, beta_dpo, dr_dpo, amapo, gamma_po, gr_dpo),
     )
 }

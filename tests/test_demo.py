@@ -11,13 +11,14 @@ from poz.integrations import batches
 
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
+    "mapl": "needs 4 log-probs, chosen and rejected under the better prompt",
     "tis_dpo": "reads the column 'chosen_weights', which",  # nobody knows what each token is worth
     "ddpo": "reads .*_changed",
     "tdpo": "reads .*_kl",
     "sampo": "reads the column 'chosen_weights', which",
-    "gr_dpo": "reads annotator",
+    "gr_dpo": "reads the column 'annotator', which",
     "nash_md": "reads the column 'label', which",
-    "kto": "reads kl_logps",
+    "kto": "reads kl_logps.* needs none.$",
     **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
 }
 """The objectives that the shipped pairs cannot serve, and why."""

@@ -45,8 +45,8 @@ for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
 RUNS = [0, 1500, 1501, 1501, 2603]
-LISTS, THREES = (3, 2, 5, 1), (3, 3, 3)
-COMPLETIONS = (1, 63, 257, 0, 5, 130, 9, 2, 64, 31, 1)
+LISTS, THREES, FOURS = (3, 2, 5, 1), (3, 3, 3), (4, 4, 4, 4)
+COMPLETIONS = (1, 63, 257, 0, 5, 130, 9, 2, 64, 31, 1, 7, 20, 3, 40, 12)
 HEAD, TAIL = 3, 5  # tokens that belong to no completion
 BY_TOKEN = tuple(name for name in NAMES if poz.zoo[name].family is poz.TokenPairs)
 EPS = {"float32": 0.0, "bfloat16": 2.0**-8, "float16": 2.0**-10}  # a gradient has the dtype of its log-probs
@@ -101,7 +101,8 @@ def draw(name, rng, dtype="float64", infinite=False):
 
     `infinite` makes tokens impossible: under the policy, under the first anchor, or under both, on either side.
     """
-    for lists in itertools.cycle((THREES,) if poz.zoo[name].family is poz.Samples else (LISTS, THREES)):
+    shapes = (THREES,) if poz.zoo[name].family is poz.Samples else (LISTS, THREES, FOURS)
+    for lists in shapes * 300:
         packed = _drawn(poz.zoo[name].bind(**draw_values(poz.zoo[name], rng)), rng, dtype, infinite, lists)
         try:
             with np.errstate(all="ignore"):
@@ -109,6 +110,7 @@ def draw(name, rng, dtype="float64", infinite=False):
         except ValueError:  # other numbers of opponents or completions, or reward gaps that it refuses
             continue
         return packed
+    raise AssertionError(f"no packed batch suits `{name}`")
 
 
 def _drawn(objective, rng, dtype, infinite, lists):
@@ -463,14 +465,14 @@ def _elsewhere(what, tmp_path_factory, **environment):
     try:
         out.with_suffix(".begun").touch(exist_ok=False)
     except FileExistsError:  # another worker is at it
-        for _ in range(3000):
+        for _ in range(6000):
             if out.exists():
                 return pickle.loads(out.read_bytes())
             time.sleep(0.1)
         raise
     made = out.with_suffix(".made")
     subprocess.run(
-        [sys.executable, "-P", __file__, what, made], check=True, env={**os.environ, **environment}, timeout=300
+        [sys.executable, "-P", __file__, what, made], check=True, env={**os.environ, **environment}, timeout=600
     )
     made.rename(out)
     return pickle.loads(out.read_bytes())

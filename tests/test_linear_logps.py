@@ -427,7 +427,7 @@ def test_loss_in_the_loop_equals_the_objective(name, memory):
             )
         return
     batch, lists = 5, objective.family is poz.Ranked
-    shape = (batch, 3, 9) if lists else (2, batch, 9)
+    shape = (batch, 4 if name == "mapl" else 3, 9) if lists else (2, batch, 9)
     h, w, t = problem(math.prod(shape), vocabulary=1001, ignored=False)
     h, t = h.view(*shape, HIDDEN), t.view(shape).clone()
     t[..., :3] = -100

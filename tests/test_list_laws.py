@@ -23,6 +23,7 @@ from poz.objectives.gamma_po import gamma_po
 from poz.objectives.gr_dpo import gr_dpo
 from poz.objectives.lipo_lambda import lipo_lambda
 from poz.objectives.listnet import listnet
+from poz.objectives.mapl import mapl
 from poz.objectives.plackett_luce import plackett_luce
 from poz.objectives.ranklist import ranklist
 from poz.objectives.s_dpo import s_dpo
@@ -256,6 +257,24 @@ def test_one_log_bounds_the_sum_of_logs_from_below(seed, skips):
     assert (lower <= upper * (1 + 1e-14)).all()  # they are one number for skips = 1
     if skips == 1:
         close(lower, upper)
+
+
+@given(SEEDS, st.floats(-3, 3))
+def test_levels_of_mapl_differ_in_what_they_ignore(seed, shift):
+    lists = draw_lists(seed, k=4)
+    prompt, response = np.array([0, 0, shift, shift]), np.array([0, shift, 0, shift])
+
+    def change(of, **weights):
+        before, after = (mapl(each, beta=0.5, **weights) for each in (lists, lists._replace(logps=lists.logps + of)))
+        return after - before
+
+    # A shift f(x) is what a partition function is, and g(y) is what a dull response has
+    pair = change(response, intra_weight=0.0, inter_weight=0.0)
+    close(change(response, intra_weight=2.0, inter_weight=3.0), pair, size=30)
+    close(change(prompt, intra_weight=0.0, inter_weight=3.0), np.zeros(len(lists.logps)), size=30)
+    d = lists.logps - lists.ref_logps
+    intra = 0.5 * (d[:, 0] - d[:, 2])
+    close(change(prompt, inter_weight=3.0), softplus(0.5 * shift - intra) - softplus(-intra), size=30)
 
 
 def test_equal_log_ratios_cost_log_two_a_pair():
@@ -521,6 +540,7 @@ BAD = {
         lambda: ranklist.bind(aggregate="lse", decay=0.5),
         "no decay for aggregate='lse'; got 0.5. Leave it 1, or use aggregate='sum'",
     ),
+    "three of mapl": (lambda: mapl(poz.Ranked(LIST, LIST)), "needs 4 log-probs, .*; got K = 3"),
     "no scores": (lambda: listnet(poz.Ranked(LIST, LIST)), "`listnet`.*scores"),
     "no reference": (lambda: s_dpo(poz.Ranked(LIST)), "`s_dpo`.*ref_logps"),
     "no weights": (lambda: gr_dpo.bind(weights=None), "one weight per group; got weights=None"),

@@ -13,6 +13,16 @@ RAGGED = {
 AOT = {"chosen": [-10, -8], "rejected": [-12, -7], "ref_chosen": [-11, -9], "ref_rejected": [-11, -10.5]}
 
 ROWS = [
+    # d = (1, -1, 0, 0): p = 1, a = 0.5, e = 1; 1.5 softplus(-1) + 2 softplus(-0.5), and with S = s(-1), T = s(-0.5)
+    # 0.5 times (-1.5 S - 2 T, 1.5 S, 2 T + 0.5 S, -0.5 S)
+    Row(
+        item="MAPL",
+        objective="mapl",
+        fields={"logps": [[-1, -3, -2, -2]], "ref_logps": [[-2, -2, -2, -2]]},
+        params={"beta": 0.5, "intra_weight": 2.0, "inter_weight": 0.5},
+        losses=[1.41804649964],
+        gradients={"logps": [[-0.579246734826, 0.201706066028, 0.444776024141, -0.0672353553425]]},
+    ),
     # log(1 + e^-0.5 + e^-1.5) + log(1 + e^-1); 0.5 times the softmax of each stage less the one drawn
     Row(
         item="Plackett-Luce",

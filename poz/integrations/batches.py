@@ -84,17 +84,17 @@ def check(objective: Objective) -> None:
         ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
     """
     name, family = objective.name, objective.family
+    missing: list[str] = []
     try:
         made = batch(objective, _example(torch.device("cpu")))
         missing = sorted(field for field in objective.reads if getattr(made, field) is None)
         if missing:
-            raise ValueError(
-                f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give."
-                + _KL_SAMPLES * ("kl_logps" in missing)
-            )
+            raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
         if family is Ranked:
             objective(made)
     except (TypeError, ValueError) as error:
+        if "kl_logps" in missing:
+            raise ValueError(f"{error} {_KL_SAMPLES}") from error
         fields = ", ".join(f"{field}=..." for field in family._fields if field in objective.reads)
         raise ValueError(
             f"{error} A trainer on pairs of completions cannot serve it; call it in a loop of your own, as in "
@@ -226,7 +226,7 @@ def _example(device: torch.device, times: int = 1, rejected: float = -0.25) -> S
     """A pair with every column, log-probs and lengths multiplied; no hinge is flat at it, as chosen is less likely."""
     logps = torch.tensor([[-1.0, -2.0], [rejected, rejected]], device=device)
     per_token = dict.fromkeys(("chosen_weights", "rejected_weights"), torch.ones(1, 2, device=device))
-    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5, "kl": 0.5}
+    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5, "kl": 0.5, "annotator": 0}
     return Scored(
         times * logps,
         mask=torch.ones_like(logps, dtype=torch.bool),
@@ -328,6 +328,6 @@ _MEANING = {
 }
 
 _KL_SAMPLES = (
-    " They are the log-probs of completions under prompts that are not theirs: poz.integrations.trl_kto.KTOTrainer makes"
+    "They are the log-probs of completions under prompts that are not theirs: poz.integrations.trl_kto.KTOTrainer makes"
     " them, and estimator='zero', or 'given' with a column 'kl', needs none."
 )

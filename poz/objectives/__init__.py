@@ -85,6 +85,7 @@ from poz.objectives.rspo import rspo as rspo
 from poz.objectives.dil import dil as dil
 from poz.objectives.repo import repo as repo
 from poz.objectives.egpo import egpo as egpo
+from poz.objectives.mapl import mapl as mapl
 from poz.objectives.bpo import bpo as bpo
 from poz.objectives.gamma_po import gamma_po as gamma_po
 from poz.objectives.qrpo import qrpo as qrpo
