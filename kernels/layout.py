@@ -40,7 +40,13 @@ class Column(NamedTuple):
 
 
 def sides(objective: Objective) -> tuple[str, ...]:
-    """The fields whose completions stand behind each other."""
+    """The fields whose completions stand behind each other.
+
+    Raises:
+        TypeError: The objective is not made of the log-probs of tokens.
+    """
+    if objective.family not in SIDES:
+        raise TypeError(f"`{objective.name}` has no kernel: {NO_TOKENS}.")
     return tuple(side for side in SIDES[objective.family] if side in objective.reads)
 
 

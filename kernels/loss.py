@@ -50,8 +50,6 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
     )
     if xp.name != "torch":
         raise TypeError(f"The kernels take torch tensors; got {xp.name} arrays.")
-    if objective.family not in layout.SIDES:
-        raise TypeError(f"`{objective.name}` has no kernel: {layout.NO_TOKENS}.")
     if objective.check_values is not None:
         objective.check_values(xp, fields, objective.values)
     sides = layout.sides(objective)

@@ -45,7 +45,7 @@ def exponential(xp: Namespace, x: Array) -> Array:
 
 def exponential_minus_one(xp: Namespace, x: Array) -> Array:
     """`exponential` minus 1, accurate near x = 0."""
-    return xp.expm1(xp.clip(x, -np.inf, CAP)) + math.exp(CAP) * xp.relu(x - CAP)
+    return xp.expm1(xp.where(x > CAP, xp.constant(CAP, x), x)) + math.exp(CAP) * xp.relu(x - CAP)
 
 
 def linked(xp: Namespace, z: Array, link: str) -> Array:
@@ -73,8 +73,13 @@ def smoothed(xp: Namespace, z: Array, label_smoothing: Array) -> Array:
     return -times(xp, 1 - label_smoothing, xp.log_sigmoid(z)) - times(xp, label_smoothing, xp.log_sigmoid(-z))
 
 
+def spared(xp: Namespace, weight: Array, value: Array) -> Array:
+    """The value, or 0 where it is infinite and its weight is 0: the limit, for a term and its slope; a NaN stays."""
+    if type(weight) in NUMBERS and weight != 0:
+        return value
+    return xp.where((abs(value) == np.inf) & (weight == 0), xp.constant(0.0, value), value)
+
+
 def times(xp: Namespace, weight: Array, value: Array) -> Array:
     """weight * value, where a weight of 0 removes an infinity (the limit of 0 times it) but keeps a NaN."""
-    if type(weight) in NUMBERS and weight != 0:
-        return weight * value
-    return weight * xp.where((abs(value) == np.inf) & (weight == 0), xp.constant(0.0, value), value)
+    return weight * spared(xp, weight, value)

@@ -23,7 +23,7 @@ def exo_k(
     losses, slopes = np.zeros(len(logps)), np.zeros(logps.shape)
     for b in range(len(logps)):
         valid = np.arange(logps.shape[1]) if mask is None else np.flatnonzero(mask[b])
-        if len(valid) < 2:
+        if len(valid) == 0:
             continue
         s = beta * (logps[b, valid] - ref_logps[b, valid])
         t = scores[b, valid] / reward_beta

@@ -345,7 +345,20 @@ ZEROS = [
 @pytest.mark.parametrize(("name", "param"), ZEROS)
 def test_a_factor_of_zero_removes_an_infinity(name, param, seed):
     objective = poz.zoo[name].bind(**{param: 0.0})
-    check_limits(objective, draw_batch(objective, np.random.default_rng(seed), 5, 30.0), "torch", seed)
+    batch = draw_batch(objective, np.random.default_rng(seed), 5, 30.0)
+    check_limits(objective, batch, "torch", seed)
+    if objective.name == "lcpo":
+        return  # its base is asked in another way
+    # The same for a 0 that is an array, which no branch of Python sees; a plain 0 may leave fields unread.
+    zero, fields = objective.bind(**{param: torch.tensor(0.0, dtype=torch.float64)}), _log_prob_fields(objective, batch)
+    for field in fields if zero.reads == objective.reads else ():
+        there = put(batch, field, 2, -np.inf, seed)
+        plain, traced = (answer("torch", this, there, fields) for this in (objective, zero))
+        finite = np.isfinite(plain[0]) & (not objective.coupled or np.isfinite(plain[0]).all())
+        np.testing.assert_allclose(traced[0][finite], plain[0][finite], rtol=1e-12, err_msg=field)
+        for f in fields:
+            found, wanted = (rows(s[f], type(batch), f, finite) for _, s in (traced, plain))
+            np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12, err_msg=f"{field}, slope of {f}")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import NUMBERS, Real
+from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
 
@@ -41,9 +41,9 @@ def alpha_po(
     """SimPO with (1 - e^(-α p)) / α of the mean log-prob p as reward: α > 0 stresses unlikely completions."""
 
     def reward(p: Array) -> Array:
-        if type(alpha) in NUMBERS and alpha == 0:
-            return p
-        return -terms.exponential_minus_one(xp, -alpha * p) / alpha
+        shape = terms.numbers(xp, alpha, p)
+        safe = xp.where(shape == 0, xp.ones_like(p), shape)
+        return xp.where(shape == 0, p, -terms.exponential_minus_one(xp, -safe * p) / safe)
 
     chosen = reward(terms.average(xp, pairs.chosen, pairs.chosen_len))
     rejected = reward(terms.average(xp, pairs.rejected, pairs.rejected_len))

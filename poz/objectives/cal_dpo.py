@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import NUMBERS, Real
+from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
 
@@ -35,8 +35,7 @@ def cal_dpo(
     calibration_weight: Annotated[float, Real("c, weight of the squares", low=0)] = 0.5,
 ) -> Array:
     """DPO with β = 1, plus the squared distances of both log-ratios from ±1/(2β)."""
-    a, b, target = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected, 0.5 / beta
-    logistic = -xp.log_sigmoid(terms.log_ratio_margin(pairs))
-    if type(calibration_weight) in NUMBERS and calibration_weight == 0:
-        return logistic  # 0 times a square and its slope is NaN at an infinite log-ratio
-    return calibration_weight * ((a - target) ** 2 + (b + target) ** 2) + logistic
+    a = terms.spared(xp, calibration_weight, pairs.chosen - pairs.ref_chosen)
+    b = terms.spared(xp, calibration_weight, pairs.rejected - pairs.ref_rejected)
+    squares = (a - 0.5 / beta) ** 2 + (b + 0.5 / beta) ** 2
+    return calibration_weight * squares - xp.log_sigmoid(terms.log_ratio_margin(pairs))

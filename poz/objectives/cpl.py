@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import NUMBERS, Choice, Real
+from poz.domains import Choice, Real
 from poz.families import Pairs, TokenPairs
 from poz.objective import Deviation, Limit, objective
 
@@ -77,12 +77,11 @@ def cpl(
     if pairs.label is not None:
         wrong = xp.softplus(bias * score["chosen"] - score["rejected"])
         loss = terms.times(xp, label, right) + terms.times(xp, 1 - label, wrong)
-    if type(bc_weight) in NUMBERS and bc_weight == 0:
-        return loss  # 0 times the log-prob of an impossible token would be NaN
     if bc_data == "all":
-        return loss + bc_weight * 0.5 * (cloning["chosen"] + cloning["rejected"])
-    if pairs.label is None:
-        return loss + bc_weight * cloning["chosen"]
-    share = xp.where(label == 0.5, label, xp.astype(label > 0.5, right))
-    picked = terms.times(xp, share, cloning["chosen"]) + terms.times(xp, 1 - share, cloning["rejected"])
-    return loss + bc_weight * picked
+        cloned = 0.5 * (cloning["chosen"] + cloning["rejected"])
+    elif pairs.label is None:
+        cloned = cloning["chosen"]
+    else:
+        share = xp.where(label == 0.5, label, xp.astype(label > 0.5, right))
+        cloned = terms.times(xp, share, cloning["chosen"]) + terms.times(xp, 1 - share, cloning["rejected"])
+    return loss + terms.times(xp, bc_weight, cloned)

@@ -6,7 +6,7 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import NUMBERS, Choice, Real
+from poz.domains import Choice, Real
 from poz.families import Samples
 from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives.sppo import sppo, win_rates
@@ -67,13 +67,11 @@ def rspo(
 ) -> Array:
     """SPPO anchored at the last iterate plus λ times a divergence from the reference, both summed over completions."""
     anchored = sppo.function(xp, samples, eta=eta)
-    d = samples.logps - samples.ref_logps
-    if type(regularization_weight) in NUMBERS and regularization_weight == 0:
-        return anchored + xp.sum(terms.times(xp, 0.0, d), -1)  # the slope of a square is infinite at an infinite d
+    d = terms.spared(xp, regularization_weight, samples.logps - samples.ref_logps)
     if regularizer == "reverse_kl":
         size = d**2
     elif regularizer == "entropy":
-        size = samples.logps**2
+        size = terms.spared(xp, regularization_weight, samples.logps) ** 2
     else:
         size = xp.exp(xp.clip(-d if regularizer == "forward_kl" else d, -np.inf, clamp))
     return anchored + regularization_weight * xp.sum(size, -1)

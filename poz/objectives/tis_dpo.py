@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, objective
+from poz.objectives._tokens import both, limit, summed
 
 
 @objective(
@@ -17,6 +18,7 @@ from poz.objective import Deviation, objective
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
     published={"beta": (0.1,)},
+    reduces_to=[limit("dpo", "every token counts 1", lambda t: (both(t, weights=1.0), summed(t)))],
     deviations=[
         Deviation("the authors' code", "with `token_level`, a term of weighted KL(π || π_ref)", "not offered"),
         Deviation("the authors' code", "weights from two contrastive models, [-1.5, 1.5] -> [0.7, 1.3]", "given"),

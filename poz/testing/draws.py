@@ -162,6 +162,7 @@ def _ranked(objective: Objective, rng: np.random.Generator, size: int, widest: f
     lengths = np.ceil(-logps / rng.uniform(0.5, 3, shape)).astype(np.int64)
     mask = rng.random(shape) < 0.75
     mask[:, 0] = True
+    mask[2:3, 1:] = False  # a list of one
     return Ranked(logps, logps * np.exp(rng.normal(0, 0.2, shape)), lengths, scores, mask)
 
 
