@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
@@ -220,6 +222,31 @@ def test_memory_stays_within_the_limit():
     peak = peak_bytes(forward_and_backward)
     assert peak > 2**23, "the profiler saw no memory"
     assert peak <= 2**26 + outputs
+
+
+@given(
+    rows=st.integers(1, 40_000),
+    hidden=st.integers(1, 8192),
+    vocabulary=st.integers(2, 300_000),
+    block=st.integers(1, 64).map(lambda n: 64 * n),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_a_backward_pass_on_a_gpu_shares_out_what_the_forward_pass_had(rows, hidden, vocabulary, block, dtype):
+    """Slabs of logits in float32 and in the head's dtype, float32 sums of the head, and three blocks of hidden states."""
+    pytest.importorskip("triton")
+    from poz.torch._linear_triton import backward_shape, triton_workspace
+
+    weight = torch.empty(vocabulary, hidden, dtype=dtype, device="meta")
+    height, width = backward_shape(rows, hidden, weight, block)
+    assert height % 64 == 0
+    assert 64 <= height <= rows + 63
+    assert 1 <= width <= vocabulary
+    assert width % 64 == 0 or width == vocabulary
+    taken = height * width * (4 + weight.element_size()) + 4 * width * hidden + 12 * height * hidden
+    assert taken <= triton_workspace(rows, hidden, weight, block)
+    # as even as may be: a last block or tile of a few rows costs a whole pass
+    assert height * -(-rows // height) <= rows + 64 * -(-rows // height)
+    assert width * -(-vocabulary // width) <= vocabulary + 64 * -(-vocabulary // width)
 
 
 @pytest.mark.usefixtures("narrow")

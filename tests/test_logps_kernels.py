@@ -16,16 +16,16 @@ from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
 from poz.torch._logps import logps
 from poz.torch._linear_tiles import Head
-from poz.torch._linear_triton import pass_over
+from poz.torch._linear_triton import backward_shape, pass_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 rows, hidden, vocabulary = 66, 9, 261
-modes = set()
+modes, tiles = set(), set()
 for dtype, softcap, head, outputs, memory in itertools.product(
     (torch.float32, torch.bfloat16), (None, 5.0), (True, False), (("logps",), ALL), ("1GiB", "200KiB")
 ):
-    if (memory != "1GiB" and (dtype == torch.bfloat16 or not head)) or (len(outputs) > 1 and not head):
+    if (memory != "1GiB" or len(outputs) > 1) and not head:
         continue
     h, w, b = (torch.randn(n).to(dtype) for n in ((rows, hidden), (vocabulary, hidden), (vocabulary,)))
     t = torch.randint(0, vocabulary, (rows,))
@@ -39,7 +39,9 @@ for dtype, softcap, head, outputs, memory in itertools.product(
                        memory=memory if implementation == "triton" else "1GiB")
         made = linear_logps(a[0], a[1], t, **options)
         if implementation == "triton":
-            modes.add(linear_logps_plan(a[0], a[1], t, **options).mode)
+            plan = linear_logps_plan(a[0], a[1], t, **options)
+            modes.add(plan.mode)
+            tiles.add(backward_shape(rows, hidden, w, plan.block_rows))
         many = len(outputs) > 1
         ((made.logps * c + made.entropy * c + made.lse * 0.3).sum() if many else (made * c).sum()).backward()
         results[implementation] = [*(made if many else [made]), *[tensor.grad for tensor in a if tensor.grad is not None]]
@@ -50,6 +52,7 @@ for dtype, softcap, head, outputs, memory in itertools.product(
         error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
         assert error <= limit, (dtype, softcap, head, outputs, memory, number, error)
 assert modes == {"keep", "recompute", "one pass"}, modes
+assert any(height < rows and width < vocabulary for height, width in tiles), tiles
 
 z = torch.randn(5, 300)
 z[2, 7] = float("nan")

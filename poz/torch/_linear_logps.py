@@ -74,7 +74,7 @@ def linear_logps(
         logit_scale: s, multiplies them first.
         softcap: bound on their size, > 0; None for none.
         outputs: of "logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1".
-        memory: bytes, or text such as "512MiB": the most to use beyond inputs, outputs and gradients (and their float32 sums).
+        memory: bytes, or text such as "512MiB": the most to use beyond inputs, outputs and gradients, that of `hidden` in float32.
             Probabilities that fit are kept for the backward pass (6NVD operations); otherwise logits are made again (8NVD).
             A head without gradient takes one pass and keeps d logp / d hidden instead (4NVD).
         precision: "exact", or "fast": 16-bit inputs give 16-bit logits, as most trainers do; that costs about 0.02 nat per

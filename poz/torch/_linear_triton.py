@@ -1,7 +1,11 @@
-"""Log-probabilities on a GPU: matrix products of row chunks over the whole vocabulary, and one Triton pass over each."""
+"""Log-probabilities on a GPU: matrix products, and one Triton pass over each; gradients tile by tile.
+
+Forward: chunks of rows over the whole vocabulary. Backward: tiles, from the residuals kept or from logits made again.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,16 +14,46 @@ from torch import Tensor
 
 from poz.kernels import logps as kernels
 from poz.torch._linear_backward import Gradients, row_gradients
-from poz.torch._linear_tiles import Head, Partials, Rows, Slab, Weights, compute_dtype, padded
+from poz.torch._linear_tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
 from poz.torch._vocab_parallel import Statistics, join
 
 LOGP, LSE, TARGET_LOGIT, ENTROPY, TOTAL = range(5)
 
 
 def triton_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
-    """Return the bytes of one pass: a float32 and a 16-bit slab over the vocabulary, a block of hidden states, statistics."""
+    """Return the bytes of one pass: slabs of logits in float32 and in the head's dtype, a block of hidden states, statistics.
+
+    A backward pass shares them out in another way, see `backward_shape`.
+    """
+    return _slabs(rows, hidden_size, weight, block_rows) + padded(rows) * 8 * 34
+
+
+def _slabs(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
     block = min(block_rows, padded(rows))
-    return block * (weight.shape[0] * (4 + weight.element_size()) + 12 * hidden_size) + padded(rows) * 8 * 34
+    return block * (weight.shape[0] * (4 + weight.element_size()) + 12 * hidden_size) + 4 * ROW_QUANTUM * hidden_size
+
+
+def backward_shape(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> tuple[int, int]:
+    """Return the rows and the columns of the vocabulary that a backward pass multiplies at a time.
+
+    Each tile of logits adds to a float32 gradient of as many rows of hidden states and of as many rows of the head, so
+    the nearer it is to a square the less is read and written; a whole gradient of the head in float32 never exists.
+    """
+    size, room = weight.shape[0], _slabs(rows, hidden_size, weight, block_rows)
+
+    def columns(height: int) -> int:
+        return (room - 12 * height * hidden_size) // (height * (4 + weight.element_size()) + 4 * hidden_size)
+
+    height = min(padded(rows), padded(math.isqrt(block_rows * size)))
+    while height > ROW_QUANTUM and columns(height) < min(size, height):
+        height -= ROW_QUANTUM
+    height = padded(_even(rows, height))
+    widest = max(ROW_QUANTUM, columns(height) // ROW_QUANTUM * ROW_QUANTUM)
+    return height, min(size, padded(_even(size, widest)))
+
+
+def _even(size: int, most: int) -> int:
+    return -(-size // -(-size // most))
 
 
 def product_into(out: Tensor, left: Tensor, right: Tensor, add: bool = False) -> None:
@@ -141,11 +175,8 @@ def backward_rows(
 ) -> Tensor:  # fmt: skip
     """Fill the gradients from `softmax - onehot`, or from logits made again; rows whose coefficients are 0 are left out."""
     size, dtype = weight.shape[0], compute_dtype(hidden)
-    grad_rows = hidden.new_zeros((count, hidden.shape[1]) if into.hidden is not None else (0,), dtype=dtype)
-    sums = _sums(into.weight, add)
-    bias_sums = _sums(into.bias, add)
-    positions = None
     use_kept = kept is not None and upstream[1] is None and upstream[2] is None and upstream[0] is not None
+    positions = None
     if not use_kept:
         active = torch.zeros(count, dtype=torch.bool, device=hidden.device)
         for gradient in upstream:
@@ -153,58 +184,68 @@ def backward_rows(
                 active |= gradient != 0
         positions = active.nonzero().squeeze(1)
         index = positions if index is None else index[positions]
-    rows = Rows(hidden, index, block_rows, hidden.dtype)
-    chosen = positions if positions is not None else torch.arange(count, device=hidden.device)
-    lead = padded(rows.count)
+    lead = padded(count if positions is None else positions.shape[0])
+    height, width = backward_shape(lead, hidden.shape[1], weight, block_rows)
+    rows = Rows(hidden, index, height, hidden.dtype)
 
     def at(values: Tensor, fill: float = 0.0) -> Tensor:
-        return torch.nn.functional.pad(values[..., chosen], (0, lead - rows.count), value=fill)
+        chosen = values[..., :count] if positions is None else values[..., positions]
+        return torch.nn.functional.pad(chosen, (0, lead - rows.count), value=fill)
 
     targets, numbers = at(local, -1), at(stats)
     by_row = row_gradients(
         head, numbers[LOGP], numbers[LSE], numbers[TARGET_LOGIT], numbers[ENTROPY], (targets >= 0) & (targets < size),
         *(None if gradient is None else at(gradient) for gradient in upstream),
     )  # fmt: skip
-    logits_slab = (
-        None if use_kept or not rows.count else Slab(min(block_rows, lead), size, torch.float32, hidden.device)
-    )
-    small = Slab(min(block_rows, lead), size, hidden.dtype, hidden.device) if logits_slab is not None else None
-    for low, high in rows.blocks():
-        block = rows.block(low, high)
-        here = slice(low, low + block.shape[0])
-        if kept is not None and use_kept:
-            tile = kept[low * size : high * size].view(high - low, size)
-            factor = by_row.level[low:high].to(dtype).unsqueeze(1)
-            factors = (block[: high - low] * factor).to(hidden.dtype)
-        else:
-            assert logits_slab is not None
-            assert small is not None
-            logits = logits_slab.view(block.shape[0], size)
-            _logits(logits, block, weight, head.fast)
-            tile = small.view(block.shape[0], size)
-            tilt = None if by_row.tilt is None else by_row.tilt[here]
-            gradient_over(logits, bias, targets[here], head, numbers[LSE][here], by_row.level[here], tilt,
-                          by_row.target[here], tile)  # fmt: skip
-            tile, factor, factors = tile[: high - low], None, block[: high - low]
-        if into.hidden is not None:
-            part = torch.empty((high - low, hidden.shape[1]), dtype=dtype, device=hidden.device)
-            product_into(part, tile, weight)
-            part = part if factor is None else part.mul_(factor)
-            grad_rows.index_copy_(0, chosen[low:high], part)
-        if sums is not None:
-            product_into(sums, tile.t(), factors, add=True)
-        if bias_sums is not None:
-            ones = torch.ones((1, high - low), dtype=dtype, device=hidden.device) if factor is None else factor.t()
-            product_into(bias_sums.unsqueeze(0), ones.to(tile.dtype), tile, add=True)
-    for gradient, total in ((into.weight, sums), (into.bias, bias_sums)):
-        if gradient is not None and total is not None and gradient is not total:
-            gradient.copy_(total)
-    return grad_rows
-
-
-def _sums(gradient: Tensor | None, add: bool) -> Tensor | None:
-    if gradient is None or add:
-        return gradient
-    if gradient.dtype == torch.float32:
-        return gradient.zero_()
-    return torch.zeros(gradient.shape, dtype=torch.float32, device=gradient.device)
+    level = by_row.level[: rows.count].to(dtype).unsqueeze(1) if use_kept else None
+    logits_slab = None if use_kept else Slab(min(height, lead), width, torch.float32, hidden.device)
+    small = None if use_kept else Slab(min(height, lead), width, hidden.dtype, hidden.device)
+    grad_rows = hidden.new_zeros((rows.count if into.hidden is not None else 0, hidden.shape[1]), dtype=dtype)
+    sums = None
+    if into.weight is not None and into.weight.dtype != dtype:
+        sums = torch.empty((width, hidden.shape[1]), dtype=dtype, device=hidden.device)
+    bias_sums = None if into.bias is None else torch.zeros(into.bias.shape, dtype=dtype, device=hidden.device)
+    for start in range(0, size, width):
+        stop = min(start + width, size)
+        columns, tile_bias = weight[start:stop], None if bias is None else bias[start:stop]
+        own = None if into.weight is None else into.weight[start:stop]
+        total = own if sums is None else sums[: stop - start]
+        if total is not None and not add and not rows.count:
+            total.zero_()
+        for low, high in rows.blocks():
+            block = rows.block(low, high)
+            here = slice(low, low + block.shape[0])
+            factors = block[: high - low]
+            if use_kept:
+                assert kept is not None
+                assert level is not None
+                tile = kept[: count * size].view(count, size)[low:high, start:stop]
+                factors = (factors * level[low:high]).to(hidden.dtype)
+            else:
+                assert logits_slab is not None
+                assert small is not None
+                logits = logits_slab.view(block.shape[0], stop - start)
+                _logits(logits, block, columns, head.fast)
+                tile = small.view(block.shape[0], stop - start)
+                tilt = None if by_row.tilt is None else by_row.tilt[here]
+                gradient_over(logits, tile_bias, targets[here] - start, head, numbers[LSE][here], by_row.level[here],
+                              tilt, by_row.target[here], tile)  # fmt: skip
+                tile = tile[: high - low]
+            if into.hidden is not None:
+                product_into(grad_rows[low:high], tile, columns, add=True)
+            if total is not None:
+                product_into(total, tile.t(), factors, add=add or low > 0)
+            if bias_sums is not None:
+                by = torch.ones_like(by_row.level[low:high]).unsqueeze(1) if level is None else level[low:high]
+                product_into(bias_sums[start:stop].unsqueeze(0), by.t().to(tile.dtype), tile, add=True)
+        if own is not None and total is not None and sums is not None:
+            own.copy_(total)
+    if into.bias is not None and bias_sums is not None:
+        into.bias.add_(bias_sums) if add else into.bias.copy_(bias_sums)
+    if into.hidden is None:
+        return hidden.new_empty(0, dtype=dtype)
+    if level is not None:
+        grad_rows.mul_(level)
+    if positions is None:
+        return grad_rows
+    return hidden.new_zeros((count, hidden.shape[1]), dtype=dtype).index_copy_(0, positions, grad_rows)
