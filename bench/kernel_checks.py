@@ -35,7 +35,7 @@ from poz.testing.tolerances import RTOL
 EXTRAS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 IGNORED = generator.IGNORED
 UNSET = math.nan
-HEAD_SIZES = ((66, 9, 261), (1, 33, 130), (301, 520, 5003), (4097, 1000, 50257))
+HEAD_SIZES = ((66, 9, 261), (1, 33, 130), (301, 520, 5003), (640, 256, 32768), (4097, 1000, 50257))
 Job = Callable[[str, bool], Iterator[Check]]
 
 

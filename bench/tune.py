@@ -113,25 +113,33 @@ def memory() -> Iterator[Row]:
 
 
 def passes() -> Iterator[Row]:
-    """The pass over logits: columns per step and warps; with the residual and without."""
+    """The passes over logits, statistics and residuals: columns at a time and warps."""
     from poz.kernels import logps as kernels
     from poz.torch._linear_tiles import Head as Scaling
-    from poz.torch._linear_triton import pass_over
+    from poz.torch._linear_triton import gradient_over, pass_over
 
     rows = 4096
     for head in (LLAMA, QWEN):
         logits = torch.randn(rows, head.vocabulary, device="cuda").mul_(6)
         targets = torch.randint(head.vocabulary, (rows,), device="cuda")
-        into = torch.empty_like(logits, dtype=torch.bfloat16)
+        into, column = (
+            torch.empty_like(logits, dtype=torch.bfloat16),
+            torch.ones(rows, device="cuda", dtype=torch.float64),
+        )
         scaling = Scaling(temperature=1.0, logit_scale=1.0, softcap=None, fast=False)
-        for (block, warps), residual in itertools.product(PASSES, (into, None)):
-            with mock.patch.multiple(kernels, PASS_BLOCK=block, PASS_WARPS=warps):
-                call = functools.partial(pass_over, logits, None, targets, scaling, frozenset({"logps"}), residual)
+        calls = {
+            "statistics": functools.partial(pass_over, logits, None, targets, scaling, frozenset({"logps"})),
+            "residual": functools.partial(
+                gradient_over, logits, None, targets, scaling, 30 * column, column, None, column, into
+            ),
+        }
+        for (block, warps), (what, call) in itertools.product(PASSES, calls.items()):
+            with mock.patch.multiple(kernels, PASS_BLOCK=block, GRADIENT_BLOCK=block, PASS_WARPS=warps):
                 taken = milliseconds(call)
-            moved = logits.numel() * (4 if residual is None else 10)
+            moved = logits.numel() * (4 if what == "statistics" else 6)
             yield {
-                "head": head.name, "what": "statistics" if residual is None else "with residual", "block": block,
-                "warps": warps, "ms": taken, "gb_per_s": moved / taken / 1e6,
+                "head": head.name, "what": what, "block": block, "warps": warps, "ms": taken,
+                "gb_per_s": moved / taken / 1e6,
             }  # fmt: skip
 
 
@@ -154,7 +162,7 @@ def tiles() -> Iterator[Row]:
             for low in starts:
                 torch.mm(hidden, weight[low : low + columns].t(), out_dtype=torch.float32, out=slab)
                 if passing:
-                    pass_over(slab, None, targets, scaling, frozenset({"logps"}), None)
+                    pass_over(slab, None, targets, scaling, frozenset({"logps"}))
 
         row = {"head": head.name, "rows": rows, "columns": columns, "mib": slab.numel() * 4 / 2**20}
         for what, passing in (("products", False), ("products and passes", True)):

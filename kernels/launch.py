@@ -47,7 +47,7 @@ def pairs(
     losses, gradient = _outputs(logps, count, with_gradient)
     if count == 0:
         return losses, gradient
-    with _on(logps):
+    with on_device_of(logps):
         pair_file.pairs[(count,)](
             logps.contiguous(),
             tuple(anchor.contiguous() for anchor in anchors),
@@ -87,7 +87,7 @@ def ranked(
     losses, gradient = _outputs(logps, count, with_gradient)
     if count == 0:
         return losses, gradient
-    with _on(logps):
+    with on_device_of(logps):
         ranked_file.ranked[(count,)](
             logps.contiguous(),
             tuple(anchor.contiguous() for anchor in anchors),
@@ -140,7 +140,7 @@ class Segments(twin.Segments):
         count = self.offsets.numel() - 1
         out = (torch.empty if count else torch.zeros)(size, dtype=torch.float32, device=given.device)
         if count:
-            with _on(given):
+            with on_device_of(given):
                 kernel[(count,)](
                     given.contiguous(),
                     self.offsets.contiguous(),
@@ -173,5 +173,6 @@ def _outputs(logps: Tensor, count: int, with_gradient: bool) -> tuple[Tensor, Te
     return losses, gradient
 
 
-def _on(logps: Tensor) -> contextlib.AbstractContextManager[Any]:
-    return torch.cuda.device(logps.device) if logps.is_cuda else contextlib.nullcontext()
+def on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Launch on the GPU and the stream of a tensor, not on the current ones."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()

@@ -42,38 +42,22 @@ def _bend(z, bend, CAPPED: tl.constexpr):
 
 
 @triton.jit
-def _log1p(x):
-    """log(1 + x) for x >= 0, to float32 precision where x is small."""
-    u = 1.0 + x
-    return tl.where(u == 1.0, x, tl.log(u) * (x / tl.where(u == 1.0, 1.0, u - 1.0)))
-
-
-@triton.jit
-def _expm1(x):
-    """exp(x) - 1 for x <= 0, to float32 precision where x is small."""
-    series = x * (1.0 + x * (0.5 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0)))))
-    return tl.where(x > -0.1, series, tl.exp(x) - 1.0)
-
-
-@triton.jit
 def logps_pass(
-    logits, logits_stride, bias, targets, residual, residual_stride, others, target_logits, totals, energies,
-    log_squares, logit_sums, best, best_index, vocabulary, inner, outer, bend,
-    CAPPED: tl.constexpr, ENTROPY: tl.constexpr, SQUARES: tl.constexpr, MEAN: tl.constexpr, TOP1: tl.constexpr,
-    RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
+    logits, logits_stride, bias, targets, others, target_logits, totals, energies, log_squares, logit_sums, best,
+    best_index, vocabulary, inner, outer, CAPPED: tl.constexpr, ENTROPY: tl.constexpr, SQUARES: tl.constexpr,
+    MEAN: tl.constexpr, TOP1: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Statistics of one row of logits per program, and d (-log p) / d logits of it where RESIDUAL.
+    """Statistics of one row of logits per program.
 
     Every lane keeps its own running maximum and sums; they are joined once, after the last block. The target's own term is
-    held apart, so that a confident token's log-prob and gradient keep their relative precision.
+    held apart, so that a confident token's log-prob and gradient keep their relative precision. Nothing is written to the
+    logits here: a compiler lays its lanes out to suit what is stored, and the sums would have other bits.
 
     Args:
         logits: (rows, vocabulary) float32 products, not yet scaled.
         logits_stride: elements between rows.
         bias: (vocabulary,) or None.
         targets: (rows,) int64; outside [0, vocabulary) means that the row has no target here.
-        residual: (rows, vocabulary) written: softmax - onehot, bent by the cap; may be `logits`.
-        residual_stride: elements between its rows.
         others: (rows,) float32, log-sum-exp without the target.
         target_logits: (rows,) float32, NaN without a target.
         totals: (rows,) float32, log-sum-exp of all.
@@ -85,13 +69,11 @@ def logps_pass(
         vocabulary: columns.
         inner: factor inside the cap.
         outer: factor outside it.
-        bend: what turns a logit back into the tanh.
         CAPPED: whether there is a cap.
         ENTROPY: whether to write energies.
         SQUARES: whether to write log_squares.
         MEAN: whether to write logit_sums.
         TOP1: whether to write best and best_index.
-        RESIDUAL: whether to write residual.
         BLOCK: columns per step.
     """
     row = tl.program_id(0).to(tl.int64)
@@ -152,21 +134,6 @@ def logps_pass(
     if TOP1:
         tl.store(best + row, peak)
         tl.store(best_index + row, tl.min(tl.where(top == peak, first, 2147483647), axis=0).to(tl.int64))
-    if RESIDUAL:
-        # log p = -log(1 + exp(d)) with d = lse of the others - target; the larger side is factored out.
-        d = lse_others - z_target
-        logp = -tl.maximum(d, 0.0) - _log1p(tl.exp(-tl.abs(d)))
-        at_target = tl.where(here, _expm1(logp), 0.0)
-        residual += row * residual_stride
-        for start in range(0, vocabulary, BLOCK):
-            column = start + lanes
-            inside = column < vocabulary
-            x = tl.load(logits + column, mask=inside, other=0.0).to(tl.float32)
-            if bias is not None:
-                x += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-            z = _transformed(x, inner, outer, CAPPED)
-            r = tl.where(column == target, at_target, tl.exp(z - lse)) * _bend(z, bend, CAPPED)
-            tl.store(residual + column, r.to(residual.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -303,18 +270,15 @@ def _cases() -> list[Compiled]:
     floats = _pointers("others target_logits totals energies log_squares logit_sums best", "*fp32")
     scalars = {"vocabulary": "i32", **_pointers("inner outer bend", "fp32")}
     cases = []
-    for extras, capped, residual in ((False, False, True), (True, True, True), (False, False, False)):
+    for extras in (False, True):
         signature = {
-            "logits": "*fp32", "logits_stride": "i64", "targets": "*i64", "residual": "*bf16", "residual_stride": "i64",
-            **floats, "best_index": "*i64", **scalars,
+            "logits": "*fp32", "logits_stride": "i64", "targets": "*i64", **floats, "best_index": "*i64", **scalars,
         }  # fmt: skip
         constants = {
-            "bias": None, "CAPPED": capped, "ENTROPY": extras, "SQUARES": extras, "MEAN": extras, "TOP1": extras,
-            "RESIDUAL": residual, "BLOCK": PASS_BLOCK,
+            "bias": None, "CAPPED": extras, "ENTROPY": extras, "SQUARES": extras, "MEAN": extras, "TOP1": extras,
+            "BLOCK": PASS_BLOCK,
         }  # fmt: skip
-        cases.append(
-            _case(f"logps_pass extras {extras} residual {residual}", logps_pass, signature | constants, PASS_WARPS)
-        )
+        cases.append(_case(f"logps_pass extras {extras}", logps_pass, signature | constants, PASS_WARPS))
     for tilted in (False, True):
         signature = {
             "logits": "*fp32", "logits_stride": "i64", "targets": "*i64", "gradient": "*bf16", "gradient_stride": "i64",

@@ -36,6 +36,10 @@ def main() -> None:
     app()
 
 
+def _folded(header: str) -> Column:
+    return Column(header, overflow="fold")  # a narrow terminal cuts nothing off
+
+
 @app.command("list")
 def list_() -> None:
     """All objectives, in order of publication."""
@@ -68,7 +72,7 @@ def show(name: str) -> None:
             + f"; where given: {', '.join(optional)}" * bool(optional)
         )
     )
-    table = Table(Column("parameter", no_wrap=True), "default", "domain", "published", "meaning")
+    table = Table(Column("parameter", no_wrap=True), *map(_folded, ("default", "domain", "published", "meaning")))
     for parameter, (default, domain) in spec.params.items():
         shown = ", ".join(map(str, spec.published.get(parameter, ())))
         unit = getattr(domain, "unit", "1")
@@ -89,7 +93,7 @@ def show(name: str) -> None:
     for limit in spec.reduces_to:
         out.print(Text(f"Reduces to {limit.to}: {limit.why}."))
     if spec.deviations:
-        deviations = Table("who", "does what", "here")
+        deviations = Table(*map(_folded, ("who", "does what", "here")))
         for deviation in spec.deviations:
             deviations.add_row(*(Text(cell) for cell in deviation))
         out.print(deviations)

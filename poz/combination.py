@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from types import MappingProxyType
 from typing import Any
 
-from poz.backends import Array, Namespace
+import numpy as np
+
+from poz import terms
+from poz.backends import Array, Namespace, namespace
+from poz.domains import NUMBERS
 from poz.objective import Objective
 from poz.zoo import zoo
 
 Weight = float | Array
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Combination(Objective):
+    """What `combine` makes: bound objectives and their weights."""
+
+    parts: tuple[tuple[Objective, Weight], ...]
+
+    def __repr__(self) -> str:
+        return f"poz.combine([{', '.join(f'({part!r}, {weight!r})' for part, weight in self.parts)}])"
+
+    def __reduce__(self) -> tuple[Callable[..., Objective], tuple[Any]]:  # type: ignore[override]
+        return combine, (self.parts,)
 
 
 def combine(
@@ -32,10 +50,10 @@ def combine(
 
     Raises:
         KeyError: An unknown name.
+        TypeError: Something else than objectives and numbers.
         ValueError: No objectives, or objectives of different families.
     """
-    pairs = weights.items() if isinstance(weights, Mapping) else weights
-    parts = [(zoo[key] if isinstance(key, str) else key, weight) for key, weight in pairs]
+    parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
     families = {part.family.__name__ for part, _ in parts}
     if len(families) != 1:
         given = ", ".join(f"{part.name} ({part.family.__name__})" for part, _ in parts) or "none"
@@ -46,12 +64,13 @@ def combine(
 
     def function(xp: Namespace, batch: Any) -> Array:
         """The weighted sum of the parts."""
-        return reduce(add, (weight * part(batch) for part, weight in parts))
+        return reduce(add, (_weighted(xp, part, weight, part(batch)) for part, weight in parts))
 
     def joined(of: Callable[[Objective], str]) -> str:
         return " + ".join(of(part) for part, _ in parts)
 
-    return Objective(
+    return Combination(
+        parts=parts,
         name=joined(lambda part: part.name),
         title=joined(lambda part: part.title),
         paper=", ".join(part.paper for part, _ in parts),
@@ -66,3 +85,31 @@ def combine(
         values=MappingProxyType({}),
         _required=reads,
     )
+
+
+def _part(given: Any) -> tuple[Objective, Weight]:
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    key, weight = given if pair else (given, None)
+    part = zoo[key] if isinstance(key, str) else key
+    if not isinstance(part, Objective) or not (type(weight) in NUMBERS or hasattr(weight, "dtype")):
+        raise TypeError(
+            "combine needs pairs of an objective, or its name, and a weight, a number or an array; got "
+            f"{given!r}. Say poz.combine({{'dpo': 1.0, 'sft': 0.2}})."
+        )
+    return part, weight
+
+
+def _weighted(xp: Namespace, part: Objective, weight: Any, losses: Array) -> Array:
+    if hasattr(weight, "dtype"):
+        shape, wanted = tuple(weight.shape), tuple(losses.shape)
+        if shape != wanted and (len(shape) > len(wanted) or {*shape} - {1}):
+            raise ValueError(
+                f"combine needs a number, or one weight per example, an array of shape {wanted}, for `{part.name}`; got "
+                f"shape {shape}."
+            )
+        if namespace(weight) is not xp and not (xp.name == "jax" and isinstance(weight, np.ndarray)):
+            raise TypeError(
+                f"combine got {namespace(weight).name} as the weight of `{part.name}` but {xp.name} for the log-probs; "
+                "give a number, or one library's arrays."
+            )
+    return terms.times(xp, weight, losses)

@@ -81,9 +81,8 @@ class Pairs(NamedTuple):
         masks = {"chosen": chosen_mask, "rejected": rejected_mask}
         lens = {}
         for side, tokens in (("chosen", chosen), ("rejected", rejected)):
-            mask = masks[side]
             xp = namespace(tokens)
-            _fits(side, tokens, f"{side}_mask", mask)
+            mask = masks[side] = _fitting(side, tokens, f"{side}_mask", masks[side])
             lens[f"{side}_len"] = xp.sum(xp.ones_like(tokens) if mask is None else xp.astype(mask, tokens), -1)
             for name in (f"ref_{side}", f"opponents_{side}"):
                 given = fields.get(name)
@@ -170,7 +169,7 @@ class Ranked(NamedTuple):
             **fields: Other fields; `ref_logps` may be per token too.
         """
         xp = namespace(logps)
-        _fits("logps", logps, "token_mask", token_mask)
+        token_mask = _fitting("logps", logps, "token_mask", token_mask)
         lengths = xp.sum(xp.ones_like(logps) if token_mask is None else xp.astype(token_mask, logps), -1)
         reference = fields.get("ref_logps")
         if reference is not None and reference.ndim == logps.ndim:
@@ -410,11 +409,14 @@ def _masked_sum(xp: Namespace, x: Array, mask: Array) -> Array:
     return xp.sum(x if mask is None else xp.where(mask, x, xp.constant(0.0, x)), -1)
 
 
-def _fits(name: str, x: Array, mask_name: str, mask: Array) -> None:
-    if mask is not None:
-        _same_tokens(name, x, mask_name, mask)
-        if namespace(mask).kind(mask) not in ("bool", "integer"):
-            raise TypeError(f"{mask_name} must be boolean; got {mask.dtype}.")
+def _fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
+    if mask is None:
+        return None
+    _same_tokens(name, x, mask_name, mask)
+    kind = namespace(mask).kind(mask)
+    if kind not in ("bool", "integer"):  # a tokenizer's mask is 0 and 1
+        raise TypeError(f"{mask_name} must be boolean, or integers of which 0 is false; got {mask.dtype}.")
+    return mask if kind == "bool" else mask != 0
 
 
 def _same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:

@@ -48,6 +48,10 @@ class Deviation(NamedTuple):
     here: str
 
 
+def _nothing(values: Values) -> str:
+    return ""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Objective:
     """A preference-optimization objective.
@@ -61,7 +65,7 @@ class Objective:
         paper: arXiv identifier, or where else it was published.
         equation: Where in the paper, and in which version.
         formula: LaTeX.
-        family: What it is given: `poz.Pairs`, `poz.TokenPairs`, `poz.Ranked`.
+        family: What it is given, a class of `poz.families`.
         params: Hyper-parameters with default and domain.
         aliases: Other names in use.
         published: Values of the hyper-parameters used in the paper.
@@ -88,17 +92,19 @@ class Objective:
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
     basis: str = ""
-    couples: Callable[[Values], str] = lambda values: ""
+    couples: Callable[[Values], str] = _nothing
     constraint: Callable[[Values], str | None] = lambda values: None
     check_values: Callable[..., None] | None = None
     values: Values = field(default_factory=dict)
     _required: tuple[str, ...] = ()
+    _arrays: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _traced: Callable[[], bool] = field(init=False, repr=False, compare=False)
     _node: Callable[..., Array] = field(init=False, repr=False, compare=False)
     _key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_traced", _traced(self))
+        object.__setattr__(self, "_arrays", tuple(name for name, value in self.values.items() if _is_array(value)))
         object.__setattr__(self, "_key", f"{self.name} {next(_count)}")  # a graph is kept for this very objective
 
     @property
@@ -147,7 +153,9 @@ class Objective:
                 params = {**params, name: value.item()}
                 value = value.item()
             if name not in self.params:
-                raise TypeError(f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params)}.")
+                raise TypeError(
+                    f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params) or 'none'}."
+                )
             problem = self.params[name].domain.problem(value)
             if problem:
                 raise ValueError(f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name)}")
@@ -165,25 +173,51 @@ class Objective:
             ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
         """
         if self._traced():
+            if self._arrays:  # a node takes its tensors as arguments
+                params = {**{name: self.values[name] for name in self._arrays}, **params}
             places = [place for place, value in enumerate(batch) if value is not None]
             return self._node(self._key, type(batch).__name__, places, [batch[place] for place in places], **params)
         values, required = self._with(params) if params else (self.values, self._required)
         xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
         for name, value in values.items():
-            if type(value) is not float and hasattr(value, "dtype") and namespace(value) is not xp:
-                self._check_library(name, value, xp)
+            if type(value) is not float and hasattr(value, "dtype"):
+                self._check_array(name, value, xp, fields)
+        if self.couples is not _nothing:
+            self._check_batch(fields, values)
         if self.check_values is not None:
             self.check_values(xp, fields, values)
         return self.function(xp, fields, **values)
 
-    def _check_library(self, name: str, value: Array, xp: Namespace) -> None:
-        # A table, such as one reliability per annotator, is converted where it is used; JAX takes NumPy's arrays.
-        table = bool(getattr(self.params[name].domain, "per", ""))
-        if not (table or (xp.name == "jax" and isinstance(value, np.ndarray))):
+    def _check_array(self, name: str, value: Array, xp: Namespace, fields: Any) -> None:
+        if getattr(self.params[name].domain, "per", ""):
+            return  # a table, such as one reliability per annotator, is converted where it is used
+        if namespace(value) is not xp and not (xp.name == "jax" and isinstance(value, np.ndarray)):
             raise TypeError(
                 f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the log-probs; "
                 "give a Python number, or one library's arrays."
             )
+        shape, batch = tuple(value.shape), self._batch_shape(fields)
+        flat = all(set(families.SHAPES[self.family][field][0]) <= set("bmc") for field in self._required)
+        if shape and not (flat and shape == batch) and (len(shape) > len(batch) or set(shape) != {1}):
+            wanted = (
+                f"a number, or one per example, an array of shape {batch}" if flat else "one number for all of them"
+            )
+            raise ValueError(f"`{self.name}` needs {wanted}, for {name}; got shape {shape}.")
+
+    def _check_batch(self, fields: Any, values: Values) -> None:
+        shape, coupled = self._batch_shape(fields), self.couples(values)
+        samples = any(families.SHAPES[self.family][field][0] == "c" for field in self._required)  # beside the examples
+        if coupled and len(shape) != 1 and not samples:
+            raise ValueError(
+                f"`{self.name}` is defined over a batch ({coupled}), so it needs one batch dimension; got {len(shape)}, "
+                f"shape {shape}. Put all examples in one, and leave vmap out."
+            )
+
+    def _batch_shape(self, fields: Any) -> tuple[int, ...]:
+        first = self._required[0]
+        dims = families.SHAPES[self.family][first][0]
+        shape = tuple(getattr(fields, first).shape)
+        return shape[dims.index("b") : len(shape) - (len(dims) - dims.index("b") - 1)]
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
@@ -258,6 +292,10 @@ def objective(
     return decorate
 
 
+def _is_array(value: Any) -> bool:
+    return type(value) is not float and hasattr(value, "dtype") and not isinstance(value, np.ndarray)
+
+
 _count = itertools.count()
 
 
@@ -314,4 +352,4 @@ def _text(given: str | Callable[[Values], str]) -> Callable[[Values], str]:
     if callable(given):
         return given
     fixed = given
-    return lambda values: fixed
+    return (lambda values: fixed) if fixed else _nothing

@@ -132,6 +132,16 @@ def test_compiled_calls_take_another_beta():
         torch.testing.assert_close(compiled(pairs, beta), poz.dpo(pairs, beta=beta))
 
 
+def test_a_bound_tensor_is_learned_in_a_compiled_call():
+    beta = torch.tensor(0.3, requires_grad=True)
+    pairs = poz.Pairs(*[torch.full((2,), -float(k)) for k in (1, 3, 2, 3)])
+    learned = poz.dpo.bind(beta=beta)
+    compiled = torch.compile(lambda p: learned(p).sum(), fullgraph=True, backend="aot_eager")
+    # L = -log σ(β), as the log-ratio margin is 1; dL/dβ = -σ(-β), of two pairs
+    (slope,) = torch.autograd.grad(compiled(pairs), beta)
+    torch.testing.assert_close(slope, -2 * torch.sigmoid(-beta.detach()))
+
+
 def test_objectives_through_one_compiled_function_do_not_share_a_graph():
     """Called in turn, with the same shapes: each gives its own losses and gradients, and again the second time."""
     compiled = torch.compile(lambda objective, pairs: objective(pairs), backend="aot_eager")

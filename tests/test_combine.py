@@ -1,5 +1,8 @@
 """Weighted sums of objectives."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +71,10 @@ def test_torch_and_jax_differentiate_it():
         ({}, ValueError, "objectives of one family; got none"),
         ({"dpo": 1.0, "pro": 1.0}, ValueError, r"got dpo \(Pairs\), pro \(Ranked\)"),
         ({"dpp": 1.0}, KeyError, "There is no objective 'dpp'"),
+        ({"dpo": None}, TypeError, r"a number or an array; got \('dpo', None\)"),
+        ({"dpo": [1.0]}, TypeError, "a number or an array"),
+        ([poz.dpo], TypeError, "pairs of an objective, or its name, and a weight"),
+        ([(abs, 1.0)], TypeError, "pairs of an objective, or its name, and a weight"),
     ],
 )
 def test_errors_are_sentences(given, error, sentence):
@@ -75,3 +82,35 @@ def test_errors_are_sentences(given, error, sentence):
         poz.combine(given)
     with pytest.raises(TypeError, match="has no hyper-parameter"):
         poz.combine({"dpo": 1.0}).bind(beta=0.1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "sentence"),
+    [
+        (
+            np.ones((4, 1)),
+            ValueError,
+            r"one weight per example, an array of shape \(4,\), for `dpo`; got shape \(4, 1\)",
+        ),
+        (np.ones(3), ValueError, r"got shape \(3,\)"),
+        (torch.ones(4), TypeError, "got torch as the weight of `dpo` but numpy"),
+    ],
+)
+def test_weights_that_do_not_fit(weight, error, sentence):
+    with pytest.raises(error, match=sentence):
+        poz.combine({"dpo": weight, "ipo": 1.0})(PAIRS)
+
+
+def test_a_weight_of_zero_removes_an_infinity():
+    impossible = PAIRS._replace(chosen=np.array([-np.inf, -1.0, np.nan, -1.0]))
+    for zero in (0.0, np.zeros(4)):
+        losses = poz.combine({"sft": zero})(impossible)
+        np.testing.assert_array_equal(losses, [0.0, 0.0, np.nan, 0.0])
+
+
+def test_it_survives_a_copy():
+    both = poz.combine([(poz.dpo.bind(beta=0.3), 1.5), ("simpo", 0.25)])
+    for other in (copy.deepcopy(both), pickle.loads(pickle.dumps(both))):
+        np.testing.assert_array_equal(other(PAIRS), both(PAIRS))
+        assert repr(other) == repr(both)
+    assert eval(repr(both), {"poz": poz})(PAIRS).tolist() == both(PAIRS).tolist()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import poz
+from poz.testing.conformance import conform
 
 ONE = np.array([-1.0, -2.0])
 PAIRS = poz.Pairs(ONE, ONE, ONE, ONE)
@@ -22,6 +23,36 @@ BAD = {
         lambda: poz.dpo.bind(beta=0.0),
         ValueError,
         r"`dpo` needs a number in \(0, inf\) for beta; got 0.0. The paper uses",
+    ),
+    "betas that do not fit": (
+        lambda: poz.dpo(PAIRS, beta=np.ones((len(ONE), 1))),
+        ValueError,
+        r"a number, or one per example, an array of shape \(\d+,\), for beta; got shape \(\d+, 1\)",
+    ),
+    "more betas than pairs": (
+        lambda: poz.dpo(PAIRS, beta=np.ones(len(ONE) + 3)),
+        ValueError,
+        "one per example, an array",
+    ),
+    "a beta for each list": (
+        lambda: poz.plackett_luce(poz.Ranked(np.zeros((3, 3)), np.zeros((3, 3))), beta=np.ones(3)),
+        ValueError,
+        r"one number for all of them, for beta; got shape \(3,\)",
+    ),
+    "a coupled objective on rows of batches": (
+        lambda: poz.dr_dpo(poz.Pairs(*[np.zeros((2, 3))] * 4)),
+        ValueError,
+        r"needs one batch dimension; got 2, shape \(2, 3\)",
+    ),
+    "a coupled objective on one pair alone": (
+        lambda: poz.aot(poz.Pairs(*[np.zeros(())] * 4)),
+        ValueError,
+        "needs one batch dimension; got 0",
+    ),
+    "an unknown backend": (
+        lambda: conform("dpo", backend="tensorflow"),
+        ValueError,
+        "no backend 'tensorflow'; there are",
     ),
     "a negative NumPy number": (lambda: poz.dpo.bind(beta=np.float64(-1)), ValueError, "for beta; got -1.0"),
     "an array outside": (

@@ -75,3 +75,14 @@ def test_swapping_exchanges_sides_and_turns_labels():
     assert (swapped.label, swapped.margin, swapped.opponents_chosen) == (0.75, -7, 9)
     tokens = poz.TokenPairs(one, 2 * one, chosen_mask=3 * one, label=0.25 * one).swap()
     assert (tokens.chosen, tokens.rejected_mask, tokens.chosen_mask, tokens.label) == (2, 3, None, 0.75)
+
+
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor, jnp.asarray], ids=["numpy", "torch", "jax"])
+def test_a_tokenizers_mask_is_as_good_as_a_boolean_one(array):
+    logps, mask = array([[-1.0, -2.0, -4.0]] * 2), np.array([[1, 1, 0], [0, 0, 0]])
+    for whole in (array(mask), array(mask.astype(np.uint8))):
+        pairs = poz.Pairs.from_tokens(logps, logps, chosen_mask=whole, rejected_mask=whole, ref_chosen=logps)
+        lists = poz.Ranked.from_tokens(logps[None], token_mask=whole[None])
+        for found in (pairs.chosen, pairs.rejected, pairs.ref_chosen, lists.logps[0]):
+            assert np.asarray(found).tolist() == [-3.0, 0.0]
+        assert np.asarray(pairs.chosen_len).tolist() == np.asarray(lists.lengths[0]).tolist() == [2.0, 0.0]

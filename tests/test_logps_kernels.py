@@ -16,7 +16,7 @@ from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
 from poz.torch._logps import logps
 from poz.torch._linear_tiles import Head
-from poz.torch._linear_triton import backward_shape, pass_over
+from poz.torch._linear_triton import backward_shape, gradient_over, pass_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
@@ -57,17 +57,41 @@ assert any(height < rows and width < vocabulary for height, width in tiles), til
 z = torch.randn(5, 300)
 z[2, 7] = float("nan")
 t = torch.tensor([0, 299, 5, -1, 300])
-residual = torch.full((5, 300), float("nan"), dtype=torch.bfloat16)
-part = pass_over(z, None, t, Head(1.0, 1.0, None, False), frozenset(("entropy",)), residual)
+part = pass_over(z, None, t, Head(1.0, 1.0, None, False), frozenset(("entropy",)))
 assert part.others.isnan().tolist() == [False, False, True, False, False]
 assert part.target_logit.isnan().tolist() == [False, False, False, True, True]
-assert residual.isnan().any(1).tolist() == [False, False, True, False, False]
 assert torch.allclose(part.total[3], z[3].double().logsumexp(0))
-inplace = z.clone()
-pass_over(inplace, None, t, Head(1.0, 1.0, None, False), frozenset(), inplace)
-want = z[0].softmax(0)
-want[0] -= 1
-assert torch.allclose(inplace[0], want, atol=1e-6)
+inplace, one = z.clone(), torch.ones(5, dtype=torch.float64)
+at_target = z.softmax(1).gather(1, t.clamp(0, 299)[:, None])[:, 0] - 1
+gradient_over(inplace, None, t, Head(1.0, 1.0, None, False), part.total, one, None, at_target, inplace)
+want = z.softmax(1)
+want[:3].scatter_add_(1, t[:3, None], -torch.ones(3, 1))
+assert torch.allclose(inplace, want, atol=1e-6, equal_nan=True)
+assert inplace.isnan().any(1).tolist() == [False, False, True, False, False]
+
+# Nothing to learn from: every target ignored, and nothing sent back where logits are made again
+h, w = torch.randn(70, 9, requires_grad=True), torch.randn(261, 9, requires_grad=True)
+t = torch.randint(0, 261, (70,))
+for targets, upstream, memory in ((torch.full((70,), -100), 1.0, "1GiB"), (t, 0.0, "1GiB"), (t, 0.0, "200KiB")):
+    made = linear_logps(h, w, targets, memory=memory, implementation="triton")
+    for gradient in torch.autograd.grad(made.sum() * upstream, (h, w)):
+        assert (gradient == 0).all()
+
+# Numbers that do not lie side by side
+bias, wide = torch.randn(522), torch.randn(50, 6)
+assert torch.allclose(
+    linear_logps(h, w, t, bias=bias[::2], implementation="triton"), linear_logps(h, w, t, bias=bias[::2]), atol=1e-5
+)
+few = torch.randint(0, 50, (6,))
+assert torch.allclose(logps(wide.t(), few, implementation="triton"), logps(wide.t(), few), atol=1e-6)
+for call in (lambda: logps(wide.t().double(), few, implementation="triton"),
+             lambda: linear_logps(h.double(), w.double(), t, implementation="triton")):
+    try:
+        call()
+    except RuntimeError as error:
+        assert "float64" in str(error)
+    else:
+        raise AssertionError("float64 was computed in float32")
 
 z = torch.randn(6, 50)
 t = torch.randint(0, 50, (6,))

@@ -106,6 +106,8 @@ def conform(
         seed: Of the draws.
     """
     this = zoo[name] if isinstance(name, str) else name
+    if backend not in BACKENDS:
+        raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.")
     run = BACKENDS[backend]
     rng = np.random.default_rng([seed, zlib.crc32(this.name.encode())])
     worst_loss, worst_gradient, problem = 0.0, (None if backend == "numpy" else 0.0), ""

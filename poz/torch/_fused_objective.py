@@ -85,6 +85,7 @@ def fused_objective(
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
     settings = _Settings(objective, dict(fields or {}), ignore_index, head, memory, implementation)
+    bias = None if bias is None else bias.contiguous()
     apply: Any = _LossInTheLoop.apply
     return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
 

@@ -74,11 +74,13 @@ def linear_logps(
         logit_scale: s, multiplies them first.
         softcap: bound on their size, > 0; None for none.
         outputs: of "logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1".
-        memory: bytes, or text such as "512MiB": the most to use beyond inputs, outputs and gradients, that of `hidden` in float32.
+        memory: bytes, or text such as "512MiB": the most to use beyond inputs, outputs, gradients, and the gradient of 16-bit
+            hidden states in float32.
             Probabilities that fit are kept for the backward pass (6NVD operations); otherwise logits are made again (8NVD).
             A head without gradient takes one pass and keeps d logp / d hidden instead (4NVD).
         precision: "exact", or "fast": 16-bit inputs give 16-bit logits, as most trainers do; that costs about 0.02 nat per
-            token and as much as 0.4 nat over 512 tokens.
+            token and as much as 0.4 nat over 512 tokens. float32 inputs are multiplied on a GPU as
+            `torch.set_float32_matmul_precision` says.
         implementation: "auto", "torch" or "triton"; only "auto" chooses, and `linear_logps_plan` says what.
         group: process group over which V is sharded. Gradients of `hidden` are summed over it.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
@@ -86,7 +88,7 @@ def linear_logps(
 
     Returns:
         (...) float32 if `outputs` is ("logps",), else `LinearLogps`. Log-probabilities have the same bits whatever is kept
-        and whichever memory is allowed.
+        and whichever memory is allowed; on a GPU if cuBLAS sums alike for another number of rows.
 
     Raises:
         ValueError, TypeError, RuntimeError: with a sentence, before anything is computed.

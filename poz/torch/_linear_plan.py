@@ -33,12 +33,12 @@ class Plan(NamedTuple):
     reason: str
 
 
-def choose_implementation(asked: str, device: torch.device) -> str:
+def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype) -> str:
     """Return the implementation to use; an explicit one is returned or refused, never replaced.
 
     Raises:
         ValueError: no such implementation.
-        RuntimeError: the device lacks the one asked for.
+        RuntimeError: the device lacks the one asked for, or it cannot compute in `dtype`.
     """
     if asked not in ("auto", "torch", "triton"):
         raise ValueError(f"`implementation` must be 'auto', 'torch' or 'triton'; got {asked!r}.")
@@ -47,6 +47,10 @@ def choose_implementation(asked: str, device: torch.device) -> str:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     installed = importlib.util.find_spec("triton") is not None
     if asked == "triton":
+        if dtype == torch.float64:
+            raise RuntimeError(
+                "implementation='triton' computes in float32; use implementation='torch' or 'auto' for float64."
+            )
         if not installed:
             raise RuntimeError("implementation='triton' needs the package `triton`, which is not installed.")
         if device.type != "cuda" and not interpreted:
@@ -55,7 +59,7 @@ def choose_implementation(asked: str, device: torch.device) -> str:
                 f"{device}. Use implementation='torch' or 'auto' there."
             )
         return asked
-    return "triton" if installed and device.type == "cuda" else "torch"
+    return "triton" if installed and device.type == "cuda" and dtype != torch.float64 else "torch"
 
 
 def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int, slabs: int, fast: bool) -> int:
@@ -83,7 +87,7 @@ def make_plan(
         ValueError: `memory` cannot be read, or is less than the smallest that works.
     """
     limit = bytes_of(memory)
-    chosen = choose_implementation(implementation, hidden.device)
+    chosen = choose_implementation(implementation, hidden.device, hidden.dtype)
     hidden_size, vocabulary = weight.shape[1], weight.shape[0]
     fast = fast and hidden.dtype in (torch.bfloat16, torch.float16)
     slabs = 4 if softcap is not None and "entropy" in outputs else 3 if "entropy" in outputs else 2

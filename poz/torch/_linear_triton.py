@@ -13,6 +13,7 @@ import triton
 from torch import Tensor
 
 from poz.kernels import logps as kernels
+from poz.kernels.launch import FIXED, on_device_of
 from poz.torch._linear_backward import Gradients, row_gradients
 from poz.torch._linear_tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
 from poz.torch._vocab_parallel import Statistics, join
@@ -39,6 +40,7 @@ def backward_shape(rows: int, hidden_size: int, weight: Tensor, block_rows: int)
     Each tile of logits adds to a float32 gradient of as many rows of hidden states and of as many rows of the head, so
     the nearer it is to a square the less is read and written; a whole gradient of the head in float32 never exists.
     """
+    rows = max(rows, 1)
     size, room = weight.shape[0], _slabs(rows, hidden_size, weight, block_rows)
 
     def columns(height: int) -> int:
@@ -79,10 +81,8 @@ def _logits(slab: Tensor, hidden: Tensor, weight: Tensor, fast: bool) -> None:
         product_into(slab, hidden, weight.t())
 
 
-def pass_over(
-    logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, wanted: frozenset[str], residual: Tensor | None
-) -> Partials:
-    """Launch `logps_pass`: statistics of (rows, vocabulary) float32 logits, and softmax - onehot into `residual`."""
+def pass_over(logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, wanted: frozenset[str]) -> Partials:
+    """Launch `logps_pass`: statistics of (rows, vocabulary) float32 logits."""
     rows, vocabulary = logits.shape
 
     def column(asked: bool = True) -> Tensor:
@@ -93,14 +93,13 @@ def pass_over(
     others, target_logits, totals = column(), column(), column()
     energies, log_squares, sums, best = column(entropy), column(squares), column(mean), column(top1)
     best_index = torch.empty(rows if top1 else 1, dtype=torch.int64, device=logits.device)
-    inner, outer, bend, capped = _scaling(head)
-    into = logits if residual is None else residual
-    kernels.logps_pass[(rows,)](
-        logits, logits.stride(0), bias, targets, into, into.stride(0), others, target_logits, totals, energies, log_squares,
-        sums, best, best_index, vocabulary, inner, outer, bend, CAPPED=capped, ENTROPY=entropy, SQUARES=squares, MEAN=mean,
-        TOP1=top1, RESIDUAL=residual is not None, BLOCK=min(kernels.PASS_BLOCK, triton.next_power_of_2(vocabulary)),
-        num_warps=kernels.PASS_WARPS,
-    )  # fmt: skip
+    inner, outer, _, capped = _scaling(head)
+    with on_device_of(logits):
+        kernels.logps_pass[(rows,)](
+            logits, logits.stride(0), bias, targets, others, target_logits, totals, energies, log_squares, sums, best,
+            best_index, vocabulary, inner, outer, CAPPED=capped, ENTROPY=entropy, SQUARES=squares, MEAN=mean, TOP1=top1,
+            BLOCK=min(kernels.PASS_BLOCK, triton.next_power_of_2(vocabulary)), num_warps=kernels.PASS_WARPS, **FIXED,
+        )  # fmt: skip
     owned = (targets >= 0) & (targets < vocabulary)
     return Partials(
         others.double(), target_logits.double(), owned, totals.double(), energies.double() if entropy else None,
@@ -118,10 +117,11 @@ def gradient_over(
     inner, outer, bend, capped = _scaling(head)
     block = min(kernels.GRADIENT_BLOCK, triton.next_power_of_2(vocabulary))
     coefficients = [value.float().contiguous() for value in (lse, level, level if tilt is None else tilt, at_target)]
-    kernels.logits_gradient[(rows, triton.cdiv(vocabulary, block))](
-        logits, logits.stride(0), bias, targets, out, out.stride(0), *coefficients, vocabulary, inner, outer, bend,
-        CAPPED=capped, TILTED=tilt is not None, BLOCK=block, num_warps=kernels.PASS_WARPS,
-    )  # fmt: skip
+    with on_device_of(logits):
+        kernels.logits_gradient[(rows, triton.cdiv(vocabulary, block))](
+            logits, logits.stride(0), bias, targets, out, out.stride(0), *coefficients, vocabulary, inner, outer, bend,
+            CAPPED=capped, TILTED=tilt is not None, BLOCK=block, num_warps=kernels.PASS_WARPS, **FIXED,
+        )  # fmt: skip
 
 
 def forward_rows(
@@ -145,9 +145,9 @@ def forward_rows(
             residual = kept[low * size : (low + count) * size].view(count, size)
         elif small is not None:
             residual = small.view(count, size)
-        part = pass_over(logits, bias, local[here], head, wanted, residual if group is None else None)
+        part = pass_over(logits, bias, local[here], head, wanted)
         joined = join(part, group, vocabulary, first)
-        if residual is not None and group is not None:
+        if residual is not None:
             one = torch.ones_like(joined.lse)
             at_target = (torch.expm1(joined.logp) * (1 - (joined.target_logit * head.bend) ** 2)).where(
                 part.owned, 0 * one
@@ -246,6 +246,6 @@ def backward_rows(
         return hidden.new_empty(0, dtype=dtype)
     if level is not None:
         grad_rows.mul_(level)
-    if positions is None:
+    if positions is None or rows.count == count:
         return grad_rows
     return hidden.new_zeros((count, hidden.shape[1]), dtype=dtype).index_copy_(0, positions, grad_rows)

@@ -36,7 +36,7 @@ def logps(
         )
     if not temperature > 0:
         raise ValueError(f"`temperature` must be positive; got {temperature}.")
-    chosen = choose_implementation(implementation, logits.device)
+    chosen = choose_implementation(implementation, logits.device, logits.dtype)
     if logits.device.type == "cpu":
         wrong = (targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))
         if bool(wrong.any()):
@@ -112,4 +112,5 @@ def _triton_others(logits: Tensor, targets: Tensor, temperature: float) -> Tenso
     from poz.torch._linear_tiles import Head
     from poz.torch._linear_triton import pass_over
 
-    return pass_over(logits, None, targets, Head(temperature, 1.0, None, False), frozenset(), None).others
+    logits = logits if logits.stride(1) == 1 else logits.contiguous()
+    return pass_over(logits, None, targets, Head(temperature, 1.0, None, False), frozenset()).others

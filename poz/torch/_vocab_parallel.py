@@ -117,6 +117,6 @@ def shard_of(weight: Any, group: Any) -> tuple[Tensor, str, int, int]:
 
 
 def shard_of_bias(bias: Any) -> Tensor | None:
-    """Return the local part of a bias laid out as its head."""
+    """Return the local part of a bias laid out as its head, its numbers side by side."""
     local: Tensor | None = bias.to_local() if hasattr(bias, "device_mesh") else bias
-    return local
+    return None if local is None else local.contiguous()
