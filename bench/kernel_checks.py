@@ -166,11 +166,15 @@ def _bases(bound: Any, offsets: Tensor, given: dict[str, Tensor]) -> list[Callab
     if "margin" in other:
         other["margin"] = -other["margin"]
 
+    def read(base: Any, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: column for name, column in columns.items() if name in base.reads | base.optional}
+
     def swapped(base: Any, leaves: Sequence[Tensor]) -> Tensor:
-        return _loss(base, [torch.cat([x[middle:], x[:middle]]) for x in leaves], turned, other, "torch")
+        turned_leaves = [torch.cat([x[middle:], x[:middle]]) for x in leaves]
+        return _loss(base, turned_leaves, turned, read(base, other), "torch")
 
     def straight(base: Any, leaves: Sequence[Tensor]) -> Tensor:
-        return _loss(base, leaves, offsets, given, "torch")
+        return _loss(base, leaves, offsets, read(base, given), "torch")
 
     return [functools.partial(order, base) for order in (straight, swapped) for base in bases]
 

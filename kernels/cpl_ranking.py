@@ -13,7 +13,8 @@ from poz.kernels.plan import ListPlan, Values, Variants
 def comparisons(pivot, index, scores, rewards, valid, params):
     """Σ softplus(λ A_i - A_k) over the i with a lower reward than the pivot k, A = α score, and how many there are."""
     alpha, bias = params
-    lower = valid & (rewards < tl.sum(tl.where(index == pivot, rewards, 0.0)))
+    scores = tl.where(rewards == rewards, scores, rewards)  # what is unknown is in every pair, and makes it NaN
+    lower = valid & ((rewards < tl.sum(tl.where(index == pivot, rewards, 0.0))) | (rewards != rewards))
     x = alpha * (bias * scores - tl.sum(tl.where(index == pivot, scores, 0.0)))
     slope = tl.where(lower, alpha * sigmoid(x), 0.0)
     gradient = bias * slope - tl.where(index == pivot, tl.sum(slope), 0.0)

@@ -23,6 +23,9 @@ def all_pairs(
     s, losses, slopes = beta * (logps - ref_logps), np.zeros(len(logps)), np.zeros(logps.shape)
     for b in range(len(logps)):
         valid = np.arange(logps.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if np.isnan(scores[b, valid]).any():  # an order that is unknown
+            losses[b], slopes[b, valid] = np.nan, np.nan
+            continue
         pairs = [(i, j) for i in valid for j in valid if scores[b, i] > scores[b, j]]
         for i, j in pairs:
             d = np.asarray(s[b, i] - s[b, j])

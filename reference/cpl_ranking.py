@@ -26,6 +26,9 @@ def cpl_ranking(
     losses, slopes = np.zeros(len(logps)), np.zeros(logps.shape)
     for b, advantage in enumerate(advantages):
         valid = range(logps.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if np.isnan(scores[b, valid]).any():  # an order that is unknown
+            losses[b], slopes[b, valid] = np.nan, np.nan
+            continue
         pairs = [(i, j) for i in valid for j in valid if scores[b, i] > scores[b, j]]
         for high, low in pairs:
             z = bias * advantage[low] - advantage[high]

@@ -26,6 +26,9 @@ def lipo_lambda(
     log = np.log1p if discount == "log1p" else lambda rank: np.log2(1.0 + rank)
     for b in range(len(logps)):
         valid = np.arange(logps.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if np.isnan(scores[b, valid]).any():  # an order that is unknown
+            losses[b], slopes[b, valid] = np.nan, np.nan
+            continue
         gain = {i: 2.0 ** scores[b, i] for i in valid}
         worth = {
             i: 1.0 / log(1.0 + sum(s[b, j] > s[b, i] or (s[b, j] == s[b, i] and j < i) for j in valid)) for i in valid

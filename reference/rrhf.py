@@ -26,6 +26,9 @@ def rrhf(
     losses, slopes = np.zeros(len(logps)), np.zeros(logps.shape)
     for b in range(len(logps)):
         valid = range(logps.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if np.isnan(scores[b, valid]).any():  # an order that is unknown
+            losses[b], slopes[b, valid] = np.nan, np.nan
+            continue
         for first in valid[:1]:
             count = n[b, first] if nll == "mean" else 1.0
             losses[b] -= logps[b, first] / count

@@ -28,8 +28,11 @@ def bco(logps, ref_logps, desirable, beta, baseline, weights=None):
     return out
 
 
-def npo(logps, ref_logps, beta):
-    return [-2 / beta * log(sigma(-beta * (x - r))) for x, r in zip(logps, ref_logps, strict=True)]
+def npo(logps, ref_logps, beta, weights=None):
+    out = []
+    for i, (x, r) in enumerate(zip(logps, ref_logps, strict=True)):
+        out.append(-2 / beta * log(sigma(-beta * (x - r))) * (1 if weights is None else weights[i]))
+    return out
 
 
 def apo_zero(chosen, rejected, ref_chosen, ref_rejected, beta):

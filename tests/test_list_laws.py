@@ -3,6 +3,8 @@
 import itertools
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -21,16 +23,21 @@ from poz.objectives.beta_dpo import beta_dpo
 from poz.objectives.dr_dpo import dr_dpo
 from poz.objectives.gamma_po import gamma_po
 from poz.objectives.gr_dpo import gr_dpo
+from poz.objectives.lcpo import lcpo
 from poz.objectives.lipo_lambda import lipo_lambda
 from poz.objectives.listnet import listnet
 from poz.objectives.mapl import mapl
 from poz.objectives.plackett_luce import plackett_luce
 from poz.objectives.ranklist import ranklist
+from poz.objectives.rrhf import rrhf
 from poz.objectives.s_dpo import s_dpo
+from poz.testing.conformance import reference
 
 LISTS = (plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist)
 ON_MARGINS = (aot, aot_unpaired, beta_dpo, dr_dpo, gr_dpo)
 PER_TOKEN = (amapo, gamma_po)
+SCORED = [o for o in poz.zoo.values() if o.family is poz.Ranked and "scores" in o.reads]
+BACKENDS = {"numpy": np.asarray, "torch": torch.as_tensor, "jax": jnp.asarray}
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -174,6 +181,36 @@ def test_padding_is_as_if_it_were_not_there(this, seed):
             alone = poz.Ranked(*(None if x is None else x[row : row + 1, valid] for x in lists[:4]))
             # One rounding more or less, by another order of the sum.
             np.testing.assert_allclose(used(this)(alone), losses[row : row + 1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@by_name(SCORED)
+def test_a_list_with_an_unknown_score_has_an_unknown_loss(this, backend):
+    """The others are as they were, whatever stands at their padding."""
+    lists = draw_lists(7, k=3, b=5)._replace(lengths=np.full((5, 3), 5.0))
+    lists = lists._replace(mask=np.array([[True] * 3] * 3 + [[True, False, True]] * 2))
+    scores, unknown = lists.scores.copy(), np.array([True, True, False, True, False])
+    scores[0], scores[1, 1], scores[3, 2], scores[~lists.mask] = [math.nan] * 4
+
+    def losses(scores):
+        fields = {n: x for n, x in lists._replace(scores=scores)._asdict().items() if n in this.reads | this.optional}
+        with jax.enable_x64(True):
+            found = np.asarray(this(poz.Ranked(**{n: BACKENDS[backend](x) for n, x in fields.items()})))
+        return found, reference(this, poz.Ranked(**fields))[0], slope_of(this, poz.Ranked(**fields), "logps")
+
+    for known, given_ in zip(losses(lists.scores), losses(scores), strict=True):
+        assert given_.ndim == 2 or np.isnan(given_[unknown]).all()
+        np.testing.assert_array_equal(given_[~unknown], known[~unknown])
+    assert (losses(scores)[2][~lists.mask] == 0).all()
+
+
+@by_name([o for o in SCORED if o.name in ("cpl_ranking", "all_pairs", "rrhf")])
+def test_an_infinite_score_is_a_rank(this):
+    lists = draw_lists(7, k=3)._replace(lengths=np.full((4, 3), 5.0))
+    lists = poz.Ranked(**{n: x for n, x in lists._asdict().items() if n in this.reads})
+    ends = lists._replace(scores=np.tile([math.inf, 0.0, -math.inf], (4, 1)))
+    np.testing.assert_array_equal(this(ends), this(lists))
+    np.testing.assert_array_equal(slope_of(this, ends, "logps"), slope_of(this, lists, "logps"))
 
 
 @by_name(LISTS)
@@ -325,6 +362,14 @@ def test_what_ties_the_batch_together_is_declared_and_true(this):
     ]
     assert this.coupled
     assert np.abs(np.concatenate([this(h) for h in halves]) - this(pairs)).max() > 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@by_name((*ON_MARGINS, *PER_TOKEN))
+def test_a_batch_of_none_has_no_losses(this, backend):
+    pairs = draw_pairs(0, b=1)
+    losses = this(poz.Pairs(**{n: BACKENDS[backend](x[:0]) for n, x in pairs._asdict().items() if x is not None}))
+    assert losses.shape == (0,)
 
 
 @by_name((aot, aot_unpaired))
@@ -541,6 +586,14 @@ BAD = {
         "no decay for aggregate='lse'; got 0.5. Leave it 1, or use aggregate='sum'",
     ),
     "three of mapl": (lambda: mapl(poz.Ranked(LIST, LIST)), "needs 4 log-probs, .*; got K = 3"),
+    "worst first": (
+        lambda: rrhf(poz.Ranked(LIST, lengths=0 * LIST + 1, scores=LIST[:, ::-1])),
+        r"`rrhf` needs scores in descending order, best first; row \(0,\) rises at position 1. Sort the list",
+    ),
+    "a table of reliabilities": (
+        lambda: lcpo(poz.Pairs(ONE, ONE, ONE, ONE, annotator=np.array([0, 1])), reliability=np.full((2, 3), 0.9)),
+        r"`lcpo` needs one reliability, or one per annotator; got shape \(2, 3\)",
+    ),
     "no scores": (lambda: listnet(poz.Ranked(LIST, LIST)), "`listnet`.*scores"),
     "no reference": (lambda: s_dpo(poz.Ranked(LIST)), "`s_dpo`.*ref_logps"),
     "no weights": (lambda: gr_dpo.bind(weights=None), "one weight per group; got weights=None"),

@@ -186,18 +186,22 @@ def test_lists_are_finite_whatever_the_padding(objective, dtype):
 
 
 def test_a_weight_of_zero_removes_an_example_and_a_nan_stays_where_it_is():
-    batch = one([-np.inf, np.nan, 1.0], True, weights=np.array([0, 1, 2]))
-    for objective in (bco, kto.bind(estimator="zero")):
+    batch = one([np.inf, np.nan, 1.0], False, weights=np.array([0, 1, 2]))
+    for objective in (bco, npo, kto.bind(estimator="zero")):
         losses = objective(batch)
         assert losses[0] == 0
         assert np.isnan(losses[1])
-        assert np.isfinite(losses[2])
+        assert losses[2] == 2 * objective(batch._replace(weights=None))[2]
 
 
 SAMPLES = Samples(np.zeros((1, 2)), ref_logps=np.zeros((1, 2)), winrates=np.array([[0.5, 1.5]]))
 BAD = {
     "no KL samples": (
         lambda: kto(one(1.0, True, kl_logps=np.zeros(0), kl_ref_logps=np.zeros(0))),
+        "kl_logps; got none",
+    ),
+    "no nonzero KL samples": (
+        lambda: kto(one(1.0, True, kl_logps=np.zeros(0), kl_ref_logps=np.zeros(0)), estimator="nonzero_mean"),
         "kl_logps; got none",
     ),
     "no KL": (lambda: kto(one(1.0, True), estimator="given"), "`kto` reads kl, which is missing"),

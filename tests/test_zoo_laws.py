@@ -2,6 +2,8 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from mpmath import mp
 
 import poz
+import poz.reference
 from poz.algorithms.sampo import sampo_subset
 from poz.testing.strategies import cases
 
@@ -218,6 +221,20 @@ def test_soft_labels_have_a_finite_optimum_with_the_entropy_as_value(label, beta
 def test_swapping_a_pair_and_its_label_changes_nothing():
     pairs = margin(Z, label=np.linspace(0, 1, len(Z)))
     close(poz.spce(pairs.swap(), beta=0.3), poz.spce(pairs, beta=0.3), size=1e3)
+
+
+@pytest.mark.parametrize("name", ["cpl", "spce", "online_ipo"])
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_a_label_is_a_probability(name, kind):
+    this = poz.zoo[name]
+    batch = this.family(
+        *[kind(np.full((3, 1)[: 1 + (this.family is poz.TokenPairs)], x)) for x in (1.0, 2.0, 3.0, 4.0)]
+    )
+    for wrong in (-1.0, 1.5, math.inf):
+        with pytest.raises(ValueError, match=rf"`{name}` needs labels in \[0, 1\].*; got {wrong}. For votes"):
+            this(batch._replace(label=kind(np.array([0.0, wrong, 1.0]))))
+    losses = this(batch._replace(label=kind(np.array([0.0, math.nan, 1.0]))))
+    np.testing.assert_array_equal(np.isnan(np.asarray(losses)), [False, True, False])
 
 
 @pytest.mark.parametrize("gap", [-1.0, 0.0, 0.3, 2.0])
@@ -511,6 +528,37 @@ def test_orpo_of_an_empty_rejected_completion():
     assert np.isfinite(losses).all()
     assert np.isfinite(slope).all()
     assert back[0] == 0
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-7, 1e-4, 0.25, -1e-4])
+def test_the_slope_of_alpha_po_in_alpha_is_that_of_its_losses(alpha):
+    """Against central differences of the reference; their error is 1e-10 of the third derivative, and 1e-16 / 1e-5."""
+    p, q, step = np.array([-0.5, -3.0, -8.0, -9.9, -1e-3]), np.array([-2.0, -1.0, -9.0, -10.1, 0.0]), 1e-5
+    fields = {"chosen": p, "rejected": q, "chosen_len": np.ones(5), "rejected_len": np.ones(5)}
+    up, down = (poz.reference.alpha_po(**fields, alpha=a)[0] for a in (alpha + step, alpha - step))
+    with jax.enable_x64(True):
+        in_x64 = {n: jnp.asarray(x) for n, x in fields.items()}
+        (in_jax,) = jax.vjp(lambda a: poz.alpha_po(poz.Pairs(**in_x64), alpha=a), jnp.full(5, alpha))[1](jnp.ones(5))
+    # From |α p| = 1e-3 on, float32 loses up to 1000 roundings of β p² / 2
+    for dtype, atol in ((torch.float64, 1e-9), (torch.float32, 2e-4 * 2.5 * (p**2 + q**2).max() / 2)):
+        traced = torch.full((5,), alpha, dtype=dtype, requires_grad=True)
+        pairs = poz.Pairs(**{n: torch.tensor(x, dtype=dtype) for n, x in fields.items()})
+        (slope,) = torch.autograd.grad(poz.alpha_po(pairs, alpha=traced).sum(), traced)
+        np.testing.assert_allclose(slope, (up - down) / (2 * step), rtol=1e-7, atol=atol)
+    np.testing.assert_allclose(in_jax, (up - down) / (2 * step), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-7, 0.25])
+def test_an_infinite_log_prob_leaves_the_slope_of_alpha_po_known(alpha):
+    """Of the other pairs, and of an impossible completion where α = 0 makes its reward the log-prob."""
+    traced = torch.full((3,), alpha, dtype=torch.float64, requires_grad=True)
+    pairs = means([-math.inf, -1.0, -2.0], [-1.0, -math.inf, -1.0])
+    losses = poz.alpha_po(pairs, alpha=traced)
+    slopes = torch.autograd.grad(losses.sum(), [traced, pairs.chosen, pairs.rejected])
+    assert losses[0] == math.inf
+    assert losses[1] == 0
+    assert all(torch.isfinite(slope[2]) for slope in slopes)
+    assert alpha or all(torch.isfinite(slope).all() for slope in slopes)
 
 
 @pytest.mark.parametrize("logp", [-200.0, -2000.0, -1e4])

@@ -57,6 +57,15 @@ ROWS = [
         losses=[5.25304675007],
         gradients={"logps": [1.46211715726], "ref_logps": [-1.46211715726]},
     ),
+    # the same, weight 3: 12 softplus(1); slope 6 σ(1)
+    Row(
+        item="NPO, weighted",
+        objective="npo",
+        fields={"logps": [-3.0], "ref_logps": [-5.0], "weights": [3.0]},
+        params={"beta": 0.5},
+        losses=[15.7591402502],
+        gradients={"logps": [4.38635147178], "ref_logps": [-4.38635147178]},
+    ),
     # σ(-1) + σ(-1); -σ'(1), σ'(1)
     Row(
         item="APO-zero",

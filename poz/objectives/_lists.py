@@ -17,6 +17,33 @@ def log_ratios(xp: Namespace, lists: Ranked) -> tuple[Array, Array]:
     return policy - reference, lists.mask
 
 
+def better(xp: Namespace, lists: Ranked, valid: Array, value: Array) -> tuple[Array, Array]:
+    """Which i has a higher score than which j, both valid, (batch, i, j); and `value`, NaN where the score is.
+
+    An unknown score is in every pair of its own, with itself too, so the loss of its list is unknown.
+    """
+    known = xp.where(valid, xp.astype(lists.scores, value), xp.constant(0.0, value))
+    above = ~(known[..., :, None] <= known[..., None, :])
+    unknown = xp.where(known == known, xp.ones_like(known), known)
+    return above & valid[..., :, None] & valid[..., None, :], value * unknown
+
+
+def check_descending(xp: Namespace, objective: str, lists: Ranked) -> None:
+    """Refuses scores that are not best first, where they can be read; a NaN is in no order."""
+    scores, mask = xp.values(lists.scores), None if lists.mask is None else xp.values(lists.mask)
+    if scores is None or (mask is None and lists.mask is not None):
+        return
+    kept = np.where(True if mask is None else mask, scores, np.inf)  # padding never exceeds what stands before it
+    best_left = np.minimum.accumulate(kept, axis=-1)
+    rising = np.where(True if mask is None else mask, scores > best_left, False)
+    if rising.any():
+        row = tuple(int(i) for i in np.argwhere(rising)[0])
+        raise ValueError(
+            f"`{objective}` needs scores in descending order, best first; row {row[:-1]} rises at position {row[-1]}. "
+            "Sort the list."
+        )
+
+
 def lead(beta: Array, ratio: Array) -> Array:
     """s_j - s_i for s = β log(π/π_ref), (batch, i, j); β comes last, since near log-ratios subtract exactly."""
     return beta * (ratio[..., None, :] - ratio[..., :, None])

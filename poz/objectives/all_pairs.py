@@ -46,8 +46,7 @@ def all_pairs(
     """Mean loss over the pairs of a list with different rewards; 0 for a list without such a pair."""
     ratio, valid = ranked.log_ratios(xp, lists)
     zero = xp.constant(0.0, ratio)
-    known = xp.where(valid, xp.astype(lists.scores, ratio), zero)
-    better = (known[..., :, None] > known[..., None, :]) & valid[..., :, None] & valid[..., None, :]
+    better, ratio = ranked.better(xp, lists, valid, ratio)
     gap = xp.where(better, -ranked.lead(beta, ratio), zero)
     losses = xp.where(better, terms.linked(xp, gap, link), zero)
     return xp.sum(xp.sum(losses, -1), -1) / xp.maximum(xp.sum(xp.sum(xp.astype(better, ratio), -1), -1), 1.0)

@@ -39,6 +39,8 @@ def amapo(
 ) -> Array:
     """SimPO whose margin is 0 for pairs above the mean; where all pairs are equal, or there is one, it is 0 too."""
     m = terms.gap(xp, pairs, length_normalized=True)
+    if 0 in m.shape:
+        return m
     held = xp.stop_gradient(m)
     count, zero = m.shape[-1], xp.constant(0.0, m)
     mean = xp.mean(held)

@@ -50,6 +50,8 @@ def beta_dpo(
 ) -> Array:
     """DPO with one β for the batch, larger the more its margins exceed their running mean."""
     h = terms.log_ratio_margin(pairs)
+    if 0 in h.shape:
+        return h
     ahead = xp.mean(xp.stop_gradient(h)) - mean_gap
     steep = xp.maximum(terms.numbers(xp, beta * (1 + terms.times(xp, alpha, ahead)), h), floor)
     steep = xp.where(steep < np.inf, steep, xp.constant(np.nan, h))  # no loss and no slope is right at an infinite β

@@ -6,7 +6,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs, TokenPairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
+    labels.check(xp, "cpl", pairs)
 
 
 @objective(
@@ -16,6 +21,7 @@ from poz.objective import Deviation, Limit, objective
     formula=r"-\log\frac{e^{A^+}}{e^{A^+}+e^{\lambda A^-}},\quad A=\sum_t\gamma^t\,\alpha\log\pi(a_t|s_t)",
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
+    check_values=_check_values,
     published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
     reduces_to=[
         Limit(

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import numpy as np
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked, TokenPairs
 from poz.objective import Deviation, Limit, Values, objective
+from poz.objectives import _lists as ranked
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -65,12 +67,8 @@ def cpl_ranking(
 ) -> Array:
     """Mean CPL loss over the pairs of a list with different scores; 0 for a list without such a pair."""
     score = alpha * (lists.logps if regularizer == "none" else lists.logps - lists.ref_logps)
-    known = xp.astype(lists.scores, score)
-    better = known[..., :, None] > known[..., None, :]
-    if lists.mask is not None:
-        better = better & lists.mask[..., :, None] & lists.mask[..., None, :]
-        score = xp.where(lists.mask, score, xp.constant(0.0, score))
-    zero = xp.constant(0.0, score)
+    valid, zero = xp.ones_like(score) > 0 if lists.mask is None else lists.mask, xp.constant(0.0, score)
+    better, score = ranked.better(xp, lists, valid, terms.masked(xp, score, lists.mask))
     gap = xp.where(better, bias * score[..., None, :] - score[..., :, None], zero)  # else inf - inf with oneself
     losses = xp.where(better, xp.softplus(gap), zero)
     return xp.sum(xp.sum(losses, -1), -1) / xp.maximum(xp.sum(xp.sum(xp.astype(better, score), -1), -1), 1.0)

@@ -38,6 +38,8 @@ def dr_dpo(
 ) -> Array:
     """Soft minimum of the DPO losses of the batch, the same number for every example, so their mean is the loss."""
     losses = -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
+    if 0 in losses.shape:
+        return losses
     least = -xp.amax(-xp.stop_gradient(losses), -1)
     lost = least == np.inf  # all pairs are impossible
     zero = xp.constant(0.0, losses)

@@ -49,6 +49,8 @@ def gamma_po(
 ) -> Array:
     """SimPO with one target margin per pair, larger where the reward is larger, γ on average."""
     reward = beta * terms.gap(xp, pairs, length_normalized=True)
+    if 0 in reward.shape:
+        return reward
     margin = gamma * _shares(xp, xp.stop_gradient(reward), gamma, tau)
     return -xp.log_sigmoid(reward - margin)
 

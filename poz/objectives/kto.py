@@ -15,7 +15,7 @@ def _needs(p: Values) -> str:
 
 
 def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
-    if values["estimator"] == "mean" and batch.kl_logps.shape[0] == 0:
+    if values["estimator"] in ("mean", "nonzero_mean") and batch.kl_logps.shape[0] == 0:
         raise ValueError("`kto` averages kl_logps; got none. Give some, or use estimator='zero'.")
 
 

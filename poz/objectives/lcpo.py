@@ -20,6 +20,11 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         base.check_values(xp, pairs, base.values)
     if not getattr(reliability, "ndim", 0):
         return
+    if reliability.ndim > 1:
+        raise ValueError(
+            f"`lcpo` needs one reliability, or one per annotator; got shape {tuple(reliability.shape)}. "
+            "Give one dimension, and the row of each pair as its annotator."
+        )
     ids = None if pairs.annotator is None else xp.values(pairs.annotator)
     if pairs.annotator is None:
         raise ValueError(

@@ -44,7 +44,7 @@ def lipo_lambda(
     ahead = (held[..., None, :] > held[..., :, None]) | ((held[..., None, :] == held[..., :, None]) & earlier)
     rank = 1 + xp.sum(xp.astype(ahead & both, ratio), -1)
     known = xp.where(valid, xp.astype(lists.scores, ratio), zero)
-    better = both & (known[..., :, None] > known[..., None, :])
+    better = both & ~(known[..., :, None] <= known[..., None, :])  # written so that what is unknown stays so
     # 2^a - 2^b and 1/log(1+i) - 1/log(1+j), with the small differences taken first
     more = xp.where(better, math.log(2) * (known[..., :, None] - known[..., None, :]), zero)
     gain = xp.exp(math.log(2) * known)[..., None, :] * xp.expm1(more)

@@ -6,7 +6,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
+    labels.check(xp, "nash_md", pairs)
 
 
 @objective(
@@ -16,6 +21,7 @@ from poz.objective import Deviation, objective
     formula=r"-\sum_t\operatorname{sg}\bigl[P(y\succ y')-\tfrac12-\tau c_t\bigr]\log\pi(y_t),\quad c_t=\sum_{s\ge t\text{, or all, or }t}\log\tfrac{\pi(y_s)}{\pi_{ref}(y_s)}",
     reads="chosen ref_chosen label",
     optional="chosen_mask",
+    check_values=_check_values,
     aliases=("nash_md_pg",),
     published={"tau": (0.005, 0.008, 0.01, 0.02), "kl_credit": ("to_go",)},
     deviations=[

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Unpaired
@@ -14,6 +15,7 @@ from poz.objective import Limit, objective
     equation="eq. 3",
     formula=r"-\tfrac{2}{\beta}\log\sigma\Bigl(-\beta\log\tfrac{\pi(y)}{\pi_{ref}(y)}\Bigr)",
     reads="logps ref_logps",
+    optional="weights",
     published={"beta": (0.1,)},
     reduces_to=[
         Limit(
@@ -21,7 +23,7 @@ from poz.objective import Limit, objective
             "log-ratios in place of mean log-probs, nothing to retain",
             then=lambda p: {"beta": p["beta"], "gamma": 0.0, "forget_weight": 1.0, "retain_weight": 0.0},
             batch=lambda b: (
-                b,
+                b._replace(weights=None),
                 Pairs(0 * b.logps, b.logps - b.ref_logps, chosen_len=0 * b.logps + 1, rejected_len=0 * b.logps + 1),
             ),
         ),
@@ -38,4 +40,5 @@ def npo(
     ] = 0.1,
 ) -> Array:
     """The rejected half of DPO: the slope 2σ(βa) dies out once a completion is unlikely."""
-    return (2 / beta) * xp.softplus(beta * (batch.logps - batch.ref_logps))
+    losses = (2 / beta) * xp.softplus(beta * (batch.logps - batch.ref_logps))
+    return losses if batch.weights is None else terms.times(xp, xp.astype(batch.weights, losses), losses)

@@ -6,7 +6,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    labels.check(xp, "online_ipo", pairs)
 
 
 @objective(
@@ -16,6 +21,7 @@ from poz.objective import Deviation, Limit, objective
     formula=r"\bigl(h-\tfrac{2p-1}{2\tau}\bigr)^2,\quad y,y'\sim\operatorname{sg}[\pi]\ \text{or}\ \operatorname{sg}[\pi^{1-\beta}\pi_{ref}^{\beta}]",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="label",
+    check_values=_check_values,
     aliases=("ipo_md",),
     reduces_to=[
         Limit(

@@ -9,24 +9,14 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked
 from poz.objective import Deviation, Values, objective
+from poz.objectives import _lists as ranked
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     if lists.logps.shape[-1] < 2:
         raise ValueError(f"`pro` ranks at least 2 completions; got K = {lists.logps.shape[-1]}.")
-    if values["temperature"] == "none":
-        return
-    scores, mask = xp.values(lists.scores), None if lists.mask is None else xp.values(lists.mask)
-    if scores is None or (mask is None and lists.mask is not None):
-        return
-    kept = np.where(True if mask is None else mask, scores, np.inf)  # padding never exceeds what stands before it
-    best_left = np.minimum.accumulate(kept, axis=-1)
-    rising = np.where(True if mask is None else mask, scores > best_left, False)
-    if rising.any():
-        row = tuple(int(i) for i in np.argwhere(rising)[0])
-        raise ValueError(
-            f"`pro` needs scores in descending order, best first; row {row[:-1]} rises at position {row[-1]}. Sort the list."
-        )
+    if values["temperature"] != "none":
+        ranked.check_descending(xp, "pro", lists)
 
 
 @objective(

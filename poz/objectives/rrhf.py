@@ -6,7 +6,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Values, objective
+from poz.objectives import _lists as ranked
+
+
+def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
+    ranked.check_descending(xp, "rrhf", lists)
 
 
 @objective(
@@ -17,6 +22,7 @@ from poz.objective import Deviation, objective
     reads="logps lengths scores",
     optional="mask",
     published={"weight": (1.0, 100.0), "length_power": (1.0,)},
+    check_values=_check_values,
     deviations=[
         Deviation("the authors' class", "w defaults to 100; every script sets 1", "weight=100.0"),
         Deviation("the authors' code", "NLL is averaged over the padded row, prompt included", "over the completion"),
@@ -38,9 +44,8 @@ def rrhf(
     valid = xp.ones_like(lists.logps) > 0 if lists.mask is None else lists.mask
     logps = terms.masked(xp, lists.logps, lists.mask)
     length = xp.maximum(xp.astype(lists.lengths, logps), 1.0)
-    q, scores = logps / length**length_power, xp.astype(lists.scores, logps)
-    worse = (scores[..., :, None] < scores[..., None, :]) & valid[..., :, None] & valid[..., None, :]
-    excess = xp.where(worse, xp.relu(q[..., :, None] - q[..., None, :]), xp.constant(0.0, q))
+    better, q = ranked.better(xp, lists, valid, logps / length**length_power)
+    excess = xp.where(better, xp.relu(ranked.lead(1.0, q)), xp.constant(0.0, q))
     first = (xp.cumsum(xp.astype(valid, q), -1) == 1) & valid
     best = xp.where(first, logps / length if nll == "mean" else logps, xp.constant(0.0, q))
-    return terms.times(xp, weight, xp.sum(xp.sum(excess, -1), -1)) - xp.sum(best, -1)
+    return terms.times(xp, weight, xp.sum(xp.sum(excess, -2), -1)) - xp.sum(best, -1)

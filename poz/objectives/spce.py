@@ -6,7 +6,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    labels.check(xp, "spce", pairs)
 
 
 @objective(
@@ -16,6 +21,7 @@ from poz.objective import Limit, objective
     formula=r"-y\log\sigma(\beta h)-(1-y)\log\sigma(-\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="label",
+    check_values=_check_values,
     aliases=("soft_dpo", "osp"),
     reduces_to=[
         Limit("dpo", "every label 1", lambda p: p, lambda p: p, lambda b: (b._replace(label=None), b)),

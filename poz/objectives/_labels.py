@@ -1,0 +1,17 @@
+"""The check of the labels, which several objectives on pairs read."""
+
+from __future__ import annotations
+
+from poz.backends import Namespace
+from poz.families import Pairs, TokenPairs
+
+
+def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
+    """Refuses labels that are no probabilities, where they can be read; a NaN passes, as one in the losses."""
+    labels = None if pairs.label is None else xp.values(pairs.label)
+    outside = None if labels is None else labels[(labels < 0) | (labels > 1)]
+    if outside is not None and outside.size:
+        raise ValueError(
+            f"`{objective}` needs labels in [0, 1], the probability that chosen is the better one; got {outside[0]}. "
+            "For votes of -1 and 1, give (label + 1) / 2."
+        )
