@@ -492,9 +492,10 @@ def test_target_margins_are_handed_out_by_reward(seed, gamma, tau, count):
     np.testing.assert_allclose(level, level.mean(), atol=1e-7 * tau)
 
 
+@pytest.mark.parametrize("above", [0.0, 2.0])  # pairs well above their margins put the level of the condition near 0
 @pytest.mark.parametrize(("gamma", "tau"), [(1.0, 10.0), (5.0, 0.5), (0.3, 0.01), (20.0, 0.2)])
-def test_target_margins_against_forty_digits(gamma, tau):
-    m = np.array([-1.5, -0.2, 0.0, 0.4, 3.0])
+def test_target_margins_against_forty_digits(gamma, tau, above):
+    m = np.array([-1.5, -0.2, 0.0, 0.4, 3.0]) + above
     with mp.workdps(40):
         g, t, r = mp.mpf(gamma), mp.mpf(tau), [mp.mpf(2.5) * mp.mpf(float(x)) for x in m]
 
@@ -513,7 +514,9 @@ def test_target_margins_against_forty_digits(gamma, tau):
             low, high = (low, middle) if over else (middle, high)
         expected = [float(mp.log(1 + mp.exp(g * solve(low, ri) - ri))) for ri in r]
     # The solution moves by γ/τ-fold the rounding of its condition: 20 / 0.2 here at most.
-    np.testing.assert_allclose(gamma_po(per_token(m), gamma=gamma, tau=tau), expected, rtol=1e-12)
+    this, batch = gamma_po.bind(gamma=gamma, tau=tau), per_token(m)
+    for losses in (this(batch), reference(this, batch)[0]):
+        np.testing.assert_allclose(losses, expected, rtol=1e-12)
 
 
 @given(seed=SEEDS, gamma=st.floats(0, 5))

@@ -80,6 +80,15 @@ ROWS = [
             "ref_chosen": [[0.04563613127629, 0.02281806563815]],
         },
     ),
+    # nothing beyond the shorter side: 0.5, and -1: u = 0.1 * 1.5
+    Row(
+        "LD-DPO, the common length alone",
+        "ld_dpo",
+        PADDED,
+        {"beta": 0.1, "alpha": 0.0, "reference": "weighted"},
+        [0.6209570477895],
+        {"chosen": [[-0.04625701546563, 0]], "rejected": [[0.04625701546563, 0]]},
+    ),
     # -1 - 0.5 * 2 + 1.5 + 2.5 = 2, and -1: u = 0.1 * 3
     Row(
         "LD-DPO, reference in full",
