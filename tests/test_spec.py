@@ -51,9 +51,17 @@ def test_the_reference_takes_the_same_parameters_and_defaults(name):
 
 
 def test_objective_files_stay_short(root):
-    """At most 50 lines of formula and spec would be ideal; the longest holds a whole family of variants."""
-    sizes = {p.name: len(p.read_text().splitlines()) for p in (root / "poz/objectives").glob("[a-z]*.py")}
-    assert max(sizes.values()) <= 160, sizes
+    """At most 50 lines compute and check, the helpers of a file included; the rest declares, and has a bound of its own."""
+    for path in (root / "poz/objectives").glob("[a-z]*.py"):
+        code = 0
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[bool(ast.get_docstring(node)) :]
+                code += 1 + body[-1].end_lineno - body[0].lineno + 1
+            elif not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
+                code += node.end_lineno - node.lineno + 1
+        assert code <= 50, path.name
+        assert len(path.read_text().splitlines()) <= (160 if path.stem == "mnpo" else 105), path.name
 
 
 def test_no_function_of_an_objective_is_long(root):

@@ -18,7 +18,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     title="Contrastive Preference Learning",
     paper="arXiv:2310.13639",
     equation="eq. 5 (discounted) and eq. 6 (conservative bias)",
-    formula=r"-\log\frac{e^{A^+}}{e^{A^+}+e^{\lambda A^-}},\quad A=\sum_t\gamma^t\,\alpha\log\pi(a_t|s_t)",
+    formula=r"p\log(1+e^{\lambda A^--A^+})+(1-p)\log(1+e^{\lambda A^+-A^-})+w_{BC}\,\overline{-\log\pi(a_t|s_t)},\quad A=\sum_t\gamma^t\,\alpha\log\pi(a_t|s_t)",
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
     check_values=_check_values,

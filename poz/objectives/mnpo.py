@@ -9,6 +9,10 @@ from poz.families import Pairs
 from poz.objective import Deviation, Limit, Values, objective
 
 
+SQUARED = {"beta": 1.0, "distance": "squared", "target": "constant"}
+HARD = {"distance": "backward_kl", "target": "hard", "length_normalized": False}
+
+
 def _needs(p: Values) -> str:
     fields = "chosen rejected opponents_chosen opponents_rejected"
     if not (isinstance(p["tau"], int | float) and p["tau"] == 0):
@@ -53,7 +57,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Limit(
             "inpo",
             "one opponent, the current policy",
-            lambda p: {**p, "beta": 1.0, "weights": (1.0,), "distance": "squared", "target": "constant"},
+            lambda p: {**p, **SQUARED, "weights": (1.0,)},
             lambda p: {name: p[name] for name in ("eta", "tau", "length_normalized")},
             lambda pairs: (
                 one := pairs._replace(
@@ -65,27 +69,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Limit(
             "ipo",
             "τ = η: the opponents drop out",
-            lambda p: {
-                **p,
-                "beta": 1.0,
-                "tau": p["eta"],
-                "weights": None,
-                "distance": "squared",
-                "target": "constant",
-            },
+            lambda p: {**p, **SQUARED, "tau": p["eta"], "weights": None},
             lambda p: {"tau": p["eta"], "length_normalized": p["length_normalized"]},
         ),
         Limit(
             "dpo",
             "one opponent, the reference; backward KL to a hard label",
-            lambda p: {
-                **p,
-                "tau": 0.0,
-                "weights": (1.0,),
-                "distance": "backward_kl",
-                "target": "hard",
-                "length_normalized": False,
-            },
+            lambda p: {**p, **HARD, "tau": 0.0, "weights": (1.0,)},
             lambda p: {"beta": p["beta"]},
             lambda pairs: (
                 pairs._replace(opponents_chosen=pairs.ref_chosen[None], opponents_rejected=pairs.ref_rejected[None]),
