@@ -8,7 +8,6 @@ from poz.domains import FLAG, Choice, Real, Weights
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Values, objective
 
-
 SQUARED = {"beta": 1.0, "distance": "squared", "target": "constant"}
 HARD = {"distance": "backward_kl", "target": "hard", "length_normalized": False}
 
