@@ -154,6 +154,12 @@ def _only_large(case: Case, device: str) -> str | None:
     )
 
 
+def _only_forward(case: Case, device: str) -> str | None:
+    if case.mode != "forward":
+        return f"stores no logits, so it has nothing to make gradients of: forward only, not {case.mode}"
+    return None if device == "cuda" else "a Triton kernel; run on a GPU"
+
+
 def _ours(**options: Any) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
     def build(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
         from poz.torch import linear_logps
@@ -312,6 +318,7 @@ PEERS = (
     Peer("poz", "tokens", _ours()),
     Peer("poz 32GiB", "tokens", _ours(memory="32GiB"), _only_large),
     Peer("poz fast", "tokens", _ours(precision="fast"), _only_16_bit),
+    Peer("poz fused", "tokens", _ours(implementation="fused"), _only_forward),
     Peer("poz in the loop", "dpo", _in_the_loop),
     Peer("naive", "tokens", _naive),
     Peer("naive compiled", "tokens", _naive_compiled),

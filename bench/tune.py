@@ -173,6 +173,10 @@ def tiles() -> Iterator[Row]:
 
 def forward() -> Iterator[Row]:
     """The product that stores no logits, by tile, against a product and a pass."""
+    from poz.torch._linear_tiles import Head as Scaling
+    from poz.torch._linear_triton import product_over
+
+    plain = Scaling(1.0, 1.0, None, False)
     rows = 8192
     for head in (QWEN, LLAMA):
         given = make(Case(head, rows, mode="forward"), "cuda")
@@ -180,7 +184,10 @@ def forward() -> Iterator[Row]:
             taken = milliseconds(_call(given, "forward", memory=allowed), 5)
             yield {"head": head.name, "what": f"product and pass, {allowed}", "ms": taken}
         for (tall, wide, deep, warps, stages), split in itertools.product(TILES, (2048, 8192)):
-            call = functools.partial(_fused, given, (tall, wide, deep), split, warps, stages)
+            call = functools.partial(
+                product_over, given.hidden, given.weight, None, given.targets, plain, split, (tall, wide, deep),
+                num_warps=warps, num_stages=stages,
+            )  # fmt: skip
             row: Row = {"head": head.name, "what": f"tile {tall}x{wide}x{deep}, {warps} warps, split {split}"}
             try:
                 taken = milliseconds(call, 5)
@@ -190,28 +197,13 @@ def forward() -> Iterator[Row]:
             yield {**row, "ms": taken, "tflops": 2 * rows * head.hidden * head.vocabulary / taken / 1e9}
 
 
-def _fused(given: Inputs, tile: tuple[int, int, int], split: int, warps: int, stages: int) -> None:
-    import triton
-
-    from poz.kernels import logps as kernels
-
-    (rows, width), vocabulary = given.hidden.shape, given.weight.shape[0]
-    splits = triton.cdiv(vocabulary, split)
-    maxima, sums = (torch.empty(splits, rows, device=given.hidden.device) for _ in range(2))
-    own = torch.empty(rows, device=given.hidden.device)
-    kernels.fused_forward[(triton.cdiv(rows, tile[0]), splits)](
-        given.hidden, given.hidden.stride(0), given.weight, given.weight.stride(0), None, given.targets, maxima, sums, own,
-        rows, vocabulary, width, 1.0, 1.0, CAPPED=False, ROWS=tile[0], COLUMNS=tile[1], DEPTH=tile[2], SPLIT=split,
-        AS_FLOAT32=False, num_warps=warps, num_stages=stages,
-    )  # fmt: skip
-
-
 def ways() -> Iterator[Row]:
     """Training by every way of ours: kept, made again, in the loop, with 16-bit logits."""
     for head in (LLAMA, QWEN):
-        given = make(Case(head, 8192), "cuda")
+        case = Case(head, 8192)
+        given = make(case, "cuda")
         for peer in PEERS:
-            if peer.library == "torch" and peer.name.startswith("poz"):
+            if peer.library == "torch" and peer.name.startswith("poz") and peer.available(case, "cuda") is None:
                 taken = milliseconds(functools.partial(_discard, peer.prepare(given, "train")), 5)
                 yield {"head": head.name, "what": peer.name, "ms": taken}
 

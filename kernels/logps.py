@@ -252,6 +252,10 @@ def fused_forward(
 PASS_BLOCK = 4096
 PASS_WARPS = 8
 GRADIENT_BLOCK = 4096
+# Rows, columns and hidden sizes that `fused_forward` multiplies at a time, by bytes per factor.
+FUSED_TILES = {2: (128, 64, 64), 4: (64, 64, 32)}
+FUSED_SPLIT = 2048
+FUSED_OPTIONS = {"num_warps": 8, "num_stages": 3}
 
 
 def _pointers(names: str, kind: str) -> dict[str, str]:
@@ -292,9 +296,18 @@ def _cases() -> list[Compiled]:
         **_pointers("inner outer", "fp32"),
     }  # fmt: skip
     constants = {
-        "bias": None, "CAPPED": False, "ROWS": 128, "COLUMNS": 64, "DEPTH": 64, "SPLIT": 2048, "AS_FLOAT32": False,
+        "bias": None, "CAPPED": False, **dict(zip(("ROWS", "COLUMNS", "DEPTH"), FUSED_TILES[2], strict=True)),
+        "SPLIT": FUSED_SPLIT, "AS_FLOAT32": False,
     }  # fmt: skip
-    cases.append(_case("fused_forward", fused_forward, signature | constants, 8, num_stages=3))
+    cases.append(
+        _case(
+            "fused_forward",
+            fused_forward,
+            signature | constants,
+            FUSED_OPTIONS["num_warps"],
+            num_stages=FUSED_OPTIONS["num_stages"],
+        )
+    )
     return cases
 
 

@@ -401,7 +401,7 @@ BAD = {
     "outputs": ({"outputs": ("logits",)}, ValueError, "among logps"),
     "memory text": ({"memory": "much"}, ValueError, "must read like"),
     "memory": ({"memory": 64}, ValueError, "the smallest that works is"),
-    "implementation": ({"implementation": "cuda"}, ValueError, "'auto', 'torch' or 'triton'"),
+    "implementation": ({"implementation": "cuda"}, ValueError, "'auto', 'torch', 'triton'"),
     "lacking": ({"implementation": "triton"}, RuntimeError, "needs a GPU"),
 }
 

@@ -16,7 +16,7 @@ from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
 from poz.torch._logps import logps
 from poz.torch._linear_tiles import Head
-from poz.torch._linear_triton import backward_shape, gradient_over, pass_over
+from poz.torch._linear_triton import backward_shape, gradient_over, pass_over, product_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
@@ -97,22 +97,44 @@ z = torch.randn(6, 50)
 t = torch.randint(0, 50, (6,))
 assert torch.allclose(logps(z, t, implementation="triton"), logps(z, t), atol=1e-6)
 
-for dtype, softcap in itertools.product((torch.float32, torch.bfloat16), (0.0, 4.0)):
-    h, w, b = torch.randn(37, 40).to(dtype), torch.randn(150, 40).to(dtype), torch.randn(150)
-    t = torch.randint(0, 150, (37,))
-    splits = 3
-    top, total = torch.full((splits, 37), float("nan")), torch.full((splits, 37), float("nan"))
-    own = torch.full((37,), float("nan"))
-    inner, outer = (1 / softcap, softcap) if softcap else (1.0, 1.0)
-    kernels.fused_forward[(triton.cdiv(37, 16), splits)](
-        h, h.stride(0), w, w.stride(0), b, t, top, total, own, 37, 150, 40, inner, outer, CAPPED=bool(softcap), ROWS=16,
-        COLUMNS=32, DEPTH=16, SPLIT=64, AS_FLOAT32=True,
-    )
+for dtype, softcap, temperature in itertools.product((torch.float32, torch.bfloat16), (None, 4.0), (1.0, 0.7)):
+    h, w, b = torch.randn(137, 40).to(dtype), torch.randn(4150, 40).to(dtype), torch.randn(4150)
+    t = torch.randint(0, 4150, (137,))
+    t[0], t[5:9] = 4149, -100
+    b[[100, 4000]] = -float("inf")
+    made = linear_logps(h, w, t, bias=b, softcap=softcap, temperature=temperature, outputs=("lse", "logps"),
+                        implementation="fused", memory="100KiB")
     logits = h.double() @ w.double().T + b
-    logits = softcap * torch.tanh(logits / softcap) if softcap else logits
-    assert torch.allclose(own.double(), logits.gather(1, t[:, None])[:, 0], atol=1e-4)
-    others = (top.double() + total.double().log()).logsumexp(0)
-    assert torch.allclose(torch.logaddexp(others, own.double()), logits.logsumexp(1), atol=1e-4)
+    logits = (softcap * torch.tanh(logits / softcap) if softcap else logits) / temperature
+    lse, real = logits.logsumexp(1), t >= 0
+    assert torch.allclose(made.lse.double(), lse * real, atol=1e-4)
+    want = logits.gather(1, t.clamp(min=0)[:, None])[:, 0] - lse
+    assert torch.allclose(made.logps.double(), want * real, atol=1e-4)
+h[3] = float("nan")
+alone = linear_logps(h, w, t, implementation="fused", memory="100KiB")
+assert alone.isnan().nonzero().tolist() == [[3]]
+plan = linear_logps_plan(h, w, t, implementation="fused", memory="100KiB")
+assert (plan.implementation, plan.mode) == ("fused", "forward")
+assert plan.block_rows < 137
+part = product_over(h, w, None, torch.full((137,), -1), Head(1.0, 1.0, None, False))
+assert not part.owned.any()
+assert part.target_logit.isnan().all()
+assert torch.allclose(part.total[4:], (h.double() @ w.double().T).logsumexp(1)[4:], atol=1e-4)
+assert linear_logps(h[:0], w, t[:0], implementation="fused").shape == (0,)
+
+for refused, said in (
+    (lambda: linear_logps(h.requires_grad_(), w, t, implementation="fused"), "no_grad"),
+    (lambda: linear_logps(h.detach(), w, t, implementation="fused", outputs=("entropy",)), "entropy"),
+    (lambda: linear_logps(h.detach(), w.t().contiguous().t(), t, implementation="fused"), "contiguous"),
+    (lambda: linear_logps(h.detach().double(), w.double(), t, implementation="fused"), "float64"),
+    (lambda: logps(wide.t(), few, implementation="fused"), "'auto', 'torch', 'triton'"),
+):
+    try:
+        refused()
+    except (RuntimeError, ValueError) as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(said)
 print("all agree")
 """
 

@@ -14,7 +14,7 @@ from poz.torch import _linear_ops as operators
 from poz.torch._huge_pages import in_huge_pages
 from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
-from poz.torch._linear_plan import make_plan
+from poz.torch._linear_plan import choose_implementation, make_plan
 from poz.torch._linear_tiles import Head, compute_dtype, padded
 
 
@@ -73,6 +73,7 @@ def fused_objective(
     """
     check_scaling(temperature, logit_scale, softcap, precision)
     check_tensors(hidden, weight, targets, bias, None)
+    choose_implementation(implementation, hidden.device, hidden.dtype)
     _check_separable(objective)
     lists = objective.family is poz.Ranked
     if targets.dim() != 3 or (not lists and targets.shape[0] != 2):

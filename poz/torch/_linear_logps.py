@@ -81,7 +81,9 @@ def linear_logps(
         precision: "exact", or "fast": 16-bit inputs give 16-bit logits, as most trainers do; that costs about 0.02 nat per
             token and as much as 0.4 nat over 512 tokens. float32 inputs are multiplied on a GPU as
             `torch.set_float32_matmul_precision` says.
-        implementation: "auto", "torch" or "triton"; only "auto" chooses, and `linear_logps_plan` says what.
+        implementation: "auto", "torch", "triton" or "fused"; only "auto" chooses, and `linear_logps_plan` says what. "fused"
+            is a Triton product that stores no logits, for calls without a gradient; its last bits are not those of a call
+            with one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0.
         group: process group over which V is sharded. Gradients of `hidden` are summed over it.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
             finding out. The others are taken to be ignored.

@@ -52,8 +52,8 @@ def _check_targets(targets: Tensor, vocabulary: int) -> None:
 
 
 def multiply_dtype(hidden: Tensor, fast: bool, implementation: str) -> torch.dtype:
-    """Return the dtype of the matrix products' factors; only Triton's path multiplies 16-bit ones into float32."""
-    return hidden.dtype if fast or implementation == "triton" else compute_dtype(hidden)
+    """Return the dtype of the matrix products' factors; only on a GPU are 16-bit ones multiplied into float32."""
+    return compute_dtype(hidden) if implementation == "torch" and not fast else hidden.dtype
 
 
 @torch.library.custom_op("poz::linear_logps", mutates_args=())
@@ -77,6 +77,8 @@ def linear_logps_forward(
         in_huge_pages(kept)
         if implementation == "triton":
             from poz.torch._linear_triton import forward_rows as forward
+        elif implementation == "fused":
+            from poz.torch._linear_triton import fused_rows as forward
         else:
             forward = _forward_torch
         result = forward(

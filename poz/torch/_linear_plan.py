@@ -17,7 +17,7 @@ class Plan(NamedTuple):
     """What a call does.
 
     Attributes:
-        implementation: `"torch"` or `"triton"`.
+        implementation: `"torch"`, `"triton"` or `"fused"`.
         mode: `"forward"` (nothing kept), `"keep"`, `"recompute"`, or `"one pass"` (a head without gradient).
         block_rows: rows multiplied at a time.
         workspace: bytes in use while a pass runs.
@@ -33,29 +33,32 @@ class Plan(NamedTuple):
     reason: str
 
 
-def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype) -> str:
+KNOWN = ("auto", "torch", "triton")
+
+
+def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, known: tuple[str, ...] = KNOWN) -> str:
     """Return the implementation to use; an explicit one is returned or refused, never replaced.
 
     Raises:
         ValueError: no such implementation.
         RuntimeError: the device lacks the one asked for, or it cannot compute in `dtype`.
     """
-    if asked not in ("auto", "torch", "triton"):
-        raise ValueError(f"`implementation` must be 'auto', 'torch' or 'triton'; got {asked!r}.")
+    if asked not in known:
+        raise ValueError(f"`implementation` must be one of {', '.join(map(repr, known))}; got {asked!r}.")
     if asked == "torch":
         return asked
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     installed = importlib.util.find_spec("triton") is not None
-    if asked == "triton":
+    if asked != "auto":
         if dtype == torch.float64:
             raise RuntimeError(
-                "implementation='triton' computes in float32; use implementation='torch' or 'auto' for float64."
+                f"implementation={asked!r} computes in float32; use implementation='torch' or 'auto' for float64."
             )
         if not installed:
-            raise RuntimeError("implementation='triton' needs the package `triton`, which is not installed.")
+            raise RuntimeError(f"implementation={asked!r} needs the package `triton`, which is not installed.")
         if device.type != "cuda" and not interpreted:
             raise RuntimeError(
-                f"implementation='triton' needs a GPU, or TRITON_INTERPRET=1 set before triton is imported; the tensors are on "
+                f"implementation={asked!r} needs a GPU, or TRITON_INTERPRET=1 set before triton is imported; the tensors are on "
                 f"{device}. Use implementation='torch' or 'auto' there."
             )
         return asked
@@ -77,6 +80,23 @@ def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int
     return size
 
 
+def _check_fused(weight: Tensor, outputs: frozenset[str], grad: bool) -> None:
+    if grad:
+        raise RuntimeError(
+            "implementation='fused' keeps nothing that a gradient could be made of. Call it under torch.no_grad(), or use "
+            "'triton'."
+        )
+    if not outputs <= {"logps", "lse"}:
+        raise ValueError(
+            f"implementation='fused' gives 'logps' and 'lse'; got outputs {', '.join(sorted(outputs))}. Use 'triton' for more."
+        )
+    if weight.stride(1) != 1:
+        raise ValueError(
+            f"implementation='fused' needs a head whose rows are contiguous; got strides {weight.stride()}. Use 'triton', or "
+            "weight.contiguous()."
+        )
+
+
 def make_plan(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: int, *, softcap: float | None, outputs: frozenset[str],
     memory: int | str, fast: bool, implementation: str,
@@ -87,7 +107,12 @@ def make_plan(
         ValueError: `memory` cannot be read, or is less than the smallest that works.
     """
     limit = bytes_of(memory)
-    chosen = choose_implementation(implementation, hidden.device, hidden.dtype)
+    chosen = choose_implementation(implementation, hidden.device, hidden.dtype, (*KNOWN, "fused"))
+    grad = torch.is_grad_enabled()
+    head_grad = grad and (weight.requires_grad or (bias is not None and bias.requires_grad))
+    any_grad = head_grad or (grad and hidden.requires_grad)
+    if chosen == "fused":
+        _check_fused(weight, outputs, any_grad)
     hidden_size, vocabulary = weight.shape[1], weight.shape[0]
     fast = fast and hidden.dtype in (torch.bfloat16, torch.float16)
     slabs = 4 if softcap is not None and "entropy" in outputs else 3 if "entropy" in outputs else 2
@@ -97,6 +122,10 @@ def make_plan(
             from poz.torch._linear_triton import triton_workspace
 
             return triton_workspace(rows, hidden_size, weight, block_rows)
+        if chosen == "fused":
+            from poz.torch._linear_triton import fused_workspace
+
+            return fused_workspace(rows, hidden_size, weight, block_rows)
         return torch_workspace(rows, hidden_size, weight, block_rows, slabs, fast)
 
     largest = BLOCK_ROWS if chosen == "torch" else 4 * BLOCK_ROWS
@@ -109,9 +138,7 @@ def make_plan(
             f"memory={memory!r} is too small for a head of {vocabulary} tokens by {hidden_size} and {rows} rows: the smallest "
             f"that works is {text_of(needed)!r}."
         )
-    grad = torch.is_grad_enabled()
-    head_grad = grad and (weight.requires_grad or (bias is not None and bias.requires_grad))
-    if not (head_grad or (grad and hidden.requires_grad)):
+    if not any_grad:
         return Plan(chosen, "forward", block, needed, 0, "Nothing needs a gradient, so nothing is kept.")
     if not head_grad:
         kept = padded(rows) * hidden_size * compute_dtype(hidden).itemsize

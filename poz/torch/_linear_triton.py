@@ -34,6 +34,13 @@ def _slabs(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
     return block * (weight.shape[0] * (4 + weight.element_size()) + 12 * hidden_size) + 4 * ROW_QUANTUM * hidden_size
 
 
+def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
+    """Return the bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
+    block = min(block_rows, padded(rows))
+    splits = -(-weight.shape[0] // kernels.FUSED_SPLIT)
+    return block * (8 * 4 * splits + 8 * hidden_size) + padded(rows) * 8 * 34
+
+
 def backward_shape(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> tuple[int, int]:
     """Return the rows and the columns of the vocabulary that a backward pass multiplies at a time.
 
@@ -106,6 +113,55 @@ def pass_over(logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, 
         log_squares.double() if squares else None, sums.double() if mean else None, best.double() if top1 else None,
         best_index if top1 else None,
     )  # fmt: skip
+
+
+def product_over(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, split: int = kernels.FUSED_SPLIT,
+    tile: tuple[int, int, int] | None = None, **options: int,
+) -> Partials:  # fmt: skip
+    """Launch `fused_forward`: statistics of the logits of (rows, hidden size), which are never stored.
+
+    Args:
+        hidden: (rows, hidden size), contiguous along it, as `weight` is.
+        weight: (vocabulary, hidden size).
+        bias: (vocabulary,) or None.
+        targets: (rows,) int64.
+        head: scaling and capping of logits.
+        split: columns per program.
+        tile: rows, columns and hidden sizes multiplied at a time.
+        options: of the launch, such as `num_warps`.
+    """
+    (rows, width), vocabulary = hidden.shape, weight.shape[0]
+    tile = tile or kernels.FUSED_TILES[hidden.element_size()]
+    splits = triton.cdiv(vocabulary, split)
+    maxima, sums = (torch.empty((splits, rows), dtype=torch.float32, device=hidden.device) for _ in range(2))
+    own = torch.full((rows,), math.nan, dtype=torch.float32, device=hidden.device)
+    inner, outer, _, capped = _scaling(head)
+    with on_device_of(hidden):
+        kernels.fused_forward[(triton.cdiv(rows, tile[0]), splits)](
+            hidden, hidden.stride(0), weight, weight.stride(0), bias, targets, maxima, sums, own, rows, vocabulary, width,
+            inner, outer, CAPPED=capped, ROWS=tile[0], COLUMNS=tile[1], DEPTH=tile[2], SPLIT=split,
+            AS_FLOAT32=hidden.device.type == "cpu", **{**kernels.FUSED_OPTIONS, **options}, **FIXED,
+        )  # fmt: skip
+    owned = (targets >= 0) & (targets < vocabulary)
+    others, own = (maxima.double() + sums.double().log()).logsumexp(0), own.double()
+    total = torch.where(owned, torch.logaddexp(others, own), others)
+    return Partials(others, own, owned, total, None, None, None, None, None)
+
+
+def fused_rows(
+    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
+    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Run over row chunks without logits and without a trace for a gradient."""
+    parts: list[Statistics] = []
+    for low, high in rows.blocks():
+        block = rows.block(low, high)
+        part = product_over(block, weights.weight, weights.bias, local[low : low + block.shape[0]], head)
+        parts.append(join(part, group, vocabulary, first))
+    if not parts:
+        return (local.new_empty(0, dtype=torch.float64),) * 6
+    return torch.cat([part.logp for part in parts]), torch.cat([part.lse for part in parts]), None, None, None, None
 
 
 def gradient_over(
