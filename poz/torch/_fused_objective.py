@@ -11,7 +11,6 @@ from torch import Tensor
 import poz
 from poz._memory import bytes_of
 from poz.torch import _linear_ops as operators
-from poz.torch._huge_pages import in_huge_pages
 from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import choose_implementation, make_plan
@@ -154,9 +153,7 @@ class _LossInTheLoop(torch.autograd.Function):
         losses = torch.zeros(examples, dtype=dtype, device=hidden.device)
         logps = torch.zeros(targets.shape[:2], dtype=dtype, device=hidden.device)
         grad_hidden = torch.zeros_like(hidden) if need_hidden else None
-        grad_weight = None
-        if need_weight:
-            grad_weight = in_huge_pages(torch.empty(weight.shape, dtype=dtype, device=weight.device)).zero_()
+        grad_weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if need_weight else None
         grad_bias = torch.zeros(weight.shape[0], dtype=dtype, device=weight.device) if need_bias else None
         for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples, lists):
             chunk = _Chunk(settings, low, high, lists)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from poz.torch._huge_pages import in_huge_pages
 from poz.torch._linear_tiles import (
     Head,
     Rows,
@@ -94,7 +93,7 @@ def backward_tiles(
     product = None if into.hidden is None else torch.empty((height, rows.hidden.shape[1]), dtype=dtype, device=device)
     sums: Tensor | None = None
     if into.weight is not None and into.weight.dtype != dtype:
-        sums = in_huge_pages(torch.empty((width, rows.hidden.shape[1]), dtype=dtype, device=device))
+        sums = torch.empty((width, rows.hidden.shape[1]), dtype=dtype, device=device)
     bias_sums = None if into.bias is None else torch.zeros(into.bias.shape, dtype=dtype, device=device)
     for number, start, stop, weight, bias in weights:
         for low, high in rows.blocks():

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.torch._huge_pages import in_huge_pages
 from poz.torch._linear_backward import Gradients, backward_tiles, one_pass_gradient, row_gradients
 from poz.torch._linear_tiles import (
     Head,
@@ -74,7 +73,6 @@ def linear_logps_forward(
         if check:
             _check_targets(local[: participants.count] + first, vocabulary)
         stats, tile_lse, kept = _saved(hidden, weight, rows, mode, multiply_dtype(hidden, fast, implementation))
-        in_huge_pages(kept)
         if implementation == "triton":
             from poz.torch._linear_triton import forward_rows as forward
         elif implementation == "fused":
@@ -182,7 +180,7 @@ def linear_logps_backward(
             upstream.append(gradient)
         grad_weight, grad_bias = hidden.new_empty(0), hidden.new_empty(0)
         if need_weight:
-            grad_weight = in_huge_pages(torch.empty(weight.shape, dtype=weight.dtype, device=weight.device))
+            grad_weight = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
         if need_bias and bias is not None:
             grad_bias = torch.empty(bias.shape, dtype=bias.dtype, device=bias.device)
         use_kept = mode == "keep" and grad_entropy is None
@@ -235,8 +233,7 @@ def _backward_torch(
     positions = active.nonzero().squeeze(1)
     grad_rows = None
     if into.hidden is not None:
-        shape = (count, hidden.shape[1])
-        grad_rows = in_huge_pages(torch.empty(shape, dtype=compute_dtype(hidden), device=hidden.device)).zero_()
+        grad_rows = torch.zeros((count, hidden.shape[1]), dtype=compute_dtype(hidden), device=hidden.device)
     size = positions.shape[0]
     if size == 0:
         for gradient in into[1:]:

@@ -21,8 +21,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from poz.torch._huge_pages import in_huge_pages
-
 WIDEST = 8192
 WEIGHTS_PER_TILE = 2**23
 BLOCK_ROWS = 1024
@@ -130,8 +128,7 @@ class Weights:
             weight = self.weight[start:stop]
             if weight.dtype != self.dtype:
                 if self._buffer is None:
-                    shape = (self.tiles[0][1], weight.shape[1])
-                    self._buffer = in_huge_pages(weight.new_empty(shape, dtype=self.dtype))
+                    self._buffer = weight.new_empty((self.tiles[0][1], weight.shape[1]), dtype=self.dtype)
                 weight = self._buffer[: stop - start].copy_(weight)
             yield number, start, stop, weight, None if self.bias is None else self.bias[start:stop]
 
@@ -140,7 +137,7 @@ class Slab:
     """One allocation that every tile is a contiguous view of."""
 
     def __init__(self, rows: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.flat = in_huge_pages(torch.empty(rows * width, dtype=dtype, device=device))
+        self.flat = torch.empty(rows * width, dtype=dtype, device=device)
 
     def view(self, rows: int, width: int) -> Tensor:
         """Return the first rows * width numbers as a matrix."""

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.torch._huge_pages import in_huge_pages
 from poz.torch._linear_plan import choose_implementation
 
 BLOCK = 1 << 22
@@ -91,7 +90,7 @@ class _Selected(torch.autograd.Function):
             )
         logits, column, logp, lse, valid = ctx.saved_tensors
         ctx.used = ctx.inplace
-        out = logits if ctx.inplace else in_huge_pages(torch.empty_like(logits))
+        out = logits if ctx.inplace else torch.empty_like(logits)
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         factor = (upstream.double() / ctx.temperature).masked_fill(~valid, 0.0)
         at_target = (-torch.expm1(logp) * factor).to(dtype)
