@@ -29,16 +29,17 @@ for name, fields in json.loads(sys.argv[3])[rank]:
 print(json.dumps(answers))
 torch.distributed.destroy_process_group()
 """
-NAMES = ("aot", "dr_dpo", "beta_dpo", "dpo")
+NAMES = ("aot", "aot_unpaired", "dr_dpo", "beta_dpo", "amapo", "gamma_po", "alpha_dpo", "aql", "aqfl", "dpo")
 
 
 def pairs():
     generator = np.random.default_rng(3)
-    return {key: -generator.exponential(9, 5) for key in ("chosen", "rejected", "ref_chosen", "ref_rejected")}
+    logps = {key: -generator.exponential(9, 5) for key in ("chosen", "rejected", "ref_chosen", "ref_rejected")}
+    return {**logps, "chosen_len": np.array([3.0, 1, 2, 7, 4]), "rejected_len": np.array([2.0, 2, 5, 1, 6])}
 
 
 def unpaired():
-    logps, ref_logps, kl_ref_logps, _ = pairs().values()
+    logps, ref_logps, kl_ref_logps, *_ = pairs().values()
     desirable = np.array([True, False, True, True, False])
     kl = {"kl_logps": kl_ref_logps + np.arange(5), "kl_ref_logps": kl_ref_logps}  # K = 2, with fewer samples another
     return {"logps": logps, "ref_logps": ref_logps, "desirable": desirable, **kl}
@@ -46,7 +47,11 @@ def unpaired():
 
 def test_two_processes_see_one_batch(tmp_path):
     share = (slice(0, 3), slice(3, 5))
-    given = {**dict.fromkeys(NAMES, pairs()), "kto": unpaired()}
+    given = {
+        **dict.fromkeys(NAMES, pairs()),
+        "gr_dpo": {**pairs(), "annotator": np.array([0, 1, 1, 0, 1])},
+        "kto": unpaired(),
+    }
     work = [[(name, {key: x[part].tolist() for key, x in given[name].items()}) for name in given] for part in share]
     workers = [
         subprocess.Popen(
@@ -75,10 +80,10 @@ def test_two_processes_see_one_batch(tmp_path):
         if not poz.zoo[name].coupled:
             np.testing.assert_allclose([*grads, *further], slope, rtol=1e-12)
             continue
-        np.testing.assert_allclose(np.array([*means, *others]) * [3, 3, 3, 2, 2], slope, rtol=1e-12)
-        # with .sum() the other process's share of the sum counts once for each example here
-        own = torch.autograd.grad(poz.zoo[name](family(**tensors))[:3].sum(), moving)[0].numpy()
-        np.testing.assert_allclose(grads, (own + 3 / 3 * (slope - own))[:3], rtol=1e-12)
+        # the average over the two processes is the gradient of the mean over all five examples
+        np.testing.assert_allclose(np.array([*means, *others]) / 2, slope / 5, rtol=1e-12)
+        # of a sum, that of a mean times the examples here
+        np.testing.assert_allclose(np.array([*grads, *further]) / [3, 3, 3, 2, 2] / 2, slope / 5, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,3 +103,25 @@ def test_slopes_hand_the_gradient_to_micro_batches(name):
 def test_without_processes_it_is_the_objective():
     batch = poz.Pairs(*(torch.tensor(x) for x in pairs().values()))
     assert torch.equal(whole_batch(poz.dpo, batch), poz.dpo(batch))
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (poz.aot.bind(beta=np.array([0.1, 0.2])), "got beta with one number for each of them, \\(2,\\)"),
+        (poz.combine([("aot", torch.ones(2))]), "got the weight of aot"),
+        (poz.combine([(poz.aot.bind(beta=torch.ones(2)), 1.0)]), "got beta"),
+    ],
+)
+def test_numbers_per_example_are_refused_in_a_batch_of_several_processes(tmp_path, objective, said):
+    """Each process has those of its own examples only."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        batch = poz.Pairs(*(torch.tensor(x[:2]) for x in pairs().values()))
+        with pytest.raises(ValueError, match=said):
+            whole_batch(objective, batch)
+        combined = poz.combine([("gr_dpo", 1.0), ("aot", 0.5)])
+        labelled = batch._replace(annotator=torch.tensor([0, 1]))
+        torch.testing.assert_close(whole_batch(combined, labelled), combined(labelled), rtol=1e-14, atol=0)
+    finally:
+        torch.distributed.destroy_process_group()

@@ -21,7 +21,9 @@ SIDES = ("chosen", "rejected", "ref_chosen", "ref_rejected")
 OF_H = (
     *("hinge", "robust_dpo", "exo", "discopop", "odpo", "spce", "mm_dpo", "rebel", "reward_aware_po", "gpo_link"),
     *("dove", "dno", "r_dpo", "modpo", "alt_po", "padll", "cell", "mallows_dpo"),
+    *("aql", "aqfl", "pfl"),
 )
+JUMPS = ("padll", "pfl")
 # Functions of l_w - l_l and r_w - r_l.
 OF_GAPS = (*OF_H, "dpo_gamma", "hypo", "h_dpo")
 # Functions of a = l_w - r_w and b = l_l - r_l.
@@ -66,7 +68,7 @@ def test_a_constant_on_both_sides_changes_nothing(name, data, shift):
     moved = b._replace(chosen=b.chosen + shift, rejected=b.rejected + shift)
     losses = case.objective(b)
     # Rounding of h at this size is 3e-14, and a loss may be as steep as it is large.
-    if name != "padll":  # which jumps
+    if name not in JUMPS:
         np.testing.assert_allclose(case.objective(moved), losses, rtol=1e-9, atol=1e-9)
 
 
@@ -75,7 +77,7 @@ def test_a_constant_on_both_sides_changes_nothing(name, data, shift):
 def test_only_the_log_ratios_count(name, data):
     case = data.draw(cases(poz.zoo[name], widest=10.0))
     b, shift = case.batch, np.linspace(-30, 30, len(case.batch.chosen))
-    if name == "padll":
+    if name in JUMPS:
         return
     moved = b._replace(chosen=b.chosen + shift, ref_chosen=b.ref_chosen + shift)
     np.testing.assert_allclose(case.objective(moved), case.objective(b), rtol=1e-9, atol=1e-9)
@@ -235,6 +237,19 @@ def test_a_label_is_a_probability(name, kind):
             this(batch._replace(label=kind(np.array([0.0, wrong, 1.0]))))
     losses = this(batch._replace(label=kind(np.array([0.0, math.nan, 1.0]))))
     np.testing.assert_array_equal(np.isnan(np.asarray(losses)), [False, True, False])
+
+
+@pytest.mark.parametrize("this", [poz.mallows_dpo, poz.rainbow_po.bind(kappa=0.29)])
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_an_entropy_is_a_share(this, kind):
+    """In nats it would be beyond 1, the dispersion negative, and the preference the wrong way round."""
+    batch = poz.Pairs(*[kind(np.full(3, x)) for x in (-1.0, -2.0, -3.0, -4.0, 2.0, 2.0)])
+    for wrong in (-0.2, 0.0, 1.5, 2.3):
+        with pytest.raises(ValueError, match=rf"`{this.name}` needs an entropy in \(0, 1\].*; got {wrong}. Divide"):
+            this(batch._replace(entropy=kind(np.array([0.5, wrong, 1.0]))))
+    losses = np.asarray(this(batch._replace(entropy=kind(np.array([0.5, math.nan, 1.0])))))
+    np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
+    assert np.isfinite(np.asarray(poz.rainbow_po(batch))).all()  # which reads no entropy
 
 
 @pytest.mark.parametrize("gap", [-1.0, 0.0, 0.3, 2.0])

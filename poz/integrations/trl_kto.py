@@ -8,6 +8,7 @@ KTOTrainer(model=..., objective="bco", args=KTOConfig(...), train_dataset=...).t
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,6 +73,13 @@ class KTOTrainer(Base):  # type: ignore[misc]
         name_after(self, spec)
         args = kto_config.KTOConfig(folder(model, spec)) if args is None else copy.copy(args)
         check_config(spec, args, _TRL_LOSS)
+        if spec.coupled and args.gradient_accumulation_steps > 1:
+            warnings.warn(
+                f"`{spec.name}` is defined over the whole batch ({spec.coupled}); with gradient_accumulation_steps="
+                f"{args.gradient_accumulation_steps} each micro-batch makes its own estimate, as in TRL. Set 1, or give `kl` "
+                "as a column with kto(estimator='given').",
+                stacklevel=2,
+            )
         first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
         if "image" in first or "images" in first:
             raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")

@@ -1,6 +1,8 @@
-"""The check of the labels, which several objectives on pairs read."""
+"""Checks of labels and entropies, which several objectives on pairs read."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from poz.backends import Namespace
 from poz.families import Pairs, TokenPairs
@@ -14,4 +16,15 @@ def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
         raise ValueError(
             f"`{objective}` needs labels in [0, 1], the probability that chosen is the better one; got {outside[0]}. "
             "For votes of -1 and 1, give (label + 1) / 2."
+        )
+
+
+def check_entropy(xp: Namespace, objective: str, pairs: Pairs) -> None:
+    """Refuses entropies that are no shares, where they can be read: beyond 1 the dispersion would turn the preference round."""
+    entropy = None if pairs.entropy is None else xp.values(pairs.entropy)
+    outside = None if entropy is None else entropy[np.isfinite(entropy) & ((entropy <= 0) | (entropy > 1))]
+    if outside is not None and outside.size:
+        raise ValueError(
+            f"`{objective}` needs an entropy in (0, 1], a share of the log of the vocabulary size; got {outside[0]}. Divide "
+            "entropies in nats by that."
         )

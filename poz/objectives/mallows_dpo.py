@@ -8,7 +8,12 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    labels.check_entropy(xp, "mallows_dpo", pairs)
 
 
 @objective(
@@ -18,6 +23,7 @@ from poz.objective import Limit, objective
     formula=r"-\log\sigma(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref}",
     reads="chosen rejected ref_chosen ref_rejected entropy",
     published={"kappa": (0.29,)},
+    check_values=_check_values,
     reduces_to=[
         Limit(
             "dpo",

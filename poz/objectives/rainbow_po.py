@@ -6,7 +6,13 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Values, objective
+from poz.objectives import _labels as labels
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    if values["kappa"] is not None:
+        labels.check_entropy(xp, "rainbow_po", pairs)
 
 
 @objective(
@@ -18,6 +24,7 @@ from poz.objective import Deviation, Limit, objective
         "chosen rejected ref_chosen ref_rejected chosen_len rejected_len" + " entropy" * (p["kappa"] is not None)
     ),
     published={"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,), "beta": (10.0,)},
+    check_values=_check_values,
     reduces_to=[
         Limit(
             "simpo",

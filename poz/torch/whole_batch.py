@@ -19,9 +19,9 @@ from poz.objective import Objective
 def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
     """The losses of this process's examples, where the objective sees those of all processes.
 
-    The mean of the result has the gradient of the global sum of losses in this process's log-probs, divided by its number
-    of examples: with the averaging of gradients that data parallelism does, and as many examples everywhere, that is the
-    gradient of the global mean.
+    The mean of the result has, in this process's log-probs, the gradient of the global mean times the number of processes.
+    The averaging of gradients that data parallelism does makes that the gradient of the global mean, however unequal the
+    shares are.
 
     Args:
         objective: Any objective; for one that is not coupled this is `objective(batch)`.
@@ -30,9 +30,13 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
 
     Returns:
         (examples here,) losses.
+
+    Raises:
+        ValueError: A hyper-parameter or a weight of `poz.combine` is an array with one number per example.
     """
     if not objective.coupled or not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return cast(Tensor, objective(batch))
+    _check_shared(objective)
     world = torch.distributed.get_world_size(group)
     shapes = SHAPES[objective.family]
     fields = {name: value for name, value in batch._asdict().items() if value is not None}
@@ -46,8 +50,23 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
     rank = torch.distributed.get_rank(group)
     before, here = sum(counts[:rank]), counts[rank]
     mine = losses[before : before + here]
-    others = losses.sum() - mine.sum()
-    return mine + (others - others.detach()) / max(here, 1)
+    others, share = losses.sum() - mine.sum(), world / max(sum(counts), 1)
+    return mine.detach() + here * share * (mine - mine.detach()) + share * (others - others.detach())
+
+
+def _check_shared(objective: Objective) -> None:
+    given = {
+        name: value for name, value in objective.values.items() if not getattr(objective.params[name].domain, "per", "")
+    }
+    for part, weight in getattr(objective, "parts", ()):
+        _check_shared(part)
+        given[f"the weight of {part.name}"] = weight
+    for name, value in given.items():
+        if getattr(value, "ndim", 0):
+            raise ValueError(
+                f"whole_batch knows this process's examples only, and got {name} with one number for each of them, "
+                f"{tuple(value.shape)}. Give one number for all."
+            )
 
 
 def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor, Any]:
