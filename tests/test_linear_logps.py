@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 import poz
+from poz._memory import bytes_of
 from poz.families import SHAPES
 from poz.torch._fused_objective import fused_objective
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
@@ -171,6 +172,49 @@ def test_masked_vocabulary():
     assert not b.grad[100:3900].any()
 
 
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("memory", ["1GiB", "5MiB"])
+@pytest.mark.parametrize("head", [True, False])
+def test_a_masked_target(head, memory):
+    """Its own log-prob is -inf; d logp = onehot - p, d lse = p and d entropy are as finite as those of the others."""
+    h, w, t = problem(ignored=False)
+    bias = torch.zeros(VOCABULARY)
+    bias[100:3900] = -math.inf
+    t[1:] = t[1:] % 100
+    t[:1] = 2000
+    outputs = ("logps", "lse", "entropy") if head else ("logps",)
+    a, b, c = leaves(h, w, bias, head=head)
+    found = linear_logps(a, b, t, bias=c, outputs=outputs, memory=memory)
+    x, y, z = leaves(h.double(), w.double(), bias.double(), head=head)
+    logits = x @ y.T + z
+    logp = logits.log_softmax(1)
+    expected = logp.gather(1, t[:, None])[:, 0]
+    assert expected[0] == -math.inf
+    if head:
+        p = logp.exp()
+        entropy = -(p * logp.masked_fill(p == 0, 0.0)).sum(1)
+        torch.testing.assert_close(found.entropy.double(), entropy, rtol=1e-5, atol=1e-5)
+        (found.logps + 0.5 * found.lse + 0.3 * found.entropy).sum().backward()
+        (expected + 0.5 * logits.logsumexp(1) + 0.3 * entropy).sum().backward()
+        found = found.logps
+    else:
+        found.sum().backward()
+        expected.sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    assert x.grad.isfinite().all()
+    # float32 sums of 200 rows
+    torch.testing.assert_close(a.grad.double(), x.grad, rtol=1e-4, atol=1e-4)
+    if head:
+        torch.testing.assert_close(b.grad.double(), y.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_of_masked_logits():
+    h, w, t = problem(9, ignored=False)
+    bias = torch.zeros(VOCABULARY)
+    bias[7] = -math.inf
+    assert (linear_logps(h, w, t, bias=bias, outputs=("mean_logit",)).mean_logit == -math.inf).all()
+
+
 def test_layouts_of_the_head():
     h, w, t = problem()
     want = linear_logps(h, w, t)
@@ -205,6 +249,27 @@ def peak_bytes(function):
             peak = max(peak, alive)
     del kept
     return peak
+
+
+@pytest.mark.parametrize("extra", [(), ("entropy",)])
+@pytest.mark.parametrize("softcap", [None, 5.0])
+@pytest.mark.parametrize("head", [True, False])
+def test_the_smallest_memory_is_kept_to(extra, softcap, head):
+    h, w, t = problem(1024, 64, 8000, ignored=False)
+    a, b = leaves(h, w, head=head)
+    outputs = ("logps", *extra)
+    with pytest.raises(ValueError, match="smallest") as caught:
+        linear_logps(a, b, t, outputs=outputs, softcap=softcap, memory=1000)
+    smallest = str(caught.value).split("'")[-2]
+
+    def forward_and_backward():
+        made = linear_logps(a, b, t, outputs=outputs, softcap=softcap, memory=smallest)
+        (made.logps + made.entropy if extra else made).sum().backward()
+        return made
+
+    # without a gradient of the head, d logp / d hidden is stored beside the gradient that it becomes
+    results = 4 * (1024 * len(outputs) + h.numel() * (1 if head else 2) + (w.numel() if head else 0))
+    assert 2**20 < peak_bytes(forward_and_backward) <= bytes_of(smallest) + results
 
 
 def test_memory_stays_within_the_limit():
@@ -315,6 +380,15 @@ def test_compiles_as_one_graph(backend):
     torch.testing.assert_close(b.grad, d.grad)
 
 
+def test_a_compiled_step_takes_another_temperature():
+    h, w, t = problem()
+    compiled = torch.compile(
+        lambda temperature: linear_logps(h, w, t, temperature=temperature), fullgraph=True, backend="aot_eager"
+    )
+    for temperature in (1.0, 0.7, 0.9):
+        assert torch.equal(compiled(temperature), linear_logps(h, w, t, temperature=temperature))
+
+
 def test_more_logits_than_an_int32_counts():
     h, w, t = problem(67_200, 4, 32_000, ignored=False)
     assert h.shape[0] * w.shape[0] > 2**31
@@ -395,6 +469,11 @@ BAD = {
     "devices": ({"weight": torch.zeros(9, 4, device="meta")}, ValueError, "move one"),
     "bias": ({"bias": torch.zeros(8)}, ValueError, "`bias` must be"),
     "rows": ({"rows": torch.zeros(1, 1)}, ValueError, "`rows` must be"),
+    "row too large": ({"rows": torch.tensor([0, 3])}, ValueError, r"`rows` must lie in \[0, 3\).*got 0 to 3"),
+    "row negative": ({"rows": torch.tensor([-1, 2])}, ValueError, "got -1 to 2"),
+    "no hidden size": ({"hidden": torch.zeros(3, 0), "weight": torch.zeros(9, 0)}, ValueError, "one hidden size"),
+    "infinite temperature": ({"temperature": math.inf}, ValueError, "`temperature` must be positive and finite"),
+    "logit scale": ({"logit_scale": math.nan}, ValueError, "`logit_scale` must be finite"),
     "softcap": ({"softcap": 0.0}, ValueError, "`softcap` must be positive"),
     "temperature": ({"temperature": 0.0}, ValueError, "`temperature` must be positive"),
     "precision": ({"precision": "quick"}, ValueError, "'exact' or 'fast'"),

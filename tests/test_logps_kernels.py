@@ -97,6 +97,47 @@ z = torch.randn(6, 50)
 t = torch.randint(0, 50, (6,))
 assert torch.allclose(logps(z, t, implementation="triton"), logps(z, t), atol=1e-6)
 
+h, w, t, b = torch.randn(66, 9), torch.randn(261, 9), torch.randint(0, 80, (66,)), torch.zeros(261)
+b[100:200] = -float("inf")
+t[0] = 150  # a masked target: log-prob -inf, and slopes as finite as the others'
+for memory, softcap in itertools.product(("1GiB", "200KiB"), (None, 5.0)):
+    for head in (True, False):
+        results = []
+        for implementation in ("torch", "triton"):
+            a = [h.clone().requires_grad_(), w.clone().requires_grad_(head)]
+            made = linear_logps(*a, t, bias=b, softcap=softcap, implementation=implementation,
+                                memory=memory if implementation == "triton" else "1GiB")
+            results.append([made.detach(), *torch.autograd.grad(made.sum(), a if head else a[:1])])
+        for ours, theirs in zip(*results[::-1], strict=True):
+            assert theirs[1:].isfinite().all()
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5), (memory, softcap, head)
+
+# A NaN row without a coefficient is worth nothing; with one, its gradient is NaN.
+h[40] = float("nan")
+others = torch.arange(66) != 40
+for memory, head in (("1GiB", True), ("200KiB", True), ("1GiB", False)):
+    a = [h.clone().requires_grad_(), w.clone().requires_grad_(head)]
+    made = linear_logps(*a, t, implementation="triton", memory=memory)
+    assert made.isnan().nonzero().tolist() == [[40]]
+    clean = [h[others].clone().requires_grad_(), w.clone().requires_grad_(head)]
+    want = torch.autograd.grad(linear_logps(*clean, t[others]).sum(), clean[: 1 + head])
+    found = torch.autograd.grad(made[others].sum(), a[: 1 + head], retain_graph=True)
+    assert not found[0][40].any(), (memory, head)
+    assert torch.allclose(found[0][others], want[0], rtol=1e-5, atol=1e-5), (memory, head)
+    assert not head or torch.allclose(found[1], want[1], rtol=1e-5, atol=1e-5)
+    by_hidden = torch.autograd.grad(made.sum(), a[0])[0]
+    assert by_hidden[40].isnan().all()
+    assert by_hidden[others].isfinite().all()
+
+# Under a large cap tanh is nearly linear, and must not lose its digits.
+h, w, t = torch.randn(66, 9), torch.randn(261, 9), torch.randint(0, 261, (66,))
+for softcap in (1e2, 1e3, 1e4, 1e6):
+    z = softcap * torch.tanh(h.double() @ w.double().T / softcap)
+    want = z.log_softmax(1).gather(1, t[:, None])[:, 0]
+    for implementation in ("triton", "fused"):
+        error = (linear_logps(h, w, t, softcap=softcap, implementation=implementation) - want).square().mean().sqrt()
+        assert error < 1e-5, (softcap, implementation, error)
+
 for dtype, softcap, temperature in itertools.product((torch.float32, torch.bfloat16), (None, 4.0), (1.0, 0.7)):
     h, w, b = torch.randn(137, 40).to(dtype), torch.randn(4150, 40).to(dtype), torch.randn(4150)
     t = torch.randint(0, 4150, (137,))

@@ -66,6 +66,34 @@ def work(rank, world, path):
     dist.destroy_process_group()
 
 
+def uneven(rank, path):
+    """Shards so unequal that one alone would be multiplied in more rows at a time; each block is joined over processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    generator = torch.Generator().manual_seed(1)
+    hidden, weight = torch.randn(200, 16, generator=generator), torch.randn(6050, 16, generator=generator)
+    targets = torch.randint(0, 6050, (200,), generator=generator)
+    mine = (slice(0, 50), slice(50, 6050))[rank]
+    for implementation, memory in (("triton", "4MiB"), ("fused", "200KiB"), ("torch", "4MiB")):
+        shard, inputs = weight[mine].clone(), hidden.clone()
+        if implementation != "fused":
+            shard.requires_grad_()
+            inputs.requires_grad_()
+        options = {"group": dist.group.WORLD, "implementation": implementation}
+        made = linear_logps(inputs, shard, targets, memory=memory, **options)
+        a, b = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        want = linear_logps(a, b, targets, implementation="torch")
+        torch.testing.assert_close(made, want.detach() if implementation == "fused" else want, rtol=1e-5, atol=2e-5)
+        if implementation != "fused":
+            made.sum().backward()
+            want.sum().backward()
+            torch.testing.assert_close(inputs.grad, a.grad, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(shard.grad, b.grad[mine], rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match="too small for a head of 6000 tokens"):
+            linear_logps(inputs, shard, targets, memory="20KiB", **options)
+    dist.destroy_process_group()
+
+
 def check_dtensor(rank, world):
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 
@@ -104,7 +132,25 @@ def test_sharded_head_agrees_with_the_whole_one(world, tmp_path):
     assert [process.returncode for process in processes] == [0] * world, "\n".join(error[-1500:] for error in errors)
 
 
+def test_processes_with_unequal_shards_go_in_step(tmp_path):
+    """Under Triton's interpreter, whose way joins block by block; and what is too little for one is refused by all."""
+    command = [sys.executable, __file__, "uneven", str(tmp_path / "store")]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    processes = [
+        subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True, env=environment) for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(error[-1500:] for error in errors)
+
+
 if __name__ == "__main__":
-    work(int(sys.argv[3]), int(sys.argv[1]), sys.argv[2])
+    if sys.argv[1] == "uneven":
+        uneven(int(sys.argv[3]), sys.argv[2])
+    else:
+        work(int(sys.argv[3]), int(sys.argv[1]), sys.argv[2])
     # All checks have passed. Leaving the ordinary way, gloo's threads sometimes abort the interpreter as it ends.
     os._exit(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from poz.torch._linear_tiles import (
+    LOWEST,
     Head,
     Rows,
     Slab,
@@ -39,6 +40,11 @@ class Gradients(NamedTuple):
     bias: Tensor | None
 
 
+def bend_at(target_logit: Tensor, head: Head) -> Tensor | float:
+    """Return d logit / d x of the soft cap at the target; 1 without one, where a masked target's logit is -inf."""
+    return 1.0 if head.softcap is None else 1 - (target_logit * head.bend) ** 2
+
+
 def row_gradients(
     head: Head, logp: Tensor, lse: Tensor, target_logit: Tensor, entropy: Tensor | None, owned: Tensor,
     grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None,
@@ -52,10 +58,10 @@ def row_gradients(
     tilt = None
     if grad_entropy is not None and entropy is not None:
         level = level + grad_entropy * (lse - entropy)
-        at_target = at_target - grad_entropy * (target_logit - lse + entropy)
+        at_target = at_target - grad_entropy * (target_logit.clamp(min=LOWEST) - lse + entropy)
         tilt = -grad_entropy
     target = at_target * logp.exp() - by_logp * torch.expm1(logp)
-    target = target * (1 - (target_logit * head.bend) ** 2)
+    target = target * bend_at(target_logit, head)
     # A row whose target is of no use to this shard must not turn 0 * NaN into a gradient.
     return RowGradients(
         level * head.slope, None if tilt is None else tilt * head.slope, target.where(owned, zero) * head.slope
@@ -90,6 +96,7 @@ def backward_tiles(
         else Slab(height, width, dtype if kept is None else kept.dtype, device)
     )
     logits_slab = Slab(height, width, dtype, device) if kept is None else None
+    slope_slab = Slab(height, width, dtype, device) if by_row.tilt is not None else None
     product = None if into.hidden is None else torch.empty((height, rows.hidden.shape[1]), dtype=dtype, device=device)
     sums: Tensor | None = None
     if into.weight is not None and into.weight.dtype != dtype:
@@ -112,8 +119,9 @@ def backward_tiles(
                 logits_into(logits, hidden, weight, bias, head)
                 softmax_into(tile, logits, bias is not None)
                 write_at(tile, locate(targets[here], start, stop), factor.new_zeros(size))
-                if by_row.tilt is not None:
-                    slope = logits * by_row.tilt[here].to(dtype).unsqueeze(1)
+                if by_row.tilt is not None and slope_slab is not None:
+                    slope = slope_slab.view(size, stop - start)
+                    torch.mul(logits, by_row.tilt[here].to(dtype).unsqueeze(1), out=slope)
                     tile.mul_(slope.add_(by_row.level[here].to(dtype).unsqueeze(1)))
                 if head.softcap is not None:
                     bend_by_cap(tile, logits, head)
@@ -156,7 +164,7 @@ def one_pass_gradient(
 ) -> None:  # fmt: skip
     """Turn the sum over the other tokens into d log p / d hidden, in place, once the log-sum-exp over all shards is known."""
     others = -(total - lse).exp() * head.slope
-    at_target = -torch.expm1(logp) * (1 - (target_logit * head.bend) ** 2) * head.slope
+    at_target = -torch.expm1(logp) * bend_at(target_logit, head) * head.slope
     at_target = at_target.where(owned, torch.zeros_like(at_target))
     for low in range(0, rows, block_rows):
         here = slice(low, min(low + block_rows, rows))

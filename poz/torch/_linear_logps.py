@@ -84,7 +84,8 @@ def linear_logps(
         implementation: "auto", "torch", "triton" or "fused"; only "auto" chooses, and `linear_logps_plan` says what. "fused"
             is a Triton product that stores no logits, for calls without a gradient; its last bits are not those of a call
             with one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0.
-        group: process group over which V is sharded. Gradients of `hidden` are summed over it.
+        group: process group over which V is sharded. Gradients of `hidden` are summed over it. Not under torch.compile, as
+            the sizes of the shards are asked for.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
             finding out. The others are taken to be ignored.
 
@@ -133,7 +134,8 @@ def _prepare(
 ) -> _Call:  # fmt: skip
     check_scaling(temperature, logit_scale, softcap, precision)
     chosen = _check_outputs(outputs)
-    local, group_name, first, vocabulary = shard_of(weight, group)
+    shard = shard_of(weight, group)
+    local = shard.weight
     bias = shard_of_bias(bias)
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)
@@ -145,19 +147,29 @@ def _prepare(
     count = flat_targets.shape[0] if rows is None else rows.shape[0]
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     plan = make_plan(
-        flat_hidden, local, bias, count, softcap=softcap, outputs=frozenset(chosen), memory=memory, fast=fast,
-        implementation=implementation,
+        flat_hidden, _like_largest(local, shard.largest), bias, count, softcap=softcap, outputs=frozenset(chosen),
+        memory=memory, fast=fast, implementation=implementation,
     )  # fmt: skip
-    return _Call(flat_hidden, local, bias, flat_targets, rows, group_name, first, vocabulary, chosen, plan, fast)
+    return _Call(
+        flat_hidden, local, bias, flat_targets, rows, shard.group, shard.first, shard.vocabulary, chosen, plan, fast
+    )  # fmt: skip
+
+
+def _like_largest(weight: Tensor, largest: int) -> Tensor:
+    """Return what has the shape of the largest shard: processes that plan differently would wait for each other for ever."""
+    if largest == weight.shape[0]:
+        return weight
+    like = torch.empty_strided((largest, weight.shape[1]), weight.stride(), dtype=weight.dtype, device="meta")
+    return like.requires_grad_(weight.requires_grad)
 
 
 def check_scaling(temperature: float, logit_scale: float, softcap: float | None, precision: str) -> None:
     """Refuse settings that define no logits."""
-    if not (temperature > 0 and math.isfinite(temperature)):
+    if not 0 < temperature < math.inf:
         raise ValueError(f"`temperature` must be positive and finite; got {temperature}.")
-    if not math.isfinite(logit_scale):
+    if not -math.inf < logit_scale < math.inf:
         raise ValueError(f"`logit_scale` must be finite; got {logit_scale}.")
-    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+    if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"`softcap` must be positive and finite, or None for no cap; got {softcap}.")
     if precision not in ("exact", "fast"):
         raise ValueError(f"`precision` must be 'exact' or 'fast'; got {precision!r}.")
@@ -177,8 +189,8 @@ def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor 
             f"`hidden` must be (..., D) and `weight` (V, D); got {tuple(hidden.shape)} and {tuple(weight.shape)}. "
             "A weight stored as (D, V) has to be transposed: weight.T costs nothing."
         )
-    if weight.shape[0] == 0:
-        raise ValueError("`weight` must hold at least one token; got none.")
+    if 0 in weight.shape:
+        raise ValueError(f"`weight` must hold at least one token and one hidden size; got {tuple(weight.shape)}.")
     if targets.shape != hidden.shape[:-1]:
         raise ValueError(
             f"`targets` must have the shape of `hidden` without its last dimension, {tuple(hidden.shape[:-1])}; "
@@ -197,6 +209,12 @@ def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor 
         )
     if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
         raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
+    if rows is not None and rows.device.type == "cpu" and rows.numel():
+        least, most = int(rows.min()), int(rows.max())
+        if least < 0 or most >= targets.numel():
+            raise ValueError(
+                f"`rows` must lie in [0, {targets.numel()}), the flattened targets; got {least} to {most}."
+            )
     for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
         if other is not None and other.device != hidden.device:
             raise ValueError(f"`{name}` is on {other.device} and `hidden` on {hidden.device}; move one.")

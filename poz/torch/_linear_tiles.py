@@ -258,6 +258,8 @@ def forward_tiles(
             picked = logits.gather(1, where.column).squeeze(1).double()
             tile = logits if in_place else kept_tile if tile_slab is None else tile_slab.view(size, stop - start)
             assert tile is not None
+            if logit_sum is not None:
+                logit_sum[here] += logits.sum(1).double()
             top, lse = softmax_into(tile, logits, bias is not None)
             target_logit[here] = torch.where(where.inside, picked, target_logit[here])
             before = total[here].clone()
@@ -270,8 +272,6 @@ def forward_tiles(
                 better = top.double() > best[here]
                 best[here] = torch.where(better, top.double(), best[here])
                 best_index[here] = torch.where(better, logits.argmax(1) + start, best_index[here])
-            if logit_sum is not None:
-                logit_sum[here] += logits.sum(1).double()
             if energy is not None:
                 # A softmax sums to 1 only to float32; left in, that error would be multiplied by the size of the logits.
                 assert product_slab is not None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
-from poz.torch._linear_backward import Gradients, row_gradients
+from poz.torch._linear_backward import Gradients, bend_at, row_gradients
 from poz.torch._linear_tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
 from poz.torch._vocab_parallel import Statistics, join
 
@@ -205,9 +205,11 @@ def forward_rows(
         joined = join(part, group, vocabulary, first)
         if residual is not None:
             one = torch.ones_like(joined.lse)
-            at_target = (torch.expm1(joined.logp) * (1 - (joined.target_logit * head.bend) ** 2)).where(
-                part.owned, 0 * one
-            )
+            at_target = torch.expm1(joined.logp) * bend_at(joined.target_logit, head)
+            at_target = at_target.where(part.owned, 0 * one)
+            if mode == "keep":  # a row that turns out to have no coefficient must not turn 0 * NaN into a gradient
+                unknown = joined.logp.isnan()
+                one, at_target = one.masked_fill(unknown, 0.0), at_target.masked_fill(unknown, 0.0)
             gradient_over(logits, bias, local[here], head, joined.lse, one, None, at_target, residual)
         if mode == "one pass" and residual is not None:
             product_into(kept[here], residual, weight)
@@ -253,7 +255,10 @@ def backward_rows(
         head, numbers[LOGP], numbers[LSE], numbers[TARGET_LOGIT], numbers[ENTROPY], (targets >= 0) & (targets < size),
         *(None if gradient is None else at(gradient) for gradient in upstream),
     )  # fmt: skip
-    level = by_row.level[: rows.count].to(dtype).unsqueeze(1) if use_kept else None
+    level = None
+    if use_kept:
+        unknown = (by_row.level != 0) & numbers[LOGP].isnan()
+        level = by_row.level.masked_fill(unknown, math.nan)[: rows.count].to(dtype).unsqueeze(1)
     logits_slab = None if use_kept else Slab(min(height, lead), width, torch.float32, hidden.device)
     small = None if use_kept else Slab(min(height, lead), width, hidden.dtype, hidden.device)
     grad_rows = hidden.new_zeros((rows.count if into.hidden is not None else 0, hidden.shape[1]), dtype=dtype)
@@ -276,7 +281,8 @@ def backward_rows(
                 assert kept is not None
                 assert level is not None
                 tile = kept[: count * size].view(count, size)[low:high, start:stop]
-                factors = (factors * level[low:high]).to(hidden.dtype)
+                by = level[low:high]
+                factors = (factors * by).masked_fill_(by == 0, 0.0).to(hidden.dtype)
             else:
                 assert logits_slab is not None
                 assert small is not None

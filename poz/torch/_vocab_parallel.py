@@ -79,8 +79,26 @@ def join(part: Partials, group: Any, vocabulary: int, first: int) -> Statistics:
     return Statistics(logp, lse, target_logit, entropy, log_square, mean_logit, top1)
 
 
-def shard_of(weight: Any, group: Any) -> tuple[Tensor, str, int, int]:
-    """Return the local shard, the group's name, the number of its first token and the size of the whole vocabulary.
+class Shard(NamedTuple):
+    """This process's part of a head.
+
+    Attributes:
+        weight: (tokens here, hidden size).
+        group: name of the process group, "" for none.
+        first: number of its first token.
+        vocabulary: tokens over all shards.
+        largest: tokens of the largest shard, by which all processes plan alike.
+    """
+
+    weight: Tensor
+    group: str
+    first: int
+    vocabulary: int
+    largest: int
+
+
+def shard_of(weight: Any, group: Any) -> Shard:
+    """Return the local shard and where it lies.
 
     A DTensor sharded on dimension 0 brings its own group and size. Plain shards may differ in size: the sizes are gathered,
     which costs a host synchronisation on an accelerator.
@@ -101,7 +119,7 @@ def shard_of(weight: Any, group: Any) -> tuple[Tensor, str, int, int]:
             raise ValueError("`group` and the DTensor's own process group differ; give one of them.")
         expected, group, weight = weight.shape[0], mesh_group, weight.to_local()
     if group is None:
-        return weight, "", 0, weight.shape[0]
+        return Shard(weight, "", 0, weight.shape[0], weight.shape[0])
     mine = torch.tensor([weight.shape[0], weight.shape[1]], device=weight.device)
     sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
     dist.all_gather(sizes, mine, group=group)
@@ -113,7 +131,8 @@ def shard_of(weight: Any, group: Any) -> tuple[Tensor, str, int, int]:
         raise ValueError(
             f"The shards have {[size for size, _ in shards]} tokens, {total} in all, but the head has {expected}."
         )
-    return weight, str(group.group_name), sum(size for size, _ in shards[:rank]), total
+    first, largest = sum(size for size, _ in shards[:rank]), max(size for size, _ in shards)
+    return Shard(weight, str(group.group_name), first, total, largest)
 
 
 def shard_of_bias(bias: Any) -> Tensor | None:
