@@ -6,6 +6,7 @@ shared with the code it checks.
 """
 
 from poz.reference.all_pairs import all_pairs as all_pairs
+from poz.reference.alpha_dpo import alpha_dpo as alpha_dpo
 from poz.reference.alpha_po import alpha_po as alpha_po
 from poz.reference.alt_po import alt_po as alt_po
 from poz.reference.amapo import amapo as amapo
@@ -13,6 +14,8 @@ from poz.reference.aot import aot as aot
 from poz.reference.aot_unpaired import aot_unpaired as aot_unpaired
 from poz.reference.apo_down import apo_down as apo_down
 from poz.reference.apo_zero import apo_zero as apo_zero
+from poz.reference.aqfl import aqfl as aqfl
+from poz.reference.aql import aql as aql
 from poz.reference.arpo import arpo as arpo
 from poz.reference.bco import bco as bco
 from poz.reference.beta_dpo import beta_dpo as beta_dpo
@@ -20,6 +23,7 @@ from poz.reference.bpo import bpo as bpo
 from poz.reference.cal_dpo import cal_dpo as cal_dpo
 from poz.reference.cell import cell as cell
 from poz.reference.chi_po import chi_po as chi_po
+from poz.reference.confpo import confpo as confpo
 from poz.reference.cpl import cpl as cpl
 from poz.reference.cpl_ranking import cpl_ranking as cpl_ranking
 from poz.reference.cpo import cpo as cpo
@@ -57,6 +61,7 @@ from poz.reference.ln_dpo import ln_dpo as ln_dpo
 from poz.reference.mallows_dpo import mallows_dpo as mallows_dpo
 from poz.reference.mapl import mapl as mapl
 from poz.reference.mapo import mapo as mapo
+from poz.reference.mdpo import mdpo as mdpo
 from poz.reference.minor_dpo import minor_dpo as minor_dpo
 from poz.reference.mm_dpo import mm_dpo as mm_dpo
 from poz.reference.mnpo import mnpo as mnpo
@@ -69,6 +74,7 @@ from poz.reference.online_ipo import online_ipo as online_ipo
 from poz.reference.onpo import onpo as onpo
 from poz.reference.orpo import orpo as orpo
 from poz.reference.padll import padll as padll
+from poz.reference.pfl import pfl as pfl
 from poz.reference.plackett_luce import plackett_luce as plackett_luce
 from poz.reference.pro import pro as pro
 from poz.reference.qrpo import qrpo as qrpo
@@ -78,6 +84,7 @@ from poz.reference.ranklist import ranklist as ranklist
 from poz.reference.rebel import rebel as rebel
 from poz.reference.repo import repo as repo
 from poz.reference.reward_aware_po import reward_aware_po as reward_aware_po
+from poz.reference.reward_partition import reward_partition as reward_partition
 from poz.reference.robust_dpo import robust_dpo as robust_dpo
 from poz.reference.rpo_regularized import rpo_regularized as rpo_regularized
 from poz.reference.rrhf import rrhf as rrhf

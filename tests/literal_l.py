@@ -1,6 +1,6 @@
 """The textbook formulas of the objectives on lists and on whole batches, in the arithmetic of `literal`."""
 
-from literal import e, exp, log, logistic, margins, mp, per_token, ratios, relu, rows
+from literal import e, exp, log, logistic, margins, mp, per_token, ratios, relu, rows, sigma
 
 
 def scaled(logps, ref_logps, mask, beta):
@@ -190,13 +190,93 @@ def mapl(logps, ref_logps, beta, intra_weight, inter_weight):
     return out
 
 
+def mdpo(logps, ref_logps, beta, delta):
+    out = []
+    for row, ref in rows(logps, ref_logps):
+        chosen, rejected, corrupted = (beta * (p - r) for p, r in rows(row, ref))
+        out.append(logistic(chosen - rejected) + logistic(chosen - corrupted) + logistic(chosen - delta))
+    return out
+
+
+def partition_values(fields, params):
+    """V of every list."""
+    out, tau, mask = [], params["tau"], fields.get("mask")
+    for b, (ref, scores) in enumerate(rows(fields["ref_logps"], fields["scores"])):
+        terms = rows(per_token(ref, fields["lengths"][b]), scores, mask[b] if mask else [True] * len(ref))
+        out.append(tau * log(mp.fsum(exp(p + r / tau) for p, r, valid in terms if valid)))
+    return out
+
+
+def reward_partition(logps, ref_logps, scores, lengths, tau, mask=None, held=None):
+    fields = {"ref_logps": ref_logps, "scores": scores, "lengths": lengths, "mask": mask}
+    values = held or partition_values(fields, {"tau": tau})
+    ratio = scaled(logps, ref_logps, mask, 1)
+    return [mp.fsum((x - (r[k] - v) / tau) ** 2 for k, x in s.items()) / 2 for s, r, v in rows(ratio, scores, values)]
+
+
+def spread_of(values):
+    """The standard deviation of a sample; 0 for a single number."""
+    return mp.sqrt(mp.fsum((x - mean(values)) ** 2 for x in values) / max(len(values) - 1, 1))
+
+
+def alpha_targets(fields, params):
+    """The target margin of every pair."""
+    ref = {side: fields[f"ref_{side}"] for side in ("chosen", "rejected")}
+    gaps = [ours - theirs for ours, theirs in rows(mean_gaps(fields), mean_gaps({**fields, **ref}))]
+    center = mean(gaps) if params["mean_gap"] is None else params["mean_gap"]
+    spread = spread_of(gaps) if params["gap_std"] is None else params["gap_std"]
+    usual = [(gap - center) / spread if spread else mp.zero for gap in gaps]
+    return [params["gamma_beta_ratio"] + params["alpha"] * x for x in usual]
+
+
+def alpha_dpo(beta, gamma_beta_ratio, alpha, mean_gap=None, gap_std=None, held=None, **fields):
+    params = {"gamma_beta_ratio": gamma_beta_ratio, "alpha": alpha, "mean_gap": mean_gap, "gap_std": gap_std}
+    targets = held or alpha_targets(fields, params)
+    return [logistic(beta * (gap - target)) for gap, target in rows(mean_gaps(fields), targets)]
+
+
+def mixed(w, x, beta):
+    return w * logistic(beta * x) + (1 - w) * relu(1 - beta * x)
+
+
+def aql(chosen, rejected, ref_chosen, ref_rejected, beta):
+    x = margins(chosen, rejected, ref_chosen, ref_rejected)
+    q = mp.mpf(1) / 2 + (sigma(mean(x)) - mp.mpf(1) / 2) / 100
+    return [mixed(sigma(-beta * (h - q)), h, beta) for h in x]
+
+
+def aqfl(chosen, rejected, ref_chosen, ref_rejected, beta):
+    x = margins(chosen, rejected, ref_chosen, ref_rejected)
+    q = (95 * spread_of(x) * mean([sigma(-h) for h in x]) + 5 * sigma(mean(x))) / 100
+    return [mixed(sigma(abs(h - q) / 10), h, beta) for h in x]
+
+
+def ordered_pairs(fields, params):
+    """Which pairs are ordered, which decides between the two halves of PFL."""
+    return [h > 0 for h in margins(*(fields[side] for side in SIDES))]
+
+
+def pfl(chosen, rejected, ref_chosen, ref_rejected, held=None):
+    h = margins(chosen, rejected, ref_chosen, ref_rejected)
+    return [logistic(x) / 2 if good else 2 * relu(1 - x) for x, good in rows(h, held or [x > 0 for x in h])]
+
+
 FORMULAS = {
     formula.__name__: formula
     for formula in (
         *(plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist, mapl),
         *(aot, aot_unpaired, beta_dpo, dr_dpo, amapo, gamma_po, gr_dpo),
+        *(mdpo, reward_partition, alpha_dpo, aql, aqfl, pfl),
     )
 }
 
-# What an objective holds constant in its gradient, one entry per example.
-HELD = {"lipo_lambda": lambdas, "beta_dpo": batch_betas, "amapo": amapo_extras, "gamma_po": gamma_margins}
+# What an objective holds constant in its gradient, one entry per example; of PFL the side of its step.
+HELD = {
+    "lipo_lambda": lambdas,
+    "beta_dpo": batch_betas,
+    "amapo": amapo_extras,
+    "gamma_po": gamma_margins,
+    "reward_partition": partition_values,
+    "alpha_dpo": alpha_targets,
+    "pfl": ordered_pairs,
+}

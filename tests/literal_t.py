@@ -88,6 +88,32 @@ def mapo(chosen, rejected, ratio_weight, snr, timesteps):
     return [w + ratio_weight * loss(timesteps * (f(w) - f(v))) for w, v in zip(chosen, rejected, strict=True)]
 
 
+def below_mean(fields, params=None):
+    """Which tokens of chosen and of rejected ConfPO selects, as places, by pair."""
+    out = []
+    for i in range(len(fields["chosen"])):
+        chosen = []
+        for side in ("chosen", "rejected"):
+            row, mask = fields[side][i], fields.get(f"{side}_mask")
+            places = [t for t, on in enumerate(valid(mask and mask[i], row)) if on]
+            level = sum(row[t] for t in places) / max(len(places), 1)
+            chosen.append([t for t in places if row[t] < level])
+        out.append(chosen)
+    return out
+
+
+def confpo(chosen, rejected, beta, gamma_beta_ratio, chosen_mask=None, rejected_mask=None, held=None):
+    fields = {"chosen": chosen, "rejected": rejected, "chosen_mask": chosen_mask, "rejected_mask": rejected_mask}
+    out = []
+    for ours, theirs, (w, v) in zip(chosen, rejected, held or below_mean(fields), strict=True):
+        if not w or not v:
+            out.append(0)
+            continue
+        gap = sum(ours[t] for t in w) / len(w) - sum(theirs[t] for t in v) / len(v)
+        out.append(loss(beta * gap - beta * gamma_beta_ratio))
+    return out
+
+
 FORMULAS = {
     "ddpo": ddpo,
     "tdpo": tdpo,
@@ -96,7 +122,11 @@ FORMULAS = {
     "step_dpo": step_dpo,
     "diffusion_dpo": diffusion_dpo,
     "mapo": mapo,
+    "confpo": confpo,
 }
 
-# What an objective holds constant in its gradient: TDPO2 the KL of the chosen side.
-HELD = {"tdpo": lambda fields, params: fields["chosen_kl"] if params["version"] == "tdpo2" else None}
+# What an objective holds constant in its gradient: TDPO2 the KL of the chosen side, ConfPO its selection.
+HELD = {
+    "tdpo": lambda fields, params: fields["chosen_kl"] if params["version"] == "tdpo2" else None,
+    "confpo": below_mean,
+}

@@ -11,6 +11,7 @@ from poz.integrations import batches
 
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
+    "mdpo": "needs 3 .*got K = 2",
     "mapl": "needs 4 log-probs, chosen and rejected under the better prompt",
     "tis_dpo": "reads the column 'chosen_weights', which",  # nobody knows what each token is worth
     "ddpo": "reads .*_changed",

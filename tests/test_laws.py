@@ -279,7 +279,9 @@ COMPETING = {
     "orpo": "log of the negative probability that is left beside one above 1",
     "beta_dpo": "an infinite β",
     "amapo": "an infinite mean and spread",
+    "alpha_dpo": "an infinite mean and spread, or a margin and its target",
     "gamma_po": "an infinite mean",
+    "reward_partition": "the reference of a single token, in the ratio and in the value",
     "lcpo": "both orders",
 }
 """Where infinities may meet, in which case the loss is NaN; all others have the limit, whatever is infinite."""

@@ -43,6 +43,7 @@ WITH_COLUMNS = [
 ]
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
+    "mdpo": "needs 3 .*got K = 2",
     "mapl": "needs 4 log-probs, chosen and rejected under the better prompt",
     "ddpo": "reads .*_changed",
     "tdpo": "reads .*_kl",

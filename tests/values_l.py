@@ -10,6 +10,7 @@ RAGGED = {
     "ref_logps": [[-3, -3, -3], [-3, 0, -4]],
     "mask": [[True, True, True], [True, False, True]],
 }
+MARGINS = {"rejected": [0, 0, 0], "ref_chosen": [0, 0, 0], "ref_rejected": [0, 0, 0]}
 AOT = {"chosen": [-10, -8], "rejected": [-12, -7], "ref_chosen": [-11, -9], "ref_rejected": [-11, -10.5]}
 
 ROWS = [
@@ -342,5 +343,215 @@ ROWS = [
         gradients={
             "rejected": [0.0672353553425, 0.169794674794],
         },
+    ),
+    # a = 1, b = -1, c = -3: softplus(-0.2) + softplus(-0.4) + softplus(-0.1); 0.1 times (-s(-0.2) - s(-0.4) - s(-0.1),
+    # s(-0.2), s(-0.4))
+    Row(
+        item="mDPO",
+        objective="mdpo",
+        fields={"logps": [[-10, -12, -14]], "ref_logps": [[-11, -11, -11]]},
+        params={"beta": 0.1, "delta": 0.0},
+        losses=[1.75555078186],
+        gradients={
+            "logps": [[-0.13264991551, 0.0450166002688, 0.0401312339888]],
+            "ref_logps": [[0.13264991551, -0.0450166002688, -0.0401312339888]],
+        },
+    ),
+    # softplus(-1) + softplus(-2) + softplus(1), the last for 0.5 - 1.5; then (a, b, c) = (-2, 0, -2): softplus(1) +
+    # log 2 + softplus(2.5)
+    Row(
+        item="mDPO, anchor at 1.5",
+        objective="mdpo",
+        fields={"logps": [[-10, -12, -14], [-8, -7, -5]], "ref_logps": [[-11, -11, -11], [-6, -7, -3]]},
+        params={"beta": 0.5, "delta": 1.5},
+        losses=[1.75345138608, 4.58529860237],
+        gradients={
+            "logps": [
+                [-0.559601461011, 0.134470710685, 0.0596014610111],
+                [-1.0776001993, 0.365529289315, 0.25],
+            ],
+            "ref_logps": [
+                [0.559601461011, -0.134470710685, -0.0596014610111],
+                [1.0776001993, -0.365529289315, -0.25],
+            ],
+        },
+    ),
+    # gaps of means (0.6, 0.3, 0.5), of the reference (-0.2, -0.2, 0.3): G = (0.8, 0.5, 0.2), M = 0.5, S = 0.3, targets
+    # 0.4 + 0.1 (1, 0, -1): z = 10 (0.6 - 0.5, 0.3 - 0.4, 0.5 - 0.3) = (1, -1, 2); -10 s(-z) / length, targets held
+    Row(
+        item="alpha-DPO",
+        objective="alpha_dpo",
+        fields={
+            "chosen": [-1.6, -1.4, -2.5],
+            "rejected": [-5, -4, -2],
+            "ref_chosen": [-4.8, -2.4, -3.5],
+            "ref_rejected": [-5, -4, -2],
+            "chosen_len": [4, 2, 5],
+            "rejected_len": [5, 4, 2],
+        },
+        params={"beta": 10.0, "gamma_beta_ratio": 0.4, "alpha": 0.1, "mean_gap": None, "gap_std": None},
+        losses=[0.313261687518, 1.31326168752, 0.126928011043],
+        gradients={
+            "chosen": [-0.672353553425, -3.65529289315, -0.238405844044],
+            "rejected": [0.53788284274, 1.82764644658, 0.596014610111],
+            "ref_chosen": [0, 0, 0],
+            "ref_rejected": [0, 0, 0],
+        },
+    ),
+    # G = 0.5 + 0.25, (G - M) / S = 1: z = 2.5 (0.5 - 0.75) = -0.625
+    Row(
+        item="alpha-DPO, mean and spread given",
+        objective="alpha_dpo",
+        fields={
+            "chosen": [-2],
+            "rejected": [-2],
+            "ref_chosen": [-3],
+            "ref_rejected": [-1],
+            "chosen_len": [4],
+            "rejected_len": [2],
+        },
+        params={"beta": 2.5, "gamma_beta_ratio": 0.55, "alpha": 0.2, "mean_gap": 0.25, "gap_std": 0.5},
+        losses=[1.05370067828],
+        gradients={"chosen": [-0.407096790416], "rejected": [0.814193580833], "ref_chosen": [0]},
+    ),
+    # gaps (0.5, -0.75), of the reference (0.25, -1): both G are 0.25, no spread, so z = 2 (0.5 - 0.25, -0.75 - 0.25),
+    # whatever M; a length of 0 counts as 1
+    Row(
+        item="alpha-DPO, equal gaps",
+        objective="alpha_dpo",
+        fields={
+            "chosen": [-2, -1],
+            "rejected": [-2, -1],
+            "ref_chosen": [-3, -1.25],
+            "ref_rejected": [-2, -1],
+            "chosen_len": [4, 0],
+            "rejected_len": [2, 4],
+        },
+        params={"beta": 2.0, "gamma_beta_ratio": 0.25, "alpha": 0.2, "mean_gap": 0.0, "gap_std": None},
+        losses=[0.47407698418, 2.12692801104],
+        gradients={
+            "chosen": [-0.188770334399, -1.76159415596],
+            "rejected": [0.377540668798, 0.440398538989],
+        },
+    ),
+    # means of the reference (-1.5, -1, -3): V = 0.7 log(e^(-1.5 + 1/0.7) + e^(-1 + 0.5/0.7) + e^-3) = 0.384625971012;
+    # half the squares of (1, 0, -2) - (1 - V, 0.5 - V, -V) / 0.7, which are the slopes, V held
+    Row(
+        item="Reward partition",
+        objective="reward_partition",
+        fields={**LIST, "scores": [[1, 0.5, 0]], "lengths": [[2, 3, 1]]},
+        params={"tau": 0.7},
+        losses=[1.07291544926],
+        gradients={
+            "logps": [[0.120894244303, -0.164820041411, -1.45053432713]],
+            "ref_logps": [[-0.120894244303, 0.164820041411, 1.45053432713]],
+        },
+    ),
+    # V = 0.5 log(e^(-1 + 4) + e^(-0.5 + 2) + e^-1.5) = 1.60522735639: (1, 0, -2) - 2 (2 - V, 1 - V, -V); then without
+    # the masked one, a length of 0 counting as 1, V = 0.5 log(e^(-1 + 2) + e^(-4 + 2)) = 0.524293675787: (1, 0) - 2 (1 - V)
+    Row(
+        item="Reward partition, ragged",
+        objective="reward_partition",
+        fields={**RAGGED, "scores": [[2, 1, 0], [1, 9, 1]], "lengths": [[3, 6, 2], [3, 5, 0]]},
+        params={"tau": 0.5},
+        losses=[1.48734620474, 0.453773379159],
+        gradients={
+            "logps": [[0.210454712772, 1.21045471277, 1.21045471277], [0.0485873515737, 0.0, -0.951412648426]],
+            "ref_logps": [[-0.210454712772, -1.21045471277, -1.21045471277], [-0.0485873515737, 0.0, 0.951412648426]],
+        },
+    ),
+    # x = (2, -1.5), q = 0.5 + 0.01 (s(0.25) - 0.5) = 0.500621765009, w = s(-0.05 (x - q)) = (0.481266545269,
+    # 0.524986940138); with D = softplus(-0.05 x) - (1 - 0.05 x), loss' = -0.05 (w s(-0.05 x) + 1 - w) - 0.05 w (1 - w) D,
+    # and each x has its half of 0.01 s(0.25) s(-0.25) times the sum of 0.05 w (1 - w) D, which is -0.00747545204623
+    Row(
+        item="AQL",
+        objective="aql",
+        fields=P1P2,
+        params={"beta": 0.05},
+        losses=[0.776986663634, 0.894588311954],
+        gradients={
+            "chosen": [-0.0341858971753, -0.0330915755945],
+            "rejected": [0.0341858971753, 0.0330915755945],
+            "ref_chosen": [0.0341858971753, 0.0330915755945],
+            "ref_rejected": [-0.0341858971753, -0.0330915755945],
+        },
+    ),
+    # the same with q = 0.502625419717, mean 7/6; the first is at the kink of the hinge, which has no slope there, the
+    # third beyond it, and the sum is -0.00864705024788
+    Row(
+        item="AQL, hinge at its kink",
+        objective="aql",
+        fields={"chosen": [2, -1.5, 3], **MARGINS},
+        params={"beta": 0.5},
+        losses=[0.100590646307, 1.30160859205, 0.0449005500481],
+        gradients={"chosen": [-0.0773298821911, -0.322456583313, -0.0377845405436]},
+    ),
+    # spread 3.5 / sqrt 2, mean of s(-x) 0.468388699108: q = 0.95 times both + 0.05 s(0.25) = 1.1293515694, w = s(0.1
+    # |x - q|) = (0.521752471669, 0.565357681014); loss' = -0.05 (w s(-0.05 x) + 1 - w) + w' D with w' = ±0.1 w (1 - w),
+    # and -sum w' D = -0.00206646298161 times dq/dx = 0.95 * 0.468388699108 (x - 0.25) / spread - 0.95 spread s(x) s(-x) / 2
+    # + 0.05 s(0.25) s(-0.25) / 2
+    Row(
+        item="AQFL",
+        objective="aqfl",
+        fields=P1P2,
+        params={"beta": 0.05},
+        losses=[0.766638325626, 0.880714912537],
+        gradients={
+            "chosen": [-0.0430903820036, -0.0269515867882],
+            "rejected": [0.0430903820036, 0.0269515867882],
+            "ref_chosen": [0.0430903820036, 0.0269515867882],
+        },
+    ),
+    # three: spread 2.3629078131263, mean of s(-x) 0.328067757131: q = 0.774561271815, w = (0.530597687327,
+    # 0.556620132394, 0.555407481862), -sum w' D = -0.0246452010519; the hinge of the third is 0
+    Row(
+        item="AQFL of three",
+        objective="aqfl",
+        fields={"chosen": [2, -1.5, 3], **MARGINS},
+        params={"beta": 0.4},
+        losses=[0.290785617652, 1.28689446853, 0.146229052203],
+        gradients={"chosen": [-0.248791604265, -0.30021335726, -0.0471450511884]},
+    ),
+    # one pair has no spread: q = 0.05 s(2), w = s(0.1 (2 - q)) = 0.548743700419; the slope has 1 - 0.05 s(2) s(-2) of w'
+    Row(
+        item="AQFL of one",
+        objective="aqfl",
+        fields=P1,
+        params={"beta": 0.05},
+        losses=[0.759739277409],
+        gradients={"chosen": [-0.0418921752906], "rejected": [0.0418921752906]},
+    ),
+    # nor have two equal pairs, where the spread has no slope; the hinge is at its kink: w softplus(-1), and -0.5 w s(-1) +
+    # w' softplus(-1) (1 - 0.05 s(2) s(-2))
+    Row(
+        item="AQFL of equals",
+        objective="aqfl",
+        fields={"chosen": [2, 1], "rejected": [0, -1], "ref_chosen": [0, 0], "ref_rejected": [0, 0]},
+        params={"beta": 0.5},
+        losses=[0.171900377608, 0.171900377608],
+        gradients={"chosen": [-0.0660735649041, -0.0660735649041]},
+    ),
+    # half of softplus(-2), and 2 (1 + 1.5)
+    Row(
+        item="PFL",
+        objective="pfl",
+        fields=P1P2,
+        params={},
+        losses=[0.0634640055215, 5.0],
+        gradients={
+            "chosen": [-0.0596014610111, -2],
+            "rejected": [0.0596014610111, 2],
+            "ref_chosen": [0.0596014610111, 2],
+            "ref_rejected": [-0.0596014610111, -2],
+        },
+    ),
+    # a tie counts as not ordered: 2; half of softplus(-0.5); 2 (1 + 2)
+    Row(
+        item="PFL, tie",
+        objective="pfl",
+        fields={"chosen": [0, 0.5, -2], **MARGINS},
+        params={},
+        losses=[2.0, 0.23703849209, 6.0],
+        gradients={"chosen": [-2, -0.188770334399, -2]},
     ),
 ]

@@ -186,4 +186,47 @@ ROWS = [
         [0.0192457012783],
         {"chosen": [1.091743550049], "rejected": [-0.07657925168549]},
     ),
+    # means -1.625 and -2: -2 and -3.5 lie below, and -4 alone, since -2 is not less than its mean; u = 2 (-2.75 + 4) -
+    # 0.5 = 2; slopes -2 σ(-2) / 2 each, and 2 σ(-2)
+    Row(
+        "ConfPO",
+        "confpo",
+        {"chosen": [[-0.5, -2, -3.5, -0.5]], "rejected": [[-0.5, -1.5, -4, -2]]},
+        {"beta": 2.0, "gamma_beta_ratio": 0.25},
+        [0.126928011043],
+        {
+            "chosen": [[0, -0.119202922022, -0.119202922022, 0]],
+            "rejected": [[0, 0, 0.238405844044, 0]],
+        },
+    ),
+    # -2 against the mean of -2 and -3, u = 1.5 * 0.5 - 0.6 = 0.15; a constant side selects nothing; -3 against -3,
+    # u = -0.6; nor does a side of one token, nor an empty one
+    Row(
+        "ConfPO, ragged",
+        "confpo",
+        {
+            "chosen": [[-1, -2, -9], [-1, -1, -5], [-3, -1, -2], [-4, -9, -9], [-1, -2, -3]],
+            "rejected": [[-0.5, -2, -3, -7], [-2, -3, -1, -1], [-1, -3, -9, 0], [-1, -2, -3, -4], [-1, -2, -3, -4]],
+            "chosen_mask": [[True, True, False]] * 2 + [[True] * 3, [True, False, False], [True] * 3],
+            "rejected_mask": [
+                [True, True, True, False],
+                [True] * 4,
+                [True, True, False, False],
+                [True] * 4,
+                [False] * 4,
+            ],
+        },
+        {"beta": 1.5, "gamma_beta_ratio": 0.4},
+        [0.62095704779, 0, 1.03748795049, 0, 0],
+        {
+            "chosen": [[0, -0.693855231984, 0], [0, 0, 0], [-0.968484459339, 0, 0], [0, 0, 0], [0, 0, 0]],
+            "rejected": [
+                [0, 0.346927615992, 0.346927615992, 0],
+                [0, 0, 0, 0],
+                [0, 0.968484459339, 0, 0],
+                [0, 0, 0, 0],
+                [0, 0, 0, 0],
+            ],
+        },
+    ),
 ]

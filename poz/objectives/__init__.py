@@ -54,10 +54,14 @@ from poz.objectives.mapo import mapo as mapo
 from poz.objectives.discopop import discopop as discopop
 from poz.objectives.padll import padll as padll
 from poz.objectives.cell import cell as cell
+from poz.objectives.aql import aql as aql
+from poz.objectives.aqfl import aqfl as aqfl
+from poz.objectives.pfl import pfl as pfl
 from poz.objectives.s_dpo import s_dpo as s_dpo
 from poz.objectives.sampo import sampo as sampo
 from poz.objectives.reward_aware_po import reward_aware_po as reward_aware_po
 from poz.objectives.wpo import wpo as wpo
+from poz.objectives.mdpo import mdpo as mdpo
 from poz.objectives.step_dpo import step_dpo as step_dpo
 from poz.objectives.inpo import inpo as inpo
 from poz.objectives.dr_dpo import dr_dpo as dr_dpo
@@ -74,6 +78,7 @@ from poz.objectives.arpo import arpo as arpo
 from poz.objectives.rainbow_po import rainbow_po as rainbow_po
 from poz.objectives.tis_dpo import tis_dpo as tis_dpo
 from poz.objectives.sim_npo import sim_npo as sim_npo
+from poz.objectives.alpha_dpo import alpha_dpo as alpha_dpo
 from poz.objectives.h_dpo import h_dpo as h_dpo
 from poz.objectives.cal_dpo import cal_dpo as cal_dpo
 from poz.objectives.alpha_po import alpha_po as alpha_po
@@ -88,6 +93,8 @@ from poz.objectives.egpo import egpo as egpo
 from poz.objectives.mapl import mapl as mapl
 from poz.objectives.bpo import bpo as bpo
 from poz.objectives.gamma_po import gamma_po as gamma_po
+from poz.objectives.confpo import confpo as confpo
+from poz.objectives.reward_partition import reward_partition as reward_partition
 from poz.objectives.qrpo import qrpo as qrpo
 from poz.objectives.ranklist import ranklist as ranklist
 from poz.objectives.mnpo import mnpo as mnpo

@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     equation="eq. 7; label smoothing from the cDPO note (Mitchell 2023), eq. 3",
     formula=r"-(1-\varepsilon)\log\sigma(\beta h)-\varepsilon\log\sigma(-\beta h),\quad h=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    aliases=("sigmoid", "cdpo"),
+    aliases=("sigmoid", "cdpo", "spin"),
     published={"beta": (0.1, 0.5), "label_smoothing": (0.0,)},
     deviations=[
         Deviation("TRL 1.16, Liger 0.8.5", "ignore label_smoothing for `sigmoid`", "label_smoothing=0"),

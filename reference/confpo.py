@@ -1,0 +1,52 @@
+"""ConfPO: Yoon et al. 2025, arXiv 2506.08712, SimPO on the tokens that the policy is least sure of.
+
+C = the valid tokens of a side whose log π_t is less than the mean over its valid tokens, constant in the gradient
+m = mean over C of log π_t,  u = β (m_w - m_l) - γ,  γ = β gamma_beta_ratio
+L = -log σ(u), and 0 where C is empty on a side; beside an impossible token (log π_t = -inf) C has no possible one
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+from poz.reference._stable import Array, Mask, Result, quiet, sigmoid, softplus
+
+
+def unsure(row: Array) -> Mask:
+    """C of a side's valid tokens, none of them NaN: against the exact mean, so that equal tokens are never below it."""
+    impossible: Mask = np.isneginf(row)
+    if impossible.any():
+        return impossible if not impossible.all() else ~impossible
+    if np.isinf(row).any():  # the mean is +inf
+        return np.isfinite(row)
+    return np.array([Fraction(x) * len(row) < sum(map(Fraction, row)) for x in row], dtype=bool)
+
+
+@quiet
+def confpo(
+    *,
+    chosen: Array,
+    rejected: Array,
+    chosen_mask: Mask | None = None,
+    rejected_mask: Mask | None = None,
+    beta: float = 2.0,
+    gamma_beta_ratio: float = 0.25,
+) -> Result:
+    """Losses (B,) in nats from per-token log-probs (B, T) and (B, U), and the gradient of their sum with C constant."""
+    on_chosen = np.ones(chosen.shape, dtype=bool) if chosen_mask is None else chosen_mask
+    on_rejected = np.ones(rejected.shape, dtype=bool) if rejected_mask is None else rejected_mask
+    losses, up, down = np.zeros(len(chosen)), np.zeros(chosen.shape), np.zeros(rejected.shape)
+    for b in range(len(chosen)):
+        w, r = np.flatnonzero(on_chosen[b]), np.flatnonzero(on_rejected[b])
+        if np.isnan(chosen[b, w]).any() or np.isnan(rejected[b, r]).any():
+            losses[b], up[b, w], down[b, r] = np.nan, np.nan, np.nan
+            continue
+        w, r = w[unsure(chosen[b, w])], r[unsure(rejected[b, r])]
+        if len(w) == 0 or len(r) == 0:
+            continue
+        u = beta * (np.mean(chosen[b, w]) - np.mean(rejected[b, r])) - beta * gamma_beta_ratio
+        losses[b] = softplus(-u)
+        # dL/dm_w = -β σ(-u) = -dL/dm_l, dm/dlog π_t = 1/|C| on C
+        slope = -beta * sigmoid(-u)
+        up[b, w], down[b, r] = slope / len(w), -slope / len(r)
+    return losses, {"chosen": up, "rejected": down}
