@@ -208,6 +208,21 @@ def test_a_masked_target(head, memory):
         torch.testing.assert_close(b.grad.double(), y.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("ignored", [VOCABULARY, 99_999, 7, -1])
+def test_any_index_may_be_the_ignored_one(ignored):
+    """Also one beyond the vocabulary, or one of its tokens."""
+    h, w, t = problem(60)
+    t[t == 7] = 8
+    a, b = leaves(h, w)
+    c, d = leaves(h, w)
+    found, want = linear_logps(a, b, t.where(t != -100, ignored), ignore_index=ignored), linear_logps(c, d, t)
+    assert torch.equal(found, want)
+    found.sum().backward()
+    want.sum().backward()
+    assert torch.equal(a.grad, c.grad)
+    assert torch.equal(b.grad, d.grad)
+
+
 def test_the_mean_of_masked_logits():
     h, w, t = problem(9, ignored=False)
     bias = torch.zeros(VOCABULARY)

@@ -10,6 +10,7 @@ from tabular import random_game
 import poz
 from poz import games
 from poz.algorithms import self_play
+from poz.algorithms.apo_nesterov import next_reference
 from poz.algorithms.weights import towards
 from poz.torch.extragradient import Extragradient
 
@@ -131,6 +132,8 @@ def test_egpo_is_stable_where_mirror_descent_cycles(step, mirror_descent, extrag
     (lambda: self_play.onpo(BENCH, SKEWED, eta=0.0), "eta must be > 0 and finite; got 0.0"),
     (lambda: self_play.gpo(BENCH, SKEWED, beta=1.0), "antisymmetric"),
     (lambda: towards({"a": 1}, {"b": 1}, 0.5), "only one has"),
+    (lambda: next_reference({"a": 1}, {"a": 2}, 1.0), "alpha must be at least 0 and below 1.*got 1.0"),
+    (lambda: next_reference({"a": 1}, {"b": 2}), "only one has"),
 ])  # fmt: skip
 def test_errors_are_sentences(call, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -145,7 +148,7 @@ def test_acceleration_factor(alpha):
     solved = extrapolated = {"logits": np.log(SKEWED)}
     for t in range(1, 30):
         last, solved = solved, {"logits": extrapolated["logits"] + reward / beta}
-        extrapolated = towards(last, solved, 1 + alpha)
+        extrapolated = next_reference(last, solved, alpha)
         moved = sum((1 - alpha**k) / (1 - alpha) for k in range(1, t + 1))
         np.testing.assert_allclose(solved["logits"] - np.log(SKEWED), reward / beta * moved, rtol=1e-13)
     speed = (moved - 29 / (1 - alpha)) * (1 - alpha)
@@ -160,9 +163,17 @@ def test_acceleration_with_rewards_that_change():
     solved = extrapolated = {"u": start}
     for t, reward in enumerate(rewards):
         last, solved = solved, {"u": extrapolated["u"] + reward / beta}
-        extrapolated = towards(last, solved, 1 + alpha)
+        extrapolated = next_reference(last, solved, alpha)
         shares = (1 - alpha ** (t + 1 - np.arange(t + 1))) / (1 - alpha)
         np.testing.assert_allclose(solved["u"], start + shares @ rewards[: t + 1] / beta, rtol=1e-12)
+
+
+def test_no_momentum_is_iterative_dpo():
+    solved = {"u": np.array([0.1, -3.0])}
+    assert next_reference({"u": np.array([7.0, 0.3])}, solved, 0.0)["u"] is solved["u"]
+    np.testing.assert_allclose(
+        next_reference({"u": np.zeros(2)}, solved)["u"], [0.13, -3.9], rtol=1e-15
+    )  # 0.3, the paper's
 
 
 def test_towards_has_exact_ends_and_any_library():

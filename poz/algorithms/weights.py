@@ -7,7 +7,7 @@ One function covers them. For `start` and `end` with the same names, `towards(st
 | TR-DPO, soft update every few steps (arXiv 2404.09656) | reference | policy | 0.5 to 0.6 |
 | TR-DPO, hard update; iterative DPO's next round | reference | policy | 1 |
 | Nash-EMA's opponent, every step (arXiv 2312.00886) | average | policy | 1 - decay, such as 1e-3 |
-| accelerated PO, after each round (arXiv 2410.06293, eq. 3.7) | last round | this round | 1 + alpha, alpha in [0, 1) |
+| accelerated PO, after each round: `poz.algorithms.apo_nesterov` | last round | this round | 1 + alpha, alpha in [0, 1) |
 """
 
 from __future__ import annotations

@@ -16,7 +16,12 @@ from poz.objective import Deviation, objective
     formula=r"-\tfrac{1}{N}\log\pi(y_w)",
     reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),
     coupled=lambda p: "the number of tokens of the batch" * (p["normalizer"] == "batch_tokens"),
-    deviations=[Deviation("trainers", "average over all tokens of the batch", "normalizer='batch_tokens'")],
+    deviations=[
+        Deviation("TRL 1.16 `sft`, Liger", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
+        Deviation("LLaMA-Factory `pref_ftx`, OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
+        Deviation("ms-swift `rpo_alpha`", "mean over all tokens, added to each pair", "normalizer='batch_tokens'"),
+        Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
+    ],
     basis="Definition.",
 )
 def sft(
