@@ -325,6 +325,77 @@ def test_nan_in_an_ignored_row_is_nowhere_and_no_upstream_gradient_is_none():
         assert not np.any(slopes[0][np.array([0, 3, 4])])
 
 
+# Which of (hidden, weight, bias) get a gradient, and the other settings.
+UNWANTED = {
+    "log-probs": ((0, 1), {}),
+    "frozen": (0, {}),
+    "frozen, all outputs": (0, {"outputs": ("logps", "lse", "entropy")}),
+    "head alone": (1, {"softcap": 9.0}),
+    "everything": ((0, 1, 2), {"outputs": ("entropy", "lse", "logps"), "softcap": 9.0, "temperature": 0.8}),
+}
+
+
+def by_autodiff(hidden, weight, bias, targets, outputs=("logps",), temperature=1.0, softcap=None):
+    """The unfused formula, in the order of `outputs`."""
+    x = hidden @ weight.T + bias
+    z = (x if softcap is None else softcap * jnp.tanh(x / softcap)) / temperature
+    log_p = jax.nn.log_softmax(z)
+    logps = jnp.take_along_axis(log_p, jnp.maximum(targets, 0)[:, None], 1)[:, 0]
+    found = {"logps": logps, "lse": jax.nn.logsumexp(z, 1), "entropy": -(jnp.exp(log_p) * log_p).sum(1)}
+    return [jnp.where(targets >= 0, found[name], 0) for name in outputs]
+
+
+@pytest.mark.parametrize("memory", ["1GiB", "30KB", "smallest"])
+@pytest.mark.parametrize("case", UNWANTED)
+@pytest.mark.usefixtures("fine")
+def test_what_is_not_finite_in_a_row_with_no_upstream_gradient_is_nowhere(case, memory):
+    """With all logits kept, some and fewest: as if the row were not there, in the sums over rows too."""
+    which, settings = UNWANTED[case]
+    hidden, weight, targets = inputs(rows=40)
+    bias = jnp.linspace(-1, 1, VOCABULARY)
+    memory = {"30KB": 30_000, "smallest": _smallest(hidden, weight, targets)}.get(memory, memory)
+    unwanted = np.array([11, 17, 22, 37])  # each takes part
+    poisoned = hidden.at[unwanted].set(jnp.array([jnp.nan, jnp.inf, -jnp.inf, 1.0])[:, None])
+    upstream = np.random.default_rng(4).normal(size=(3, 40)).astype(np.float32)
+    upstream[:, unwanted] = 0
+    if len(settings.get("outputs", ())) == 3:
+        upstream[0, 2], upstream[1, 4], upstream[2, 5] = 0, 0, 0  # of one output only: the row counts
+
+    def fused(h, w, b):
+        found = linear_logps(h, w, targets, bias=b, memory=memory, **settings)
+        found = [getattr(found, name) for name in settings["outputs"]] if "outputs" in settings else [found]
+        return sum(jnp.vdot(g, x) for g, x in zip(upstream, found, strict=False))
+
+    def by_hand(h, w, b):
+        return sum(jnp.vdot(g, x) for g, x in zip(upstream, by_autodiff(h, w, b, targets, **settings), strict=False))
+
+    ours = compiled(jax.grad(fused, which), poisoned, weight, bias)
+    theirs = compiled(jax.grad(by_hand, which), hidden.at[unwanted].set(0.0), weight, bias)
+    for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)  # float32 logits of size 30
+    if which != 1:
+        assert not np.any(jax.tree.leaves(ours)[0][unwanted])
+
+
+@pytest.mark.parametrize("which", [0, (0, 1)])
+def test_rows_with_no_upstream_gradient_under_vmap_beside_a_nan_head_and_nan_upstream(which):
+    hidden, weight, targets = inputs(rows=24)
+    upstream = jnp.ones(24).at[4].set(0.0)
+    cut = hidden.at[4].set(jnp.nan).reshape(2, 12, WIDTH), weight, targets.reshape(2, 12), upstream.reshape(2, 12)
+    gradient = jax.grad(lambda h, w, t, g: linear_logps(h, w, t) @ g, which)
+    slopes = jax.tree.leaves(compiled(jax.vmap(gradient, (0, None, 0, 0)), *cut))
+    expected = dense(hidden, weight, targets, upstream)
+    for x, y in zip((slopes[0].reshape(-1, WIDTH), *(x.sum(0) for x in slopes[1:])), expected[2:], strict=False):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-5)
+    # Nor does a head that is not finite reach such rows, or ignored ones.
+    of_hidden = jax.tree.leaves(compiled(gradient, hidden, weight.at[0, 0].set(jnp.nan), targets, upstream))[0]
+    np.testing.assert_array_equal(np.isnan(of_hidden).any(1), (targets >= 0) & (upstream != 0))
+    # A coefficient that is NaN is not none.
+    of_hidden = jax.tree.leaves(compiled(gradient, hidden, weight, targets, upstream.at[4].set(jnp.nan)))[0]
+    assert np.isnan(of_hidden[4]).all()
+    assert np.isfinite(np.delete(of_hidden, 4, 0)).all()
+
+
 def test_a_token_that_does_not_exist_is_nan_under_jit():
     hidden, weight, targets = inputs()
     logps = jax.jit(linear_logps)(hidden, weight, targets.at[jnp.array([1, 2])].set(jnp.array([VOCABULARY, -1])))
@@ -402,7 +473,8 @@ weight = jnp.asarray(2 * rng.normal(size=(96, 16)), jnp.float32)
 targets = np.asarray(rng.integers(0, 96, (8, 10)))
 targets[:, ::4] = -100
 targets = jnp.asarray(targets)
-up = jnp.asarray(rng.normal(size=(8, 10)), jnp.float32)
+up = jnp.asarray(rng.normal(size=(8, 10)), jnp.float32).at[3, 5].set(0.0)
+poisoned = hidden.at[3, 5].set(jnp.nan)
 def total(h, w, **where):
     logps = linear_logps(h, w, targets, **where)
     return (logps * up).sum(), logps
@@ -422,6 +494,8 @@ for shape, kind in (((2, 4), Auto), ((8, 1), Explicit), ((1, 8), Auto)):
     slopes, spread = program(hidden, weight)
     np.testing.assert_allclose(spread, logps, rtol=1e-5, atol=1e-5)
     compare(slopes, alone)
+    compare(program(poisoned, weight)[0], alone)
+    np.testing.assert_allclose(linear_logps(hidden, weight, targets, **where), logps, rtol=1e-5, atol=1e-5)
     if shape == (2, 4):
         axes = ((hidden, "data"), (weight, "vocabulary"))
         sharded = [jax.device_put(x, jax.NamedSharding(mesh, P(axis))) for x, axis in axes]
@@ -436,6 +510,9 @@ for shape, kind in (((2, 4), Auto), ((8, 1), Explicit), ((1, 8), Auto)):
         specs = (P("data"), P("vocabulary"), P("data"), P("data"))
         mapped = jax.jit(jax.shard_map(inside, mesh=mesh, in_specs=specs, out_specs=specs[:2]))
         compare(mapped(hidden, weight, targets, up), alone)
+        eager = linear_logps(hidden, weight, targets, mesh=mesh, **everything)
+        compare(eager, linear_logps(hidden, weight, targets, **everything))
+        compare(jax.grad(lambda h, w: total(h, w, **where)[0], (0, 1))(hidden, weight), alone)
         for given, wrong in ((dict(data_axis="rows"), "'rows'"), (dict(vocabulary_axis="vocabulary"), "Pad")):
             try:
                 linear_logps(hidden, weight[:95], jnp.minimum(targets, 94), mesh=mesh, **given)

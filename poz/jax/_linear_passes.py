@@ -62,11 +62,12 @@ class Rows(NamedTuple):
     """Rows in the order they are computed in: those that take part first, padded to whole blocks.
 
     Attributes:
-        hidden: (blocks, block_rows, D), `stored`; 0 where nothing takes part.
+        hidden: (blocks, block_rows, D), `stored`; 0 where nothing is active.
         targets: (blocks, block_rows) index in this shard of the head; -1 where nothing takes part.
         order: (blocks * block_rows,) index of the row that was given.
         place: (rows,) where each given row went.
         takes_part: (blocks * block_rows,) true where it does.
+        active: (blocks * block_rows,) true where it does and, in the backward pass, has an upstream gradient other than 0.
         unknown: (blocks * block_rows,) true where it does, with a target that no shard of the head has.
     """
 
@@ -75,6 +76,7 @@ class Rows(NamedTuple):
     order: Array
     place: Array
     takes_part: Array
+    active: Array
     unknown: Array
 
 
@@ -141,8 +143,10 @@ def restored(x: Array, dtype: Any) -> Array:
     return x if x.dtype == dtype else lax.bitcast_convert_type(lax.optimization_barrier(x), dtype)
 
 
-def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, first: Array, vocabulary: int) -> Rows:
-    """Rows that take part first, in blocks."""
+def gather_rows(
+    hidden: Array, targets: Array, active: Array, settings: Settings, plan: Plan, first: Array, vocabulary: int
+) -> Rows:
+    """Rows that take part first, in blocks; what the others hold, and those that are not active, is not looked at."""
     valid = targets != settings.ignore_index
     count, total = jnp.sum(valid), plan.blocks * plan.block_rows
     place = jnp.where(valid, jnp.cumsum(valid), count + jnp.cumsum(~valid)) - 1
@@ -152,13 +156,15 @@ def gather_rows(hidden: Array, targets: Array, settings: Settings, plan: Plan, f
         .set(jnp.arange(targets.shape[0], dtype=jnp.int32), unique_indices=True)
     )
     takes_part, given = jnp.arange(total) < count, targets[order]
+    active = takes_part & active[order]
     blocks = (plan.blocks, plan.block_rows)
     return Rows(
-        jnp.where(takes_part[:, None], stored(hidden)[order], 0).reshape(*blocks, -1),
+        jnp.where(active[:, None], stored(hidden)[order], 0).reshape(*blocks, -1),
         jnp.where(takes_part, given - first, -1).astype(jnp.int32).reshape(blocks),
         order,
         place,
         takes_part,
+        active,
         takes_part & ((given < 0) | (given >= vocabulary)),
     )
 
@@ -392,7 +398,7 @@ def backward(
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Gradients from upstream ones, (blocks * block_rows,) each and 0 where nothing takes part.
 
-    A row whose upstream gradient is 0 is left out of the products where it can be.
+    A row whose upstream gradients are all 0 adds nothing, whatever is in it, and is left out of the products where it can be.
 
     Returns:
         Of hidden, (blocks * block_rows, D); of weight, (V, D) in `head_dtype`; of bias, (V,); None where `wants` says so.
@@ -400,11 +406,10 @@ def backward(
     dtype, size = wide(head.dtype), rows.hidden.shape[-1]
     shape = (plan.blocks, plan.block_rows)
     blocked = partial(jnp.reshape, shape=shape)
-    terms = {name: blocked(x) for name, x in _coefficients(statistics, upstream, settings).items()}
+    terms = {name: blocked(x) for name, x in _coefficients(statistics, rows.active, upstream, settings).items()}
     shift = blocked(statistics.shift)
     numbers = jnp.arange(1, plan.block_rows + 1)
-    alive = sum(jnp.abs(x) for x in upstream.values()) != 0
-    counts = jnp.max(jnp.where(blocked(alive), numbers, 0), 1)
+    counts = jnp.max(jnp.where(terms["active"], numbers, 0), 1)
     hidden_gradient = jnp.zeros((*shape, size), dtype) if wants[0] else None
     weight_gradient = None
     if wants[1]:
@@ -494,9 +499,11 @@ def backward(
     return hidden_gradient, weight_gradient, bias_gradient
 
 
-def _coefficients(statistics: Statistics, upstream: dict[str, Array], settings: Settings) -> dict[str, Array]:
+def _coefficients(
+    statistics: Statistics, active: Array, upstream: dict[str, Array], settings: Settings
+) -> dict[str, Array]:
     """Per row: d loss / d product at the target (`target`), over exp(logit - shift) elsewhere (`other`), and for entropy
-    what that changes by with each nat of the logit (`tilt`) from where (`level`)."""  # noqa: D205, D209
+    what that changes by with each nat of the logit (`tilt`) from where (`level`); and `active`, without which `target` is 0."""  # noqa: D205, D209
     chain = settings.scale / settings.temperature
     logp, total = statistics.logp, statistics.total
     zero = jnp.zeros_like(logp)
@@ -510,7 +517,8 @@ def _coefficients(statistics: Statistics, upstream: dict[str, Array], settings: 
         target = target - of_entropy * jnp.exp(logp) * away
         terms |= {"tilt": of_entropy / total, "level": level}
     slope = _slope(statistics.target, settings)
-    return terms | {"target": target if slope is None else target * slope}
+    target = target if slope is None else target * slope
+    return terms | {"target": jnp.where(active, target, 0), "active": active}
 
 
 def _d_logits(z: Array, targets: Array, shift: Array, terms: dict[str, Array], settings: Settings) -> Array:
@@ -522,4 +530,5 @@ def _d_logits(z: Array, targets: Array, shift: Array, terms: dict[str, Array], s
     d = jnp.exp(away) * factor
     slope = _slope(z, settings)
     d = d if slope is None else d * slope
-    return jnp.where(hit, terms["target"][:, None], d)
+    # One choice for both: the target's token, and rows that add nothing, whose kept logits may be NaN.
+    return jnp.where(hit | ~terms["active"][:, None], terms["target"][:, None], d)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import partial
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -87,7 +88,8 @@ def linear_logps(
             CPU no logits are kept beyond a quarter of the plain formula's peak; more would save a tenth of the time.
         precision: "exact", or "fast", which allows a platform's default 32-bit products and rounds d logits of bfloat16
             inputs to bfloat16, a relative error of 2e-3 per logit; "exact" does the latter on accelerators only.
-        mesh: Devices to spread over; with None, the arrays are taken to be whole, or `shard_map` is around the call.
+        mesh: Devices to spread over; with None, the arrays are taken to be whole, or `shard_map` is around the call,
+            under `jax.jit`.
         data_axis: Axis, or axes, of `mesh` over which the first dimension of `hidden` and `targets` is sharded.
         vocabulary_axis: Axis over which V is sharded. The weight is never gathered: per token, the largest logit, the
             sums and the target's logit are reduced over it, and in the backward pass the gradient of `hidden`.
@@ -177,10 +179,16 @@ def _over_mesh(
             None if x is None else jax.reshard(x, NamedSharding(mesh, spec))
             for x, spec in zip(arrays, specs, strict=True)
         )
+    return tuple(_mapped(settings, mesh, specs)(*arrays))
+
+
+@lru_cache(maxsize=64)
+def _mapped(settings: Settings, mesh: Mesh, specs: tuple[Spec, ...]) -> Callable[..., tuple[Array, ...]]:
+    # Eagerly, shard_map takes no custom derivative that asks what needs a gradient, and would compile one step at a time.
     mapped = jax.shard_map(
-        partial(_logps, settings), mesh=mesh, in_specs=specs, out_specs=tuple(by_row for _ in settings.outputs)
+        partial(_logps, settings), mesh=mesh, in_specs=specs, out_specs=tuple(specs[0] for _ in settings.outputs)
     )
-    return tuple(mapped(*arrays))
+    return jax.jit(mapped)
 
 
 @jax.tree_util.register_static
@@ -230,7 +238,8 @@ def _core_forward(
 def _forward(
     settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array
 ) -> tuple[tuple[Array, ...], Statistics, Kept, Array]:
-    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
+    taking_part = targets != settings.ignore_index
+    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets, taking_part)
     narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
     statistics, kept, slopes = passes.forward(
         head, rows, settings, plan, narrow, axes, _head_dtype(hidden, weight, bias, targets)
@@ -238,7 +247,6 @@ def _forward(
     found = {"logps": statistics.logp, "entropy": statistics.entropy}
     if "lse" in settings.outputs:
         found["lse"] = statistics.shift + jnp.log(statistics.total)
-    taking_part = targets != settings.ignore_index
     results = tuple(jnp.where(taking_part, found[name][rows.place], 0) for name in settings.outputs)
     return results, statistics, kept, None if slopes is None else slopes[rows.place]
 
@@ -252,12 +260,13 @@ def _core_backward(settings: Settings, residuals: _Residuals, upstream: tuple[An
     }
     if not given:
         return (None,) * 4
-    taking_part = targets != settings.ignore_index
+    # Rows with nothing upstream give nothing, also where 0 would be multiplied by NaN.
+    active = (targets != settings.ignore_index) & reduce(jnp.logical_or, (x != 0 for x in given.values()))
     if statistics is None or kept is None:  # one pass
-        of_hidden = jnp.where(taking_part, given["logps"], 0)[:, None] * slopes
+        of_hidden = jnp.where(active[:, None], given["logps"][:, None] * slopes, 0)
         return _as_given(of_hidden, hidden), None, None, None
     plan = _plan(settings, hidden, weight, bias, targets, wants)
-    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets)
+    rows, head, axes = _laid_out(settings, plan, hidden, weight, bias, targets, active)
     narrow = passes.narrow_gradients(hidden.dtype, settings.exact, on_cpu())
     ordered = {name: jnp.where(rows.takes_part, passes.varying(x, axes)[rows.order], 0) for name, x in given.items()}
     head_dtype = _head_dtype(hidden, weight, bias, targets)
@@ -265,7 +274,7 @@ def _core_backward(settings: Settings, residuals: _Residuals, upstream: tuple[An
         head, rows, statistics, kept, ordered, settings, plan, narrow, axes, astuple(wants), head_dtype
     )
     if of_hidden is not None:
-        of_hidden = jnp.where(taking_part[:, None], of_hidden[rows.place], 0)
+        of_hidden = jnp.where(active[:, None], of_hidden[rows.place], 0)
     gradients = ((of_hidden, hidden), (of_weight, weight), (of_bias, bias))
     return (*(None if gradient is None else _as_given(gradient, of) for gradient, of in gradients), None)
 
@@ -295,13 +304,13 @@ def _head_dtype(hidden: Array, weight: Array, bias: Array, targets: Array) -> An
 
 
 def _laid_out(
-    settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array
+    settings: Settings, plan: Plan, hidden: Array, weight: Array, bias: Array, targets: Array, active: Array
 ) -> tuple[Rows, Head, frozenset[str]]:
     axes = passes.mapped_axes(hidden, weight, bias, targets)
     hidden, weight, bias = (passes.varying(x, axes) for x in (hidden, weight, bias))
     first = 0 if settings.axis is None else jax.lax.axis_index(settings.axis) * weight.shape[0]
     vocabulary = weight.shape[0] * _axis_size(settings.axis, weight)
-    rows = passes.gather_rows(hidden, targets, settings, plan, first, vocabulary)
+    rows = passes.gather_rows(hidden, targets, active, settings, plan, first, vocabulary)
     return rows, Head(passes.stored(weight), bias, weight.dtype), axes
 
 

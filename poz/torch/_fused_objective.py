@@ -15,13 +15,20 @@ from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import choose_implementation, make_plan
 from poz.torch._linear_tiles import Head, compute_dtype, padded
+from poz.torch._logps import once
+
+NO_SECOND = (
+    "poz.torch.fused_objective has no second derivative. Take log-probabilities from logits with torch operations where one is "
+    "needed, such as `torch.log_softmax(hidden @ weight.T, -1)`, and call the objective on them."
+)
 
 
 class FusedLoss(NamedTuple):
     """What `fused_objective` returns.
 
     Attributes:
-        loss: () weighted sum of the losses; differentiable in hidden, weight and bias, once.
+        loss: () weighted sum of the losses; differentiable in hidden, weight and bias, once: its gradients are handed over
+            by the first backward pass, and a second derivative raises.
         losses: (B,) losses per example, nats; without gradient.
         logps: log-prob of each completion, summed over its tokens, nats: (2, B) for pairs, (B, K) for lists; no gradient.
     """
@@ -38,6 +45,7 @@ class _Settings(NamedTuple):
     head: Head
     memory: int | str
     implementation: str
+    origins: tuple[Tensor, ...]
 
 
 def fused_objective(
@@ -49,7 +57,8 @@ def fused_objective(
     """Return the loss of a separable objective, with gradients made in the same pass over the vocabulary (6NVD operations).
 
     A chunk is as many whole pairs or lists as fit `memory`; one that does not fit alone has its logits made twice. The result
-    is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit.
+    is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit, under
+    `torch.autocast` too. Gradients of 16-bit inputs stay in float32 until the backward pass, so that they are rounded once.
 
     Args:
         objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to its hyper-parameters.
@@ -63,7 +72,9 @@ def fused_objective(
         temperature: divides the logits.
         logit_scale: multiplies them first.
         softcap: bound on their size.
-        memory: bytes, or text such as "512MiB", to use beyond inputs, outputs and gradients.
+        memory: bytes, or text such as "512MiB", to use beyond inputs, outputs and gradients. For 16-bit inputs that need a
+            gradient, the gradients are float32, twice the size of hidden and head, from this call to the end of the backward
+            pass, which hands over 16-bit ones, made one after the other; none of this is counted.
         precision: "exact" or "fast".
         implementation: "auto", "torch" or "triton".
 
@@ -71,6 +82,9 @@ def fused_objective(
         ValueError: the objective couples examples, so that no chunk's loss is known before all are done; or bad arguments.
     """
     check_scaling(temperature, logit_scale, softcap, precision)
+    if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     check_tensors(hidden, weight, targets, bias, None)
     choose_implementation(implementation, hidden.device, hidden.dtype)
     _check_separable(objective)
@@ -85,10 +99,18 @@ def fused_objective(
         raise ValueError(f"`example_weights` must be ({examples},); got {tuple(example_weights.shape)}.")
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
-    settings = _Settings(objective, dict(fields or {}), ignore_index, head, memory, implementation)
     bias = None if bias is None else bias.contiguous()
+    settings = _Settings(
+        objective, dict(fields or {}), ignore_index, head, memory, implementation, _origins(hidden, weight, bias)
+    )
     apply: Any = _LossInTheLoop.apply
-    return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
+    with torch.autocast(hidden.device.type, enabled=False):
+        return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
+
+
+def _origins(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Return numbers that come from the tensors, for autograd, and hold none of their memory."""
+    return tuple(tensor.narrow(0, 0, 0).sum() for tensor in tensors if tensor is not None and tensor.requires_grad)
 
 
 def _check_separable(objective: Any) -> None:
@@ -152,7 +174,7 @@ class _LossInTheLoop(torch.autograd.Function):
         examples = targets.shape[0] if lists else targets.shape[1]
         losses = torch.zeros(examples, dtype=dtype, device=hidden.device)
         logps = torch.zeros(targets.shape[:2], dtype=dtype, device=hidden.device)
-        grad_hidden = torch.zeros_like(hidden) if need_hidden else None
+        grad_hidden = torch.zeros_like(hidden, dtype=dtype) if need_hidden else None
         grad_weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if need_weight else None
         grad_bias = torch.zeros(weight.shape[0], dtype=dtype, device=weight.device) if need_bias else None
         for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples, lists):
@@ -185,29 +207,35 @@ class _LossInTheLoop(torch.autograd.Function):
                 whole = rows
                 if index is not None:
                     whole = torch.zeros(chosen.shape, dtype=rows.dtype, device=rows.device).index_copy_(0, index, rows)
-                chunk.take(grad_hidden).copy_(whole.view(*part.shape, -1))
+                chunk.take(grad_hidden).copy_(whole.view(*part.shape, hidden.shape[-1]))
             del results
-        ctx.gradients = (
-            grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
-            None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
-        )
+        ctx.gradients = [
+            (grad_hidden, hidden.dtype),
+            (grad_weight, weight.dtype),
+            (grad_bias, dtype if bias is None else bias.dtype),
+        ]
+        ctx.origins = settings.origins
         ctx.mark_non_differentiable(losses, logps)
         return (losses * example_weights.to(dtype)).sum(), losses, logps
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
         if ctx.gradients is None:
             raise RuntimeError(
                 "poz.torch.fused_objective holds its gradients once: call it again instead of calling backward twice."
             )
-        gradients, ctx.gradients = ctx.gradients, None
-        if upstream.device.type != "cpu" or upstream.item() != 1.0:
-            for gradient in gradients:
+        held, ctx.gradients = ctx.gradients, None
+        gradients: list[Tensor | None] = []
+        with torch.no_grad():
+            scaled = upstream.device.type != "cpu" or upstream.item() != 1.0
+            while held:
+                # One at a time, so that a float32 gradient is gone before the next one is rounded.
+                gradient, dtype = held.pop(0)
                 if gradient is not None:
-                    gradient.mul_(upstream)
-        return (*gradients, None, None, None, None)
+                    gradient = (gradient.mul_(upstream) if scaled else gradient).to(dtype)
+                gradients.append(gradient)
+        origins = (upstream, *ctx.origins)
+        return (*(None if value is None else once(NO_SECOND, value, *origins) for value in gradients), *(None,) * 4)
 
 
 def _chunks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,10 @@ from torch import Tensor
 from poz.torch._linear_plan import choose_implementation
 
 BLOCK = 1 << 22
+NO_SECOND = (
+    "poz.torch.logps has no second derivative. Take log-probabilities with torch operations where one is needed, such as "
+    "`torch.log_softmax(logits, -1)`."
+)
 
 
 def logps(
@@ -21,21 +26,30 @@ def logps(
     Args:
         logits: (..., V), any float dtype.
         targets: (...) int64 in [0, V), or `ignore_index`.
-        ignore_index: target of rows that give 0 and get no gradient.
-        temperature: > 0.
+        ignore_index: target of rows that give 0 and get a gradient of 0, whatever their logits hold.
+        temperature: > 0, finite.
         inplace: write the gradient over the logits in the backward pass; nothing else may read them afterwards, and a second
             backward pass raises.
         implementation: "auto", "torch" or "triton".
 
     Returns:
-        (...) float32 (float64 for float64 logits), nats.
+        (...) float32 (float64 for float64 logits), nats; differentiable once, a second derivative raises.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: with a sentence, before anything is computed.
     """
+    if not logits.is_floating_point():
+        raise TypeError(f"`logits` must be of a float dtype; got {logits.dtype}. Convert them with .float().")
+    if logits.dim() < 1 or logits.shape[-1] < 1:
+        raise ValueError(f"`logits` must be (..., V) with at least one token; got {tuple(logits.shape)}.")
     if targets.shape != logits.shape[:-1] or targets.dtype != torch.int64:
         raise ValueError(
             f"`targets` must be int64 of shape {tuple(logits.shape[:-1])}; got {targets.dtype} of {tuple(targets.shape)}."
         )
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive; got {temperature}.")
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(
+            f"`temperature` must be positive and finite; got {temperature}. Leave it out to take the logits as they are."
+        )
     chosen = choose_implementation(implementation, logits.device, logits.dtype)
     if logits.device.type == "cpu":
         wrong = (targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))
@@ -79,10 +93,9 @@ class _Selected(torch.autograd.Function):
         logp = -torch.logaddexp(behind, torch.zeros_like(behind))
         ctx.save_for_backward(logits, column, logp, torch.logaddexp(others, own), valid)
         ctx.temperature, ctx.inplace, ctx.used = temperature, inplace, False
-        return logp.to(dtype) * valid
+        return logp.masked_fill(~valid, 0.0).to(dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
         if ctx.used:
             raise RuntimeError(
@@ -90,17 +103,42 @@ class _Selected(torch.autograd.Function):
             )
         logits, column, logp, lse, valid = ctx.saved_tensors
         ctx.used = ctx.inplace
-        out = logits if ctx.inplace else torch.empty_like(logits)
-        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        factor = (upstream.double() / ctx.temperature).masked_fill(~valid, 0.0)
-        at_target = (-torch.expm1(logp) * factor).to(dtype)
-        for here in _blocks(logits):
-            z = logits[here].to(dtype, copy=True).div_(ctx.temperature)
-            z.sub_(lse[here].to(dtype).unsqueeze(1)).exp_().mul_(-factor[here].to(dtype).unsqueeze(1))
-            z.scatter_(1, column[here], at_target[here].unsqueeze(1))
-            z.masked_fill_((factor[here] == 0).unsqueeze(1), 0.0)
-            out[here].copy_(z)
-        return out, None, None, None, None, None
+        with torch.no_grad():
+            values = logits.detach()
+            out = values if ctx.inplace else torch.empty_like(values)
+            dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+            factor = (upstream.double() / ctx.temperature).masked_fill(~valid, 0.0)
+            at_target = (-torch.expm1(logp) * factor).to(dtype)
+            for here in _blocks(values):
+                z = values[here].to(dtype, copy=True).div_(ctx.temperature)
+                z.sub_(lse[here].to(dtype).unsqueeze(1)).exp_().mul_(-factor[here].to(dtype).unsqueeze(1))
+                z.scatter_(1, column[here], at_target[here].unsqueeze(1))
+                z.masked_fill_((factor[here] == 0).unsqueeze(1), 0.0)
+                out[here].copy_(z)
+        return once(NO_SECOND, out, logits, upstream), None, None, None, None, None
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sentence: str, gradient: Tensor, *origins: Tensor) -> Tensor:
+        ctx.sentence = sentence
+        return gradient.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError(ctx.sentence)
+
+
+def once(sentence: str, gradient: Tensor, *origins: Tensor) -> Tensor:
+    """Return a gradient from a backward pass; under create_graph=True, differentiating it by an origin raises the sentence.
+
+    `once_differentiable` raises only where the upstream gradient needs a gradient, and gives 0 elsewhere.
+    """
+    if not torch.is_grad_enabled():
+        return gradient
+    apply: Any = _Once.apply
+    result: Tensor = apply(sentence, gradient, *origins)
+    return result
 
 
 def _blocks(logits: Tensor) -> list[slice]:
