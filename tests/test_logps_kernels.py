@@ -100,17 +100,16 @@ assert torch.allclose(logps(z, t, implementation="triton"), logps(z, t), atol=1e
 h, w, t, b = torch.randn(66, 9), torch.randn(261, 9), torch.randint(0, 80, (66,)), torch.zeros(261)
 b[100:200] = -float("inf")
 t[0] = 150  # a masked target: log-prob -inf, and slopes as finite as the others'
-for memory, softcap in itertools.product(("1GiB", "200KiB"), (None, 5.0)):
-    for head in (True, False):
-        results = []
-        for implementation in ("torch", "triton"):
-            a = [h.clone().requires_grad_(), w.clone().requires_grad_(head)]
-            made = linear_logps(*a, t, bias=b, softcap=softcap, implementation=implementation,
-                                memory=memory if implementation == "triton" else "1GiB")
-            results.append([made.detach(), *torch.autograd.grad(made.sum(), a if head else a[:1])])
-        for ours, theirs in zip(*results[::-1], strict=True):
-            assert theirs[1:].isfinite().all()
-            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5), (memory, softcap, head)
+for memory, softcap, head in (("1GiB", None, True), ("200KiB", None, True), ("1GiB", None, False), ("200KiB", 5.0, True)):
+    results = []
+    for implementation in ("torch", "triton"):
+        a = [h.clone().requires_grad_(), w.clone().requires_grad_(head)]
+        made = linear_logps(*a, t, bias=b, softcap=softcap, implementation=implementation,
+                            memory=memory if implementation == "triton" else "1GiB")
+        results.append([made.detach(), *torch.autograd.grad(made.sum(), a if head else a[:1])])
+    for ours, theirs in zip(*results[::-1], strict=True):
+        assert theirs[1:].isfinite().all()
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5), (memory, softcap, head)
 
 # A NaN row without a coefficient is worth nothing; with one, its gradient is NaN.
 h[40] = float("nan")
@@ -131,7 +130,7 @@ for memory, head in (("1GiB", True), ("200KiB", True), ("1GiB", False)):
 
 # Under a large cap tanh is nearly linear, and must not lose its digits.
 h, w, t = torch.randn(66, 9), torch.randn(261, 9), torch.randint(0, 261, (66,))
-for softcap in (1e2, 1e3, 1e4, 1e6):
+for softcap in (1e3, 1e6):
     z = softcap * torch.tanh(h.double() @ w.double().T / softcap)
     want = z.log_softmax(1).gather(1, t[:, None])[:, 0]
     for implementation in ("triton", "fused"):
@@ -139,12 +138,12 @@ for softcap in (1e2, 1e3, 1e4, 1e6):
         assert error < 1e-5, (softcap, implementation, error)
 
 for dtype, softcap, temperature in itertools.product((torch.float32, torch.bfloat16), (None, 4.0), (1.0, 0.7)):
-    h, w, b = torch.randn(137, 40).to(dtype), torch.randn(4150, 40).to(dtype), torch.randn(4150)
-    t = torch.randint(0, 4150, (137,))
-    t[0], t[5:9] = 4149, -100
-    b[[100, 4000]] = -float("inf")
+    h, w, b = torch.randn(70, 40).to(dtype), torch.randn(2150, 40).to(dtype), torch.randn(2150)
+    t = torch.randint(0, 2150, (70,))
+    t[0], t[5:9] = 2149, -100
+    b[[100, 2100]] = -float("inf")
     made = linear_logps(h, w, t, bias=b, softcap=softcap, temperature=temperature, outputs=("lse", "logps"),
-                        implementation="fused", memory="100KiB")
+                        implementation="fused", memory="70KiB")
     logits = h.double() @ w.double().T + b
     logits = (softcap * torch.tanh(logits / softcap) if softcap else logits) / temperature
     lse, real = logits.logsumexp(1), t >= 0
@@ -152,12 +151,12 @@ for dtype, softcap, temperature in itertools.product((torch.float32, torch.bfloa
     want = logits.gather(1, t.clamp(min=0)[:, None])[:, 0] - lse
     assert torch.allclose(made.logps.double(), want * real, atol=1e-4)
 h[3] = float("nan")
-alone = linear_logps(h, w, t, implementation="fused", memory="100KiB")
+alone = linear_logps(h, w, t, implementation="fused", memory="70KiB")
 assert alone.isnan().nonzero().tolist() == [[3]]
-plan = linear_logps_plan(h, w, t, implementation="fused", memory="100KiB")
+plan = linear_logps_plan(h, w, t, implementation="fused", memory="70KiB")
 assert (plan.implementation, plan.mode) == ("fused", "forward")
-assert plan.block_rows < 137
-part = product_over(h, w, None, torch.full((137,), -1), Head(1.0, 1.0, None, False))
+assert plan.block_rows < 70
+part = product_over(h, w, None, torch.full((70,), -1), Head(1.0, 1.0, None, False))
 assert not part.owned.any()
 assert part.target_logit.isnan().all()
 assert torch.allclose(part.total[4:], (h.double() @ w.double().T).logsumexp(1)[4:], atol=1e-4)

@@ -71,8 +71,8 @@ def uneven(rank, path):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     generator = torch.Generator().manual_seed(1)
-    hidden, weight = torch.randn(200, 16, generator=generator), torch.randn(6050, 16, generator=generator)
-    targets = torch.randint(0, 6050, (200,), generator=generator)
+    hidden, weight = torch.randn(100, 16, generator=generator), torch.randn(6050, 16, generator=generator)
+    targets = torch.randint(0, 6050, (100,), generator=generator)
     mine = (slice(0, 50), slice(50, 6050))[rank]
     for implementation, memory in (("triton", "4MiB"), ("fused", "200KiB"), ("torch", "4MiB")):
         shard, inputs = weight[mine].clone(), hidden.clone()

@@ -30,7 +30,7 @@ def reward_partition(
     xp: Namespace,
     lists: Ranked,
     *,
-    tau: Annotated[float, Real("τ, temperature of the rewards", low=0, open="low", usual=(0.1, 2.0))] = 0.7,
+    tau: Annotated[float, Real("τ, temperature of the rewards", low=0, open="low", usual=(0.5, 2.0))] = 0.7,
 ) -> Array:
     """Half the squared distances of the log-ratios from (reward - value) / τ, the value a soft maximum over the list."""
     ratio, valid = ranked.log_ratios(xp, lists)
