@@ -543,9 +543,7 @@ def test_infinities_give_the_reference_or_nan(interpreted, name):
 def test_twin_equals_reference_on_batches(name):
     from poz.kernels.loss import fused_losses
 
-    result = conform(
-        name, lambda batch, **values: fused_losses(name, batch, values, "torch"), backend="torch", cases=6
-    )
+    result = conform(name, lambda batch, **values: fused_losses(name, batch, values, "torch"), backend="torch", cases=6)
     assert result.passed, result.problem
 
 
