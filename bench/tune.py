@@ -173,8 +173,8 @@ def tiles() -> Iterator[Row]:
 
 def forward() -> Iterator[Row]:
     """The product that stores no logits, by tile, against a product and a pass."""
+    from poz.torch._linear_fused import product_over
     from poz.torch._linear_tiles import Head as Scaling
-    from poz.torch._linear_triton import product_over
 
     plain = Scaling(1.0, 1.0, None, False)
     rows = 8192

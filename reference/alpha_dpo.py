@@ -1,4 +1,4 @@
-"""AlphaDPO: Wu et al. 2024, arXiv 2410.10148, SimPO with a target margin for each pair.
+"""AlphaDPO: arXiv 2410.10148, SimPO with a target margin for each pair.
 
 Δ = log π(y_w) / |y_w| - log π(y_l) / |y_l|,  Δ_ref the same of π_ref,  G = Δ - Δ_ref
 M, S = `mean_gap` and `gap_std`, or the mean and the unbiased standard deviation of G over the batch where they are None

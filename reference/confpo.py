@@ -1,4 +1,4 @@
-"""ConfPO: Yoon et al. 2025, arXiv 2506.08712, SimPO on the tokens that the policy is least sure of.
+"""ConfPO: arXiv 2506.08712, SimPO on the tokens that the policy is least sure of.
 
 C = the valid tokens of a side whose log π_t is less than the mean over its valid tokens, constant in the gradient
 m = mean over C of log π_t,  u = β (m_w - m_l) - γ,  γ = β gamma_beta_ratio

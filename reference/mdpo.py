@@ -1,4 +1,4 @@
-"""mDPO: Wang et al. 2024, arXiv 2406.11839, completions in this order: chosen, rejected, chosen given a corrupted image.
+"""mDPO: arXiv 2406.11839, completions in this order: chosen, rejected, chosen given a corrupted image.
 
 a, b, c = log π - log π_ref of the three
 L = -log σ(β (a - b)) - log σ(β (a - c)) - log σ(β a - δ)

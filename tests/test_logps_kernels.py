@@ -16,7 +16,8 @@ from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
 from poz.torch._logps import logps
 from poz.torch._linear_tiles import Head
-from poz.torch._linear_triton import backward_shape, gradient_over, pass_over, product_over
+from poz.torch._linear_fused import product_over
+from poz.torch._linear_triton import backward_shape, gradient_over, pass_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")

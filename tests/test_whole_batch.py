@@ -120,6 +120,8 @@ def test_numbers_per_example_are_refused_in_a_batch_of_several_processes(tmp_pat
         batch = poz.Pairs(*(torch.tensor(x[:2]) for x in pairs().values()))
         with pytest.raises(ValueError, match=said):
             whole_batch(objective, batch)
+        impossible = batch._replace(chosen=torch.tensor([-torch.inf, -1.0], dtype=torch.float64))
+        assert whole_batch(poz.aot, impossible).isinf().tolist() == [True, False]  # an infinite loss makes no NaN
         combined = poz.combine([("gr_dpo", 1.0), ("aot", 0.5)])
         labelled = batch._replace(annotator=torch.tensor([0, 1]))
         torch.testing.assert_close(whole_batch(combined, labelled), combined(labelled), rtol=1e-14, atol=0)

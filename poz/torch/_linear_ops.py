@@ -76,7 +76,7 @@ def linear_logps_forward(
         if implementation == "triton":
             from poz.torch._linear_triton import forward_rows as forward
         elif implementation == "fused":
-            from poz.torch._linear_triton import fused_rows as forward
+            from poz.torch._linear_fused import fused_rows as forward
         else:
             forward = _forward_torch
         result = forward(

@@ -123,7 +123,7 @@ def make_plan(
 
             return triton_workspace(rows, hidden_size, weight, block_rows)
         if chosen == "fused":
-            from poz.torch._linear_triton import fused_workspace
+            from poz.torch._linear_fused import fused_workspace
 
             return fused_workspace(rows, hidden_size, weight, block_rows)
         return torch_workspace(rows, hidden_size, weight, block_rows, slabs, fast)

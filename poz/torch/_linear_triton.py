@@ -34,13 +34,6 @@ def _slabs(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
     return block * (weight.shape[0] * (4 + weight.element_size()) + 12 * hidden_size) + 4 * ROW_QUANTUM * hidden_size
 
 
-def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
-    """Return the bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
-    block = min(block_rows, padded(rows))
-    splits = -(-weight.shape[0] // kernels.FUSED_SPLIT)
-    return block * (8 * 4 * splits + 8 * hidden_size) + padded(rows) * 8 * 34
-
-
 def backward_shape(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> tuple[int, int]:
     """Return the rows and the columns of the vocabulary that a backward pass multiplies at a time.
 
@@ -75,7 +68,7 @@ def product_into(out: Tensor, left: Tensor, right: Tensor, add: bool = False) ->
         torch.addmm(out, left.to(out.dtype), right.to(out.dtype), beta=float(add), out=out)
 
 
-def _scaling(head: Head) -> tuple[float, float, float, bool]:
+def scaling(head: Head) -> tuple[float, float, float, bool]:
     if head.softcap is None:
         return head.slope, 1.0, 0.0, False
     return head.logit_scale / head.softcap, head.softcap / head.temperature, head.bend, True
@@ -100,7 +93,7 @@ def pass_over(logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, 
     others, target_logits, totals = column(), column(), column()
     energies, log_squares, sums, best = column(entropy), column(squares), column(mean), column(top1)
     best_index = torch.empty(rows if top1 else 1, dtype=torch.int64, device=logits.device)
-    inner, outer, _, capped = _scaling(head)
+    inner, outer, _, capped = scaling(head)
     with on_device_of(logits):
         kernels.logps_pass[(rows,)](
             logits, logits.stride(0), bias, targets, others, target_logits, totals, energies, log_squares, sums, best,
@@ -115,62 +108,13 @@ def pass_over(logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, 
     )  # fmt: skip
 
 
-def product_over(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, split: int = kernels.FUSED_SPLIT,
-    tile: tuple[int, int, int] | None = None, **options: int,
-) -> Partials:  # fmt: skip
-    """Launch `fused_forward`: statistics of the logits of (rows, hidden size), which are never stored.
-
-    Args:
-        hidden: (rows, hidden size), contiguous along it, as `weight` is.
-        weight: (vocabulary, hidden size).
-        bias: (vocabulary,) or None.
-        targets: (rows,) int64.
-        head: scaling and capping of logits.
-        split: columns per program.
-        tile: rows, columns and hidden sizes multiplied at a time.
-        options: of the launch, such as `num_warps`.
-    """
-    (rows, width), vocabulary = hidden.shape, weight.shape[0]
-    tile = tile or kernels.FUSED_TILES[hidden.element_size()]
-    splits = triton.cdiv(vocabulary, split)
-    maxima, sums = (torch.empty((splits, rows), dtype=torch.float32, device=hidden.device) for _ in range(2))
-    own = torch.full((rows,), math.nan, dtype=torch.float32, device=hidden.device)
-    inner, outer, _, capped = _scaling(head)
-    with on_device_of(hidden):
-        kernels.fused_forward[(triton.cdiv(rows, tile[0]), splits)](
-            hidden, hidden.stride(0), weight, weight.stride(0), bias, targets, maxima, sums, own, rows, vocabulary, width,
-            inner, outer, CAPPED=capped, ROWS=tile[0], COLUMNS=tile[1], DEPTH=tile[2], SPLIT=split,
-            AS_FLOAT32=hidden.device.type == "cpu", **{**kernels.FUSED_OPTIONS, **options}, **FIXED,
-        )  # fmt: skip
-    owned = (targets >= 0) & (targets < vocabulary)
-    others, own = (maxima.double() + sums.double().log()).logsumexp(0), own.double()
-    total = torch.where(owned, torch.logaddexp(others, own), others)
-    return Partials(others, own, owned, total, None, None, None, None, None)
-
-
-def fused_rows(
-    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
-    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Run over row chunks without logits and without a trace for a gradient."""
-    parts: list[Statistics] = []
-    for low, high in rows.blocks():
-        block = rows.block(low, high)
-        part = product_over(block, weights.weight, weights.bias, local[low : low + block.shape[0]], head)
-        parts.append(join(part, group, vocabulary, first))
-    if not parts:
-        return (local.new_empty(0, dtype=torch.float64),) * 6
-    return torch.cat([part.logp for part in parts]), torch.cat([part.lse for part in parts]), None, None, None, None
-
-
 def gradient_over(
     logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, lse: Tensor, level: Tensor, tilt: Tensor | None,
     at_target: Tensor, out: Tensor,
 ) -> None:  # fmt: skip
     """Launch `logits_gradient` on (rows, vocabulary) logits; coefficients are float64 (rows,)."""
     rows, vocabulary = logits.shape
-    inner, outer, bend, capped = _scaling(head)
+    inner, outer, bend, capped = scaling(head)
     block = min(kernels.GRADIENT_BLOCK, triton.next_power_of_2(vocabulary))
     coefficients = [value.float().contiguous() for value in (lse, level, level if tilt is None else tilt, at_target)]
     with on_device_of(logits):

@@ -49,9 +49,23 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
     losses = cast(Tensor, objective(type(batch)(**gathered)))
     rank = torch.distributed.get_rank(group)
     before, here = sum(counts[:rank]), counts[rank]
-    mine = losses[before : before + here]
-    others, share = losses.sum() - mine.sum(), world / max(sum(counts), 1)
-    return mine.detach() + here * share * (mine - mine.detach()) + share * (others - others.detach())
+    apply: Any = _Share.apply
+    return cast(Tensor, apply(losses, before, here, world / max(sum(counts), 1)))
+
+
+class _Share(torch.autograd.Function):
+    """Some of the losses, whose mean has the gradient of the sum of all times `share`."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Tensor, before: int, here: int, share: float) -> Tensor:
+        ctx.size, ctx.before, ctx.here, ctx.share = losses.shape[0], before, here, share
+        return losses[before : before + here].clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
+        gradient = (ctx.share * upstream.sum()).expand(ctx.size).clone()
+        gradient[ctx.before : ctx.before + ctx.here] = ctx.here * ctx.share * upstream
+        return gradient, None, None, None
 
 
 def _check_shared(objective: Objective) -> None:

@@ -1,0 +1,72 @@
+"""Log-probabilities on a GPU without logits: one Triton product that keeps a maximum and a sum per row and split."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from poz.kernels import logps as kernels
+from poz.kernels.launch import FIXED, on_device_of
+from poz.torch._linear_tiles import Head, Partials, Rows, Weights, padded
+from poz.torch._linear_triton import scaling
+from poz.torch._vocab_parallel import Statistics, join
+
+
+def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
+    """Return the bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
+    block = min(block_rows, padded(rows))
+    splits = -(-weight.shape[0] // kernels.FUSED_SPLIT)
+    return block * (8 * 4 * splits + 8 * hidden_size) + padded(rows) * 8 * 34
+
+
+def product_over(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, split: int = kernels.FUSED_SPLIT,
+    tile: tuple[int, int, int] | None = None, **options: int,
+) -> Partials:  # fmt: skip
+    """Launch `fused_forward`: statistics of the logits of (rows, hidden size), which are never stored.
+
+    Args:
+        hidden: (rows, hidden size), contiguous along it, as `weight` is.
+        weight: (vocabulary, hidden size).
+        bias: (vocabulary,) or None.
+        targets: (rows,) int64.
+        head: scaling and capping of logits.
+        split: columns per program.
+        tile: rows, columns and hidden sizes multiplied at a time.
+        options: of the launch, such as `num_warps`.
+    """
+    (rows, width), vocabulary = hidden.shape, weight.shape[0]
+    tile = tile or kernels.FUSED_TILES[hidden.element_size()]
+    splits = triton.cdiv(vocabulary, split)
+    maxima, sums = (torch.empty((splits, rows), dtype=torch.float32, device=hidden.device) for _ in range(2))
+    own = torch.full((rows,), math.nan, dtype=torch.float32, device=hidden.device)
+    inner, outer, _, capped = scaling(head)
+    with on_device_of(hidden):
+        kernels.fused_forward[(triton.cdiv(rows, tile[0]), splits)](
+            hidden, hidden.stride(0), weight, weight.stride(0), bias, targets, maxima, sums, own, rows, vocabulary, width,
+            inner, outer, CAPPED=capped, ROWS=tile[0], COLUMNS=tile[1], DEPTH=tile[2], SPLIT=split,
+            AS_FLOAT32=hidden.device.type == "cpu", **{**kernels.FUSED_OPTIONS, **options}, **FIXED,
+        )  # fmt: skip
+    owned = (targets >= 0) & (targets < vocabulary)
+    others, own = (maxima.double() + sums.double().log()).logsumexp(0), own.double()
+    total = torch.where(owned, torch.logaddexp(others, own), others)
+    return Partials(others, own, owned, total, None, None, None, None, None)
+
+
+def fused_rows(
+    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
+    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Run over row chunks without logits and without a trace for a gradient."""
+    parts: list[Statistics] = []
+    for low, high in rows.blocks():
+        block = rows.block(low, high)
+        part = product_over(block, weights.weight, weights.bias, local[low : low + block.shape[0]], head)
+        parts.append(join(part, group, vocabulary, first))
+    if not parts:
+        return (local.new_empty(0, dtype=torch.float64),) * 6
+    return torch.cat([part.logp for part in parts]), torch.cat([part.lse for part in parts]), None, None, None, None
