@@ -211,7 +211,7 @@ class Samples(NamedTuple):
         anchor_logps: (batch, K) the same under the policy of the last iteration.
         ref_logps: (batch, K) the same under the reference policy.
         winrates: (batch, K) estimated probability that the completion beats one of the rivals, or its mean score
-            against them.
+            against them; `poz.algorithms.winrates` makes them from a reward or preference model.
     """
 
     logps: Array

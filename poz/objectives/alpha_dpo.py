@@ -17,7 +17,7 @@ def _coupled(p: Values) -> str:
 
 
 @objective(
-    title="DPO with an adaptive reward margin",
+    title="AlphaDPO, adaptive reward margin for DPO",
     paper="arXiv:2410.10148",
     equation="the AlphaDPO loss",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\Delta_\pi-\gamma'-\alpha\tfrac{G-M}{S}\bigr]\Bigr),\quad G=\Delta_\pi-\Delta_{ref},\ \Delta=\tfrac{\log p(y_w)}{|y_w|}-\tfrac{\log p(y_l)}{|y_l|}",

@@ -12,7 +12,7 @@ from poz.objective import objective
 
 
 @objective(
-    title="ConfPO, preference optimization on critical tokens",
+    title="ConfPO, policy confidence selects the critical tokens",
     paper="arXiv:2506.08712",
     equation="the ConfPO loss",
     formula=r"-\log\sigma\bigl(\beta(m_w-m_l)-\gamma\bigr),\quad m=\tfrac{1}{|T|}\sum_{t\in T}\log\pi(y_t),\ T=\bigl\{t:\log\pi(y_t)<\tfrac{1}{|y|}\log\pi(y)\bigr\}",

@@ -85,6 +85,8 @@ def fused_objective(
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if not torch.is_grad_enabled():  # leaves still say that they need a gradient
+        hidden, weight, bias = hidden.detach(), weight.detach(), None if bias is None else bias.detach()
     check_tensors(hidden, weight, targets, bias, None)
     choose_implementation(implementation, hidden.device, hidden.dtype)
     _check_separable(objective)
