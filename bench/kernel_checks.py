@@ -386,6 +386,14 @@ def fused_forward(device: str, large: bool) -> Iterator[Check]:
         yield Check(f"{name}: log-probs, nats", _gap(made.logps, logps * takes_part), 1e-4)
         yield Check(f"{name}: log-sum-exp, nats", _gap(made.lse, lse * takes_part), 1e-4)
         yield Check(f"{name}: other bits the second time", float(not torch.equal(made.logps, again.logps)), 0.0)
+        if large:  # the interpreter would take minutes to measure
+            with torch.no_grad():
+                ways = [
+                    linear_logps(problem.hidden, problem.weight, problem.targets, implementation=way, **options).logps
+                    for way in ("fastest", "fused", "triton")
+                ]
+            found = any(torch.equal(ways[0], way) for way in ways[1:])
+            yield Check(f"{name}: fastest is neither way", float(not found), 0.0)
 
 
 def poisoned(device: str, large: bool) -> Iterator[Check]:

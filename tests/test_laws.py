@@ -224,6 +224,8 @@ def answer(backend, objective, batch, fields):
         return losses, back(jnp.ones_like(losses))[0]
 
 
+SEEDS = [(backend, seed) for backend, count in (("numpy", 6), ("torch", 6), ("jax", 2)) for seed in range(count)]
+"""JAX compiles each operation of each shape, ten times the cost."""
 SETTLED = ("dpo", "ipo", "simpo", "pro", "cpl", "cpl_ranking", "vpo", "inpo", "mnpo")
 """Where the reference takes the limit too; elsewhere it may be NaN, and the law of limits below decides."""
 
@@ -233,8 +235,7 @@ def kinds(x):
     return np.where(np.isfinite(x), 0.0, x)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("backend", "seed"), SEEDS)
 @pytest.mark.parametrize("name", SEPARATE)
 def test_an_impossible_or_unknown_log_prob_means_what_the_reference_says(name, seed, backend):
     """Minus infinity gives the limit of the loss (or NaN, see `SETTLED`), NaN gives NaN; either stays in its example.
@@ -327,9 +328,7 @@ def check_limits(objective, batch, backend, seed):
                     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12, err_msg=f"{what}, slope of {f}")
 
 
-@pytest.mark.parametrize(
-    ("backend", "seed"), [("numpy", 0), *[("torch", seed) for seed in range(6)], *[("jax", seed) for seed in (0, 1)]]
-)
+@pytest.mark.parametrize(("backend", "seed"), [("numpy", 0), *[("torch", seed) for seed in range(6)], ("jax", 0)])
 @pytest.mark.parametrize("name", poz.zoo)
 def test_an_infinite_log_prob_has_the_loss_and_the_slope_of_the_limit(name, backend, seed):
     check_limits(*draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0), backend, seed)

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from poz.torch import linear_logps
+from poz.torch._linear_fastest import quicker
+from poz.torch._linear_logps import linear_logps_plan
 
 pytest.importorskip("triton")
 
@@ -14,6 +19,7 @@ import itertools
 import torch, triton
 from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
+from poz.torch import _linear_fastest
 from poz.torch._logps import logps
 from poz.torch._linear_tiles import Head
 from poz.torch._linear_fused import product_over
@@ -163,6 +169,30 @@ assert part.target_logit.isnan().all()
 assert torch.allclose(part.total[4:], (h.double() @ w.double().T).logsumexp(1)[4:], atol=1e-4)
 assert linear_logps(h[:0], w, t[:0], implementation="fused").shape == (0,)
 
+# "fastest": the first call for a head measures, the others remember; where "fused" does not serve it is "auto".
+calls, times = [], itertools.cycle((2.0, 1.0))
+_linear_fastest.ROWS = 40
+_linear_fastest._seconds = lambda run, on: (calls.append(run()), next(times))[1]
+h, w, t = torch.randn(35, 24), torch.randn(90, 24), torch.randint(0, 90, (35,))
+drawn = torch.get_rng_state()
+for _ in range(2):
+    assert torch.equal(linear_logps(h, w, t, implementation="fastest"), linear_logps(h, w, t, implementation="fused"))
+assert len(calls) == 12
+assert torch.equal(torch.get_rng_state(), drawn)
+assert [tuple(call.shape) for call in calls] == [(40,)] * 12
+assert torch.allclose(calls[0], calls[1], atol=1e-4) and not torch.equal(calls[0], calls[1])
+assert linear_logps_plan(h, w, t, implementation="fastest").implementation == "fused"
+times = itertools.cycle((1.0, 2.0))
+assert linear_logps_plan(h, w[:80], t % 80, implementation="fastest").implementation == "triton"
+assert len(calls) == 24
+for other in (
+    dict(outputs=("entropy",)), dict(hidden=h.clone().requires_grad_()), dict(weight=w.t().contiguous().t()),
+    dict(hidden=h.double(), weight=w.double()),
+):
+    given = {**dict(hidden=h, weight=w, targets=t, implementation="fastest"), **other}
+    assert linear_logps_plan(**given).implementation == "torch", other
+assert len(calls) == 24
+
 for refused, said in (
     (lambda: linear_logps(h.requires_grad_(), w, t, implementation="fused"), "no_grad"),
     (lambda: linear_logps(h.detach(), w, t, implementation="fused", outputs=("entropy",)), "entropy"),
@@ -189,3 +219,17 @@ def test_kernels_agree_with_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all agree" in done.stdout
+
+
+def test_the_faster_way_has_the_smaller_median_without_the_first_call():
+    seconds = {"triton": iter((9.0, 2, 2, 2, 8, 2)), "fused": iter((0.1, 3, 3, 0.5, 0.5, 3))}
+    assert quicker(lambda way: next(seconds[way])) == "triton"
+    assert [list(rest) for rest in seconds.values()] == [[], []]
+    assert quicker(lambda way: {"triton": 2.0, "fused": 1.0}[way]) == "fused"
+
+
+def test_fastest_without_a_gpu_is_what_auto_chooses():
+    hidden, weight, targets = torch.ones(3, 4), torch.ones(5, 4), torch.zeros(3, dtype=torch.int64)
+    assert linear_logps_plan(hidden, weight, targets, implementation="fastest").implementation == "torch"
+    with pytest.raises(ValueError, match="'auto', 'torch', 'triton', 'fused', 'fastest'; got 'quickest'"):
+        linear_logps(hidden, weight, targets, implementation="quickest")

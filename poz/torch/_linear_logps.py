@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from poz.torch import _linear_ops as operators
+from poz.torch._linear_fastest import fastest
 from poz.torch._linear_plan import Plan, make_plan
 from poz.torch._vocab_parallel import shard_of, shard_of_bias
 
@@ -81,9 +82,10 @@ def linear_logps(
         precision: "exact", or "fast": 16-bit inputs give 16-bit logits, as most trainers do; that costs about 0.02 nat per
             token and as much as 0.4 nat over 512 tokens. float32 inputs are multiplied on a GPU as
             `torch.set_float32_matmul_precision` says.
-        implementation: "auto", "torch", "triton" or "fused"; only "auto" chooses, and `linear_logps_plan` says what. "fused"
-            is a Triton product that stores no logits, for calls without a gradient; its last bits are not those of a call
-            with one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0.
+        implementation: "auto", "torch", "triton", "fused" or "fastest"; `linear_logps_plan` says what is chosen. "fused" is a
+            Triton product that stores no logits, for calls without a gradient; its last bits are not those of a call with
+            one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0. "fastest" gives
+            that up, where "fused" serves and was faster in the few calls that the first call for a head measures.
         group: process group over which V is sharded. Gradients of `hidden` are summed over it. Not under torch.compile, as
             the sizes of the shards are asked for.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
@@ -120,7 +122,7 @@ def linear_logps_plan(
     memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto", group: Any = None,
     rows: Tensor | None = None,
 ) -> Plan:  # fmt: skip
-    """Return what `linear_logps` would do with the same arguments, and why; nothing is computed."""
+    """Return what `linear_logps` would do with the same arguments, and why; nothing is computed but what "fastest" measures."""
     return _prepare(
         hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
         implementation, group, rows,
@@ -146,6 +148,11 @@ def _prepare(
         rows = operators.taking_part(flat_targets, None, ignore_index)
     count = flat_targets.shape[0] if rows is None else rows.shape[0]
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
+    if implementation == "fastest":
+        implementation = fastest(
+            linear_logps, flat_hidden, local, bias, shard.group, outputs=chosen, softcap=softcap, memory=memory,
+            precision=precision,
+        )  # fmt: skip
     plan = make_plan(
         flat_hidden, _like_largest(local, shard.largest), bias, count, softcap=softcap, outputs=frozenset(chosen),
         memory=memory, fast=fast, implementation=implementation,

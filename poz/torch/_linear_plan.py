@@ -34,6 +34,7 @@ class Plan(NamedTuple):
 
 
 KNOWN = ("auto", "torch", "triton")
+FUSED_OUTPUTS = frozenset(("logps", "lse"))
 
 
 def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, known: tuple[str, ...] = KNOWN) -> str:
@@ -86,7 +87,7 @@ def _check_fused(weight: Tensor, outputs: frozenset[str], grad: bool) -> None:
             "implementation='fused' keeps nothing that a gradient could be made of. Call it under torch.no_grad(), or use "
             "'triton'."
         )
-    if not outputs <= {"logps", "lse"}:
+    if not outputs <= FUSED_OUTPUTS:
         raise ValueError(
             f"implementation='fused' gives 'logps' and 'lse'; got outputs {', '.join(sorted(outputs))}. Use 'triton' for more."
         )
@@ -107,7 +108,7 @@ def make_plan(
         ValueError: `memory` cannot be read, or is less than the smallest that works.
     """
     limit = bytes_of(memory)
-    chosen = choose_implementation(implementation, hidden.device, hidden.dtype, (*KNOWN, "fused"))
+    chosen = choose_implementation(implementation, hidden.device, hidden.dtype, (*KNOWN, "fused", "fastest"))
     grad = torch.is_grad_enabled()
     head_grad = grad and (weight.requires_grad or (bias is not None and bias.requires_grad))
     any_grad = head_grad or (grad and hidden.requires_grad)
