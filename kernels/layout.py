@@ -30,7 +30,8 @@ class Column(NamedTuple):
 
     Attributes:
         fields: The fields of the family, one, or one for each side.
-        dimensions: Of the numbers: "b" one per example, "bt" per token, "bk" per completion of a list, "c" any.
+        dimensions: Of the numbers: "b" one per example, "bt" per token, "bd" a vector per example, "bk" per completion of
+            a list, "c" any.
         required: Whether the objective cannot do without.
     """
 

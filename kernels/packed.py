@@ -64,8 +64,9 @@ def token_loss(
         annotator: (pairs,) integer ids.
         calibration: (samples,) summed log-probs of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference.
-        columns: All other fields of the family that the objective reads, by name: (examples,) or (samples,), and
-            (tokens,) what belongs to a token, the sides of a pair in one: `weights`, `changed`, `kl`, `collision`.
+        columns: All other fields of the family that the objective reads, by name: (examples,) or (samples,),
+            (pairs, width) of an embedding, and (tokens,) what belongs to a token, the sides of a pair in one: `weights`,
+            `changed`, `kl`, `collision`.
         implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
         **params: Hyper-parameters of the objective.
 
@@ -278,12 +279,12 @@ def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
     return borders.long()
 
 
-def _check(what: str, value: Tensor | None, logps: Tensor, size: int) -> None:
+def _check(what: str, value: Tensor | None, logps: Tensor, size: int, wide: bool = False) -> None:
     if value is None:
         return
     _check_type(what, value)
-    if value.shape != (size,):
-        raise ValueError(f"{what} must have shape ({size},); got {tuple(value.shape)}.")
+    if value.shape[:1] != (size,) or value.ndim != 1 + wide:
+        raise ValueError(f"{what} must have shape ({size},{' width' * wide}); got {tuple(value.shape)}.")
     if value.device != logps.device:
         raise ValueError(f"{what} is on {value.device} but logps on {logps.device}; move them together.")
 
@@ -314,7 +315,8 @@ def _columns_of(
             raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each {per}.")
         if value is not None:
             _check_type(name, value)
-            _check(name, value, logps, sizes.get(column.dimensions, value.numel()))
+            dimensions = column.dimensions.removesuffix("d")
+            _check(name, value, logps, sizes.get(dimensions, value.numel()), wide=dimensions != column.dimensions)
             if SHAPES[objective.family][column.fields[0]][1] == "mask" and value.dtype != torch.bool:
                 raise TypeError(f"`{objective.name}` needs booleans for {name}; got {value.dtype}.")
             found[name] = value

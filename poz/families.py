@@ -33,6 +33,7 @@ class Pairs(NamedTuple):
         opponents_rejected: (opponents, batch) the same of the rejected completion.
         calibration: (samples,) summed log-prob of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference policy.
+        prompt_embedding: (batch, width) numbers whose angles say how alike the prompts are, from any sentence encoder.
     """
 
     chosen: Array
@@ -49,6 +50,7 @@ class Pairs(NamedTuple):
     calibration: Array = None
     ref_calibration: Array = None
     entropy: Array = None
+    prompt_embedding: Array = None
 
     def swap(self) -> Pairs:
         """The same pairs with the opposite label: the rejected completion is called chosen."""
@@ -239,12 +241,13 @@ class Denoising(NamedTuple):
 
 
 # Shape of each field, in dimensions of the batch: "b" a pair, "t"/"u" tokens of either side, "k" list, "m" opponents,
-# "c" calibration samples; and what it holds: log-probs, real data, integers, or a mask.
+# "c" calibration samples, "d" an embedding; and what it holds: log-probs, real data, integers, or a mask.
 SHAPES: dict[type, dict[str, tuple[str, str]]] = {
     Pairs: {
         **dict.fromkeys(("chosen", "rejected", "ref_chosen", "ref_rejected"), ("b", "logp")),
         **dict.fromkeys(("chosen_len", "rejected_len", "label", "margin", "entropy"), ("b", "number")),
         "annotator": ("b", "integer"),
+        "prompt_embedding": ("bd", "number"),
         **dict.fromkeys(("opponents_chosen", "opponents_rejected"), ("mb", "logp")),
         **dict.fromkeys(("calibration", "ref_calibration"), ("c", "logp")),
     },

@@ -16,6 +16,7 @@ COLUMNS = (
     "margin",
     "annotator",
     "entropy",
+    "prompt_embedding",
     "chosen_weights",
     "rejected_weights",
     "opponents_chosen",

@@ -82,6 +82,7 @@ from poz.reference.r_dpo import r_dpo as r_dpo
 from poz.reference.rainbow_po import rainbow_po as rainbow_po
 from poz.reference.ranklist import ranklist as ranklist
 from poz.reference.rebel import rebel as rebel
+from poz.reference.relative_po import relative_po as relative_po
 from poz.reference.repo import repo as repo
 from poz.reference.reward_aware_po import reward_aware_po as reward_aware_po
 from poz.reference.reward_partition import reward_partition as reward_partition

@@ -261,12 +261,41 @@ def pfl(chosen, rejected, ref_chosen, ref_rejected, held=None):
     return [logistic(x) / 2 if good else 2 * relu(1 - x) for x, good in rows(h, held or [x > 0 for x in h])]
 
 
+def cosine(x, y):
+    """0 where one of them is the zero vector."""
+    size = mp.sqrt(mp.fsum(p * p for p in x)) * mp.sqrt(mp.fsum(q * q for q in y))
+    return mp.fsum(p * q for p, q in rows(x, y)) / size if size else mp.zero
+
+
+def relative_po(
+    chosen,
+    rejected,
+    ref_chosen,
+    ref_rejected,
+    beta,
+    temperature,
+    diagonal_weight=None,
+    prompt_embedding=None,
+):
+    a, b = rows(*ratios(chosen, rejected, ref_chosen, ref_rejected))
+    count, out = len(a), []
+    for i in range(count):
+        w, m = [mp.one] * count, [mp.one / count] * count
+        if prompt_embedding is not None:
+            near = [exp(cosine(prompt_embedding[i], x) / temperature) for x in prompt_embedding]
+            w = [x / mp.fsum(near) for x in near]
+        if diagonal_weight is not None and count > 1:
+            m = [diagonal_weight if j == i else (1 - diagonal_weight) / (count - 1) for j in range(count)]
+        out.append(mp.fsum(m[j] * logistic(beta * w[j] * (a[i] - b[j])) for j in range(count)))
+    return out
+
+
 FORMULAS = {
     formula.__name__: formula
     for formula in (
         *(plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist, mapl),
         *(aot, aot_unpaired, beta_dpo, dr_dpo, amapo, gamma_po, gr_dpo),
-        *(mdpo, reward_partition, alpha_dpo, aql, aqfl, pfl),
+        *(mdpo, reward_partition, alpha_dpo, aql, aqfl, pfl, relative_po),
     )
 }
 

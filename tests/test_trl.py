@@ -36,6 +36,7 @@ WITH_COLUMNS = [
         "margin": 0.5 + i,
         "annotator": 0,
         "entropy": 0.2 * (1 + i),
+        "prompt_embedding": [1.0, 0.5 * i],
         "chosen_weights": [0.5 + 0.1 * j for j in range(len(pair["chosen"]) + 1)],  # and the end token
         "rejected_weights": [1.5 - 0.1 * j for j in range(len(pair["rejected"]) + 1)],
     }

@@ -321,6 +321,7 @@ _MEANING = {
     "annotator": "an integer id from 0 for whoever labelled the pair",
     "kl": "a known estimate of the KL divergence of the policy from the reference, in nats",
     "entropy": "the mean token entropy of the reference as a share of the log of the vocabulary size, in (0, 1]",
+    "prompt_embedding": "a list of numbers from a sentence encoder, of one length for all pairs",
     "chosen_weights": "a list with the weight of each token of chosen, its end token included",
     "rejected_weights": "a list with the weight of each token of rejected, its end token included",
     "opponents_chosen": "a list of the log-probs of chosen under each opponent",

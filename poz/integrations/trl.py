@@ -55,9 +55,10 @@ class DPOTrainer(Base):  # type: ignore[misc]
     * A model that was built in memory, and so has no path to load the reference from, is copied before training.
     * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
       row, that token counts but has no log-prob.
-    * `label`, `margin`, `annotator` and `entropy` are columns of the data set, and so are `chosen_weights` and
-      `rejected_weights`, for each pair a list with one number for each token. A ranked pair (PRO) has the known
-      reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what each means.
+    * `label`, `margin`, `annotator`, `entropy` and `prompt_embedding` are columns of the data set, and so are
+      `chosen_weights` and `rejected_weights`, for each pair a list with one number for each token. A ranked pair (PRO)
+      has the known reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what
+      each means.
     * An objective on unpaired completions (BCO, KTO, NPO) is given both completions of each pair, chosen as desirable
       and rejected as not, as TRL's own conversion does, and its loss is the mean over all 2 * batch of them; NPO, which
       unlearns all that it is given, is given the rejected ones alone. The columns `kl` and `weights` of a pair belong

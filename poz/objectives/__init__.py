@@ -25,6 +25,7 @@ from poz.objectives.listnet import listnet as listnet
 from poz.objectives.info_nca import info_nca as info_nca
 from poz.objectives.nca import nca as nca
 from poz.objectives.gpo_link import gpo_link as gpo_link
+from poz.objectives.relative_po import relative_po as relative_po
 from poz.objectives.odpo import odpo as odpo
 from poz.objectives.dpop import dpop as dpop
 from poz.objectives.robust_dpo import robust_dpo as robust_dpo

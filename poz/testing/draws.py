@@ -129,6 +129,7 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
         policy["rejected"] * near[::-1],
         **_calibration(rng, min(widest, 100.0)),
         entropy=rng.uniform(0.01, 1, size),
+        prompt_embedding=rng.spawn(1)[0].normal(0, 1, (size, 3)),
     )
 
 
