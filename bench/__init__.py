@@ -2,5 +2,8 @@
 
 import os
 
+from poz._extras import require
+
 # torch's profiler, which counts memory on a CPU, prints two lines for each use unless told not to before it is loaded.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+require("poz.bench", "bench", "torch")

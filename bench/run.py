@@ -1,4 +1,5 @@
 """One run: every implementation on every case, gated, timed in turn, compared. `poz bench` or `python -m poz.bench.run`."""
+# ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
 
@@ -9,6 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from poz._extras import require
+
+require("poz.bench.run", "bench", "rich")
 
 import torch
 from rich.console import Console

@@ -1,9 +1,14 @@
 """Any batch that an objective takes, through its kernel: turned into packed form, and back."""
+# ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from poz._extras import require
+
+require("poz.kernels", "torch", "torch")
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Mallows-DPO, as `poz.objectives.mallows_dpo`: DPO with β scaled by the dispersion."""
+"""Mallows-DPO, as `poz.objectives.mallows_dpo`: DPO with β scaled by the dispersion. The Cauchy link has no point."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def dispersed(chosen, rejected, columns, params):
     return along(softplus(-z), -scale * sigmoid(-z))
 
 
-def plan(values: Values, anchors: int) -> PairPlan:
+def plan(values: Values, anchors: int) -> PairPlan | None:
     """What the pair skeleton is told."""
+    if values["link"] == "cauchy":
+        return None
     return PairPlan(dispersed, (-values["beta"] * values["kappa"],), (1.0,), columns=("entropy",))

@@ -15,6 +15,7 @@ from poz.families import TokenPairs as TokenPairs
 from poz.families import Unpaired as Unpaired
 from poz.objective import Objective as Objective
 from poz.objectives import *  # noqa: F403
+from poz.zoo import UnknownObjective as UnknownObjective
 from poz.zoo import zoo as zoo
 
 __version__ = "0.1.0"

@@ -31,9 +31,11 @@ out = Console()
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
 
 
-def main() -> None:
-    """Entry point of the `poz` command."""
-    app()
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        out.print(poz.__version__)
+        raise typer.Exit()
 
 
 def _folded(header: str) -> Column:
@@ -63,7 +65,7 @@ def show(name: str) -> None:
     out.print(Text(f"{spec.name}: {spec.title}", style="bold"))
     out.print(Text(f"{spec.paper}, {spec.equation}"))
     out.print(Text(" ".join((spec.__doc__ or "").split())))
-    out.print(Text(f"\n  {spec.formula}\n", style="cyan"))
+    out.print(Text(f"\n  {spec.formula}\n", style="cyan"), soft_wrap=True)  # or a break would stand within a command
     fields = [f for f in spec.family._fields if f in spec.reads]
     optional = [f for f in spec.family._fields if f in spec.optional]
     out.print(
@@ -114,7 +116,9 @@ def plot(
     _check_output(output, PICTURES)
     try:
         draw(_find(names), output, widest)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        _stop(str(error))
+    except OSError as error:
         _stop(f"Cannot write {output}: {error}")
     out.print(f"Wrote {output}")
 
@@ -130,7 +134,7 @@ def verify(
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
     """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
-    from poz.testing import BACKENDS, refusal, runs
+    from poz.testing import BACKENDS, missing, refusal, runs
 
     chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
     backends = backend or list(BACKENDS)
@@ -138,6 +142,12 @@ def verify(
     if unknown:
         _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
     _check_output(report)
+    lacking = {name: why for name in backends if (why := missing(name))}
+    if backend and lacking:
+        _stop(next(iter(lacking.values())))
+    for why in lacking.values():
+        out.print(Text(f"{why} It is left out."))
+    backends = [name for name in backends if name not in lacking]
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     results: list[dict[str, Any]] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -167,7 +177,7 @@ def verify(
 
 @app.command()
 def demo(
-    objective: Annotated[str, typer.Option(help="Any objective of `poz list`.")] = "simpo",
+    objective: Annotated[str, typer.Option(help="Any objective of `poz list` that pairs can serve.")] = "simpo",
     data: Annotated[
         Path | None, typer.Option(help="JSONL with chosen/rejected, with or without prompt; gzip too.")
     ] = None,

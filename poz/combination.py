@@ -82,6 +82,7 @@ def combine(
         needs=lambda values: reads,
         may_read=tuple(sorted(optional)),
         couples=lambda values: coupled,
+        gradient_stops="; ".join(f"{part.gradient_stops} ({part.name})" for part, _ in parts if part.gradient_stops),
         values=MappingProxyType({}),
         _required=reads,
     )

@@ -1,8 +1,8 @@
 """What an objective is given: log-probabilities in nats, and what is known about the completions.
 
 Each family is a NamedTuple, so JAX and torch treat it as a pytree without registration. Only the fields that an
-objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` builds a family from per-token
-log-probabilities and a mask, so a trainer computes token log-probs once, whatever the objective.
+objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` of `Pairs`, `TokenPairs` and `Ranked`
+builds them from per-token log-probabilities and a mask, so a trainer computes token log-probs once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 
 from poz import families
 from poz.backends import Array, Namespace, namespace
-from poz.domains import Domain
+from poz.domains import Domain, Weights
 
 Values = Mapping[str, Any]
 
@@ -50,6 +50,28 @@ class Deviation(NamedTuple):
 
 def _nothing(values: Values) -> str:
     return ""
+
+
+class _Signature:
+    """Of an objective the batch and its hyper-parameters, as they are bound; of the class what Python finds itself."""
+
+    def __get__(self, this: Objective | None, owner: type) -> inspect.Signature:
+        if this is None:
+            raise AttributeError("__signature__")
+        _, batch, *rest = inspect.signature(this.function).parameters.values()
+        plain = get_type_hints(this.function)  # without domains, which the repr of a signature would spell out
+        bound = [one.replace(default=this.values[one.name], annotation=plain[one.name]) for one in rest]
+        return inspect.Signature([batch.replace(kind=inspect.Parameter.POSITIONAL_ONLY), *bound])
+
+
+class _Doc:
+    """Of an objective the text of its function, of the class its own."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+
+    def __get__(self, this: Objective | None, owner: type) -> str | None:
+        return self.text if this is None else this.function.__doc__
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,6 +123,7 @@ class Objective:
     _traced: Callable[[], bool] = field(init=False, repr=False, compare=False)
     _node: Callable[..., Array] = field(init=False, repr=False, compare=False)
     _key: str = field(init=False, repr=False, compare=False)
+    __signature__ = _Signature()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_traced", _traced(self))
@@ -131,10 +154,6 @@ class Objective:
         """
         return self.couples(self.values)
 
-    @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
-        return self.function.__doc__
-
     def bind(self, **params: Any) -> Objective:
         """The same objective with other hyper-parameters, validated once.
 
@@ -156,6 +175,9 @@ class Objective:
                 raise TypeError(
                     f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params) or 'none'}."
                 )
+            if isinstance(self.params[name].domain, Weights):
+                value = _plain(value)
+                params = {**params, name: value}
             problem = self.params[name].domain.problem(value)
             if problem:
                 raise ValueError(f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name)}")
@@ -228,6 +250,9 @@ class Objective:
 
     def __reduce__(self) -> tuple[Callable[..., Objective], tuple[str, dict[str, Any]]]:
         return _restore, (self.name, dict(self.values))
+
+
+Objective.__doc__ = _Doc(Objective.__doc__)  # type: ignore[assignment]
 
 
 def objective(
@@ -333,6 +358,15 @@ def _traced(objective: Objective) -> Callable[[], bool]:
 
     traced._dynamo_marked_constant = True  # type: ignore[attr-defined]  # tracing runs it, and keeps the answer
     return traced
+
+
+def _plain(weights: Any) -> Any:
+    """A table of numbers as a tuple, so that it belongs to no library."""
+    if isinstance(weights, np.ndarray) and weights.ndim == 1:
+        return tuple(weights.tolist())
+    if isinstance(weights, tuple | list):
+        return tuple(w.item() if isinstance(w, np.generic) else w for w in weights)
+    return weights
 
 
 def _restore(name: str, values: dict[str, Any]) -> Objective:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poz._extras import require
 from poz.families import Pairs, Ranked, TokenPairs
 from poz.objective import Objective
 from poz.testing.conformance import reference
@@ -82,6 +83,7 @@ def _read(objective: Objective, full: Any) -> Any:
 
 def plot(objectives: Iterable[Objective], path: Path, widest: float = 10.0) -> None:
     """Writes a PNG, PDF or SVG with losses on the left and gradients on the right; needs matplotlib."""
+    require("A plot", "plot", "matplotlib")
     from matplotlib.figure import Figure
 
     margins = np.linspace(-widest, widest, 801)

@@ -17,12 +17,14 @@ COLUMNS = (
     "annotator",
     "entropy",
     "prompt_embedding",
+    "kl",
+    "weights",
     "chosen_weights",
     "rejected_weights",
     "opponents_chosen",
     "opponents_rejected",
 )
-"""What a line may hold beside the texts, under the names of the fields of `poz.Pairs` and `poz.TokenPairs`."""
+"""What a line may hold beside the texts, under the names of the fields of `poz.Pairs`, `poz.TokenPairs` and `poz.Unpaired`."""
 
 TURN = "\n\nAssistant:"
 """What comes before the last turn of a dialogue in HH-RLHF."""

@@ -13,7 +13,8 @@ class Zoo(Mapping[str, Objective]):
     """A read-only mapping from names, and aliases, to objectives; iterates over names in order of publication."""
 
     def __init__(self) -> None:
-        self._named = {o.name: o for o in vars(objectives).values() if isinstance(o, Objective)}
+        known = [o for o in vars(objectives).values() if isinstance(o, Objective)]
+        self._named = {o.name: o for o in sorted(known, key=lambda o: o.paper)}  # arXiv:YYMM.number
         self._aliases = {alias: o for o in self._named.values() for alias in o.aliases}
 
     def __getitem__(self, name: str) -> Objective:

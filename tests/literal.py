@@ -533,9 +533,14 @@ def rainbow_po(
     return out
 
 
-def mallows_dpo(chosen, rejected, ref_chosen, ref_rejected, entropy, beta, kappa):
+def cauchy(z):
+    return -log(mp.mpf(1) / 2 + mp.atan(z) / mp.pi)
+
+
+def mallows_dpo(chosen, rejected, ref_chosen, ref_rejected, entropy, beta, kappa, link="logistic"):
+    f = {"logistic": logistic, "cauchy": cauchy}[link]
     terms = rows(margins(chosen, rejected, ref_chosen, ref_rejected), entropy)
-    return [logistic(beta * -kappa * log(spread) * h) for h, spread in terms]
+    return [f(beta * -kappa * log(spread) * h) for h, spread in terms]
 
 
 def steps(values, mask, b):

@@ -15,7 +15,7 @@ CASES = {
     "torch": 30,
     "torch.compile": 2,
     "jax": 2,
-}  # compilers take most of their time; `poz verify` draws 20
+}  # compilers take most of their time; `poz verify --cases` draws more
 
 
 def separate(objective):

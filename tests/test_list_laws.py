@@ -1,5 +1,6 @@
 """Laws of the objectives on lists and of those that tie a batch together: identities, bounds, limits, and errors."""
 
+import contextlib
 import itertools
 import math
 
@@ -37,7 +38,7 @@ LISTS = (plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist)
 ON_MARGINS = (aot, aot_unpaired, beta_dpo, dr_dpo, gr_dpo)
 PER_TOKEN = (amapo, gamma_po)
 SCORED = [o for o in poz.zoo.values() if o.family is poz.Ranked and "scores" in o.reads]
-BACKENDS = {"numpy": np.asarray, "torch": torch.as_tensor, "jax": jnp.asarray}
+BACKENDS = {"numpy": np.asarray, "torch": torch.as_tensor, "jax": lambda x: jnp.asarray(x)}  # absent under mutants.py
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -194,7 +195,7 @@ def test_a_list_with_an_unknown_score_has_an_unknown_loss(this, backend):
 
     def losses(scores):
         fields = {n: x for n, x in lists._replace(scores=scores)._asdict().items() if n in this.reads | this.optional}
-        with jax.enable_x64(True):
+        with jax.enable_x64(True) if backend == "jax" else contextlib.nullcontext():
             found = np.asarray(this(poz.Ranked(**{n: BACKENDS[backend](x) for n, x in fields.items()})))
         return found, reference(this, poz.Ranked(**fields))[0], slope_of(this, poz.Ranked(**fields), "logps")
 
@@ -544,6 +545,29 @@ def test_group_robust_dpo(seed):
 # State
 
 
+@pytest.mark.parametrize(
+    "library", [np.asarray, lambda x: torch.tensor(x, requires_grad=x.dtype.kind == "f"), jnp.asarray]
+)
+def test_the_loop_of_group_weights_runs_as_it_is_written(library):
+    sides = -np.random.default_rng(0).exponential(3, (4, 6))
+    batch = poz.Pairs(*map(library, sides), annotator=library(np.array([0, 1, 2, 2, 0, 1])))
+    weights = group_weights.init(groups=3)
+    for _ in range(2):
+        losses = poz.gr_dpo(batch, weights=weights)
+        assert losses.shape == (6,)
+        weights = group_weights.update(weights, poz.dpo(batch), batch.annotator)
+    close(weights.sum(), 1)
+    assert weights.argmax() == np.argmax([poz.dpo(poz.Pairs(*sides))[here].mean() for here in ([0, 4], [1, 5], [2, 3])])
+
+
+def test_weights_may_be_numbers_of_numpy():
+    plain = poz.mnpo.bind(weights=(0.5, 0.25), tau=0.0)
+    for given_ in (np.array([0.5, 0.25]), tuple(np.array([0.5, 0.25]))):
+        assert poz.mnpo.bind(weights=given_, tau=0.0).values["weights"] == plain.values["weights"] == (0.5, 0.25)
+    with pytest.raises(ValueError, match="a tuple of numbers >= 0"):
+        poz.mnpo.bind(weights=np.array([-0.5, 0.25]))
+
+
 def test_group_weights_move_to_the_worst_group():
     weights = group_weights.init(3)
     losses, group = np.array([1.0, 3.0, 0.5, 0.5]), np.array([0, 0, 1, 1])
@@ -607,6 +631,7 @@ BAD = {
     "no floor": (lambda: beta_dpo.bind(floor=0.0), "for floor; got 0.0. The paper uses"),
     "no robustness": (lambda: dr_dpo.bind(robustness=0.0), "for robustness; got 0.0. The paper uses"),
     "no lengths": (lambda: amapo(poz.Pairs(ONE, ONE)), "`amapo`.*chosen_len"),
+    "a step back": (lambda: group_weights.update([1.0], ONE, [0, 0], eta=-1.0), "eta must be at least 0"),
     "no groups": (lambda: group_weights.init(0), "groups must be at least 1; got 0"),
     "a group without a weight": (lambda: group_weights.update([1.0], ONE, [0, 1]), "1 weights, so annotator lies in"),
     "other shapes": (lambda: group_weights.update([1.0], ONE, [0]), r"one shape; got \(2,\) and \(1,\)"),

@@ -185,6 +185,9 @@ assert linear_logps_plan(h, w, t, implementation="fastest").implementation == "f
 times = itertools.cycle((1.0, 2.0))
 assert linear_logps_plan(h, w[:80], t % 80, implementation="fastest").implementation == "triton"
 assert len(calls) == 24
+# Memory for the call itself, and not for the rows that are measured.
+_linear_fastest.ROWS = 4000
+assert linear_logps_plan(h, w, t, implementation="fastest", memory="70KiB").implementation == "torch"
 for other in (
     dict(outputs=("entropy",)), dict(hidden=h.clone().requires_grad_()), dict(weight=w.t().contiguous().t()),
     dict(hidden=h.double(), weight=w.double()),

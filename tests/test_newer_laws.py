@@ -179,6 +179,30 @@ def test_the_target_of_alpha_dpo_is_held():
     np.testing.assert_array_equal(held, 0)
 
 
+@pytest.mark.parametrize(("alpha", "ahead", "behind"), [(0.3, 0.0, math.inf), (0.6, math.inf, 0.0)])
+def test_an_infinite_gap_goes_with_the_larger_of_itself_and_its_target(alpha, ahead, behind):
+    """At M and S given, Δ - α Δ / S has the sign of (1 - α / S) Δ; the third pair is at its target, γ' = M = 1/4."""
+    pairs = poz.Pairs(
+        np.array([-1.0, -math.inf, -1.0]),
+        np.array([-math.inf, -1.0, -1.25]),
+        *np.full((2, 3), -2.0),
+        chosen_len=np.ones(3),
+        rejected_len=np.ones(3),
+    )
+    with np.errstate(invalid="ignore"):
+        losses = poz.alpha_dpo(pairs, beta=2.0, gamma_beta_ratio=0.25, alpha=alpha, mean_gap=0.25, gap_std=0.4)
+    close(losses, [ahead, behind, math.log(2)])
+
+
+def test_alpha_dpo_without_alpha_is_simpo_whatever_the_gaps():
+    pairs = pairs_of(4, b=4)
+    pairs.chosen[1] = pairs.rejected[2] = -math.inf
+    simpo = poz.simpo(pairs, beta=2.0, gamma_beta_ratio=0.3)
+    assert np.isinf(simpo).tolist() == [False, True, False, False]
+    with np.errstate(invalid="ignore"):
+        close(poz.alpha_dpo(pairs, **{**ALPHA, "alpha": 0.0}), simpo, size=10)
+
+
 # ConfPO
 
 
@@ -240,6 +264,17 @@ def test_confpo_pulls_the_selected_tokens_alone_and_evenly():
     close(rejected, sigmoid(-1) * np.array([[0, 1.0]]))
 
 
+def test_an_impossible_token_is_selected_before_all_possible_ones_but_not_alone():
+    tokens = poz.TokenPairs(
+        np.array([[-math.inf, -2.0, -3.0], [-math.inf, -2.0, -3.0]]),
+        np.array([[-1.0, -3.0]] * 2),
+        chosen_mask=np.array([[True, True, True], [True, False, False]]),
+    )
+    losses, chosen, _ = slopes(poz.confpo.bind(beta=2.0), tokens, "chosen", "rejected")
+    np.testing.assert_array_equal(losses, [math.inf, 0])
+    np.testing.assert_array_equal(chosen, [[-2, 0, 0], [0, 0, 0]])
+
+
 # Reward partitioning
 
 
@@ -298,6 +333,14 @@ def test_reward_partition_knows_no_zero_of_the_rewards_and_holds_its_value(seed,
     residual = (lists.logps - lists.ref_logps) - (lists.scores - value[:, None]) / 0.5
     close(slope, np.where(lists.mask, residual, 0), size=1e3)
     close(back, -slope)
+
+
+def test_reward_partition_of_an_infinite_reference():
+    """Alone, the error is log π - (1 - 1/|y|) log π_ref; beside one that is certain, all others are infinitely rare."""
+    alone = poz.Ranked(np.array([[-3.0]]), np.array([[-math.inf]]), np.array([[2.0]]), np.array([[0.0]]))
+    certain = poz.Ranked(*np.array([[[-3.0, -4.0]], [[math.inf, -2.0]], [[1.0, 3.0]], [[1.0, 0.0]]]))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal([poz.reward_partition(alone), poz.reward_partition(certain)], math.inf)
 
 
 # The discovered losses
@@ -390,6 +433,14 @@ def test_equal_pairs_have_one_loss_and_one_slope(name, x, count):
     alone, slope = slopes(poz.zoo[name].bind(beta=0.4), margin(x), "chosen")
     close(losses, alone[0])
     close(chosen, slope[0])
+
+
+def test_a_spread_too_small_to_square_is_none():
+    """(1e-170)² is 0, and its root would have an infinite slope."""
+    losses, chosen = slopes(poz.aqfl.bind(beta=0.4), margin([0.0, 1e-170]), "chosen")
+    alone, slope = slopes(poz.aqfl.bind(beta=0.4), margin([0.0, 0.0]), "chosen")
+    close(losses, alone)
+    close(chosen, slope)
 
 
 def test_pfl_jumps_at_0():

@@ -169,7 +169,7 @@ DOMAINS = {
         "h": closed(0.0, 1.0),
         "kappa": one_of(None, 0.29, 1.0),
     },
-    "mallows_dpo": {"beta": positive, "kappa": positive},
+    "mallows_dpo": {"beta": positive, "kappa": positive, "link": one_of("logistic", "cauchy")},
     "tis_dpo": {"beta": positive},
     "lcpo": {
         "base": one_of("dpo", "ipo", "simpo", "vpo", "inpo", "mnpo"),

@@ -6,6 +6,8 @@ import pytest
 import witnesses
 
 import poz
+import poz.reference
+from poz.reference._stable import sigmoid
 from poz.testing import draw_case
 from poz.testing.conformance import _log_prob_fields, reference
 
@@ -58,3 +60,54 @@ def test_gradients_are_the_derivative_of_the_literal_formula(name, seed):
 
             expected = float(literal.mp.diff(total, np.array(fields[key], dtype=object)[index]))
             assert gradient[index] == pytest.approx(expected, rel=1e-9, abs=1e-11), f"{key}{index}"
+
+
+def alone(x):
+    """One pair whose log-ratio margin is x."""
+    x = np.array([x])
+    return {"chosen": x, "rejected": 0 * x, "ref_chosen": np.zeros(1), "ref_rejected": np.zeros(1)}
+
+
+def test_the_slope_of_aqfl_at_its_quantile_is_between_both_sides():
+    """x = q = 0.05 σ(x) gives both weights 1/2, and |x - q| no slope; σ is 1-Lipschitz, so the iteration settles."""
+    x = np.zeros(1)
+    for _ in range(12):
+        x = 0.05 * sigmoid(x)
+    _, gradients = poz.reference.aqfl(**alone(x[0]), beta=0.4)
+    # two roundings
+    assert gradients["chosen"][0] == pytest.approx(-0.2 * (float(literal.sigma(-0.4 * x[0])) + 1), rel=1e-15)
+
+
+def test_the_slope_of_pfl_at_an_unknown_margin_is_unknown():
+    losses, gradients = poz.reference.pfl(**alone(np.nan))
+    assert np.isnan([losses, *gradients.values()]).all()
+
+
+@pytest.mark.parametrize("name", [n for n, spec in poz.zoo.items() if "rejected_mask" in spec.reads | spec.optional])
+def test_a_masked_token_has_no_slope_beside_an_unknown_one(name):
+    objective, batch = draw_case(poz.zoo[name], np.random.default_rng(1), 4, 30.0)  # several tokens each
+    fields = {key: x for key, x in batch._asdict().items() if key in objective.reads | objective.optional}
+    for side in ("chosen", "rejected"):
+        fields[f"{side}_mask"] = np.zeros(fields[side].shape, bool)
+        fields[f"{side}_mask"][:, :1] = True
+    fields["chosen"] = fields["chosen"].copy()
+    fields["chosen"][:, :1] = np.nan
+    losses, gradients = getattr(poz.reference, name)(**fields, **objective.values)
+    assert np.isnan(losses).all()
+    for side in ("chosen", "rejected"):
+        masked = ~fields[f"{side}_mask"]
+        assert masked.any()
+        assert not any(gradients[key][masked].any() for key in gradients if key in (side, f"ref_{side}"))
+
+
+@pytest.mark.parametrize("error", [0.02, 0.2, 0.24, 0.25, 0.26])
+def test_the_slope_of_mapo_where_its_series_ends(error):
+    """Up to c m = 1/4, where the first term left out, x^11 of 1 / 11!, is 2e-15; the rest is a dozen roundings."""
+    fields, params = {"chosen": [0.1], "rejected": [error]}, {"ratio_weight": 1.0, "snr": 1.0, "timesteps": 1.0}
+    _, gradients = poz.reference.mapo(**{key: np.array(x) for key, x in fields.items()}, **params)
+    exact, params = literal.exact(fields), literal.exact(params)
+
+    def loss(x):
+        return witnesses.FORMULAS["mapo"](**{**exact, "rejected": [x]}, **params)[0]
+
+    assert gradients["rejected"][0] == pytest.approx(float(literal.mp.diff(loss, exact["rejected"][0])), rel=1e-14)

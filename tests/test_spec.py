@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -89,6 +90,36 @@ def test_aliases_are_unique_and_resolve():
     assert len(aliases) == len(set(aliases))
     assert not set(aliases) & set(poz.zoo)
     assert poz.zoo["sigmoid"] is poz.dpo
+
+
+def test_objectives_are_in_order_of_publication():
+    numbers = [spec.paper for spec in poz.zoo.values()]  # arXiv:YYMM.number
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_what_deviations_recommend_exists(name):
+    """Each `parameter=value` is of this objective, of one that is named, or a field; plain values are in its domain."""
+    for deviation in poz.zoo[name].deviations:
+        named = [poz.zoo[other] for other in re.findall(r"poz\.(\w+)", deviation.here) if other in poz.zoo]
+        for parameter, value in re.findall(r"(\w+)=([^,;\s]+)", deviation.here):
+            specs = [spec for spec in (*named, poz.zoo[name]) if parameter in spec.params]
+            assert specs or parameter in poz.zoo[name].family._fields, deviation
+            try:
+                plain = ast.literal_eval(value)
+            except (ValueError, SyntaxError):  # a formula
+                continue
+            assert all(spec.params[parameter].domain.problem(plain) is None for spec in specs[:1]), deviation
+
+
+def test_help_shows_what_may_be_given():
+    assert inspect.getdoc(Objective).startswith("A preference-optimization objective.")
+    assert inspect.getdoc(poz.dpo) == inspect.getdoc(poz.dpo.function) != inspect.getdoc(Objective)
+    assert str(inspect.signature(poz.dpo)).endswith("/, *, beta: float = 0.1, label_smoothing: float = 0.0)")
+    assert inspect.signature(poz.dpo.bind(beta=0.5)).parameters["beta"].default == 0.5
+    assert "name" in inspect.signature(Objective).parameters
+    with pytest.raises(poz.UnknownObjective):
+        poz.zoo["none"]
 
 
 def test_import_costs_numpy_only():

@@ -83,7 +83,7 @@ def test_gradient_of_the_bradley_terry_loss_of_scores():
 
 
 def test_gpo_stays_where_scores_are_a_cycle_and_regresses_on_centred_rewards():
-    # GPO: the mean of antisymmetric scores over prompts' completions is 0; additive ones give (r - mean r) / β.
+    # GPO: each completion of a cycle wins as much as it loses; additive scores give (r - mean r) / β.
     same = -RNG.exponential(5, (1, 3))
     mean_scores = preference_scores(cycle()).mean(-1)[None]
     np.testing.assert_allclose(poz.gpo(poz.Samples(same, same, winrates=mean_scores), beta=1.0), 0, atol=1e-30)
@@ -104,7 +104,7 @@ def test_win_rates_of_rewards_by_hand():
 
 
 def test_win_rates_of_many_rivals_are_those_of_the_game():
-    # PAR with M -> ∞ is the probability to beat the reference policy: each action drawn 10^5 q_i times of 10^5.
+    # PAR with M -> ∞ is the probability to beat the reference policy: each action drawn 1000 q_i times of 1000.
     rewards, reference = REWARDS[0], np.array([0.1, 0.2, 0.3, 0.15, 0.25])
     rivals = np.repeat(rewards, (1000 * reference).round().astype(int))
     preferences = 1 / (1 + np.exp(rewards[None, :] - rewards[:, None]))
@@ -131,9 +131,20 @@ def test_libraries_agree(library):
     np.testing.assert_allclose(preference_scores(given[1]), preference_scores(REWARDS[:, :2]), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_numbers_are_computed_in_float32(dtype):
+    half = torch.tensor(REWARDS).to(dtype)
+    assert from_rewards(half).dtype == preference_scores(half[:, :4]).dtype == torch.float32
+    assert torch.equal(from_rewards(half, half[:, :2]), from_rewards(half.float(), half[:, :2].float()))
+    assert torch.equal(preference_scores(half[:, :4]), preference_scores(half[:, :4].float()))
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda: from_rewards(REWARDS[:1], REWARDS), r"of the same prompts; got \(1, 5\) and \(4, 5\)"),
+        (lambda: from_rewards(REWARDS[0, 0]), r"of the same prompts; got \(\) and \(\)"),
+        (lambda: preference_scores(REWARDS[0]), r"must be \(..., K, width\); got \(5,\)"),
         (lambda: from_rewards(REWARDS, REWARDS[:, :0]), "at least one rival"),
         (lambda: from_rewards(REWARDS, scale=-1.0), "scale must be positive"),
         (lambda: preference_scores(REWARDS), "must be even; got 5"),
@@ -146,7 +157,8 @@ def test_bad_input(call, said):
         call()
 
 
-# -- what the losses of reward models become in their simplest case: Bradley-Terry on scores
+# -- what the losses of reward models become in their simplest case: Bradley-Terry on scores. The models are none of
+# poz, so all of them but that is written out here.
 
 
 def test_softmax_of_two_scores_is_soft_bradley_terry():

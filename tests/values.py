@@ -1048,6 +1048,15 @@ ROWS = [
         losses=[0.7225, 1.890625, 2.25],
         gradients={"chosen": [0.0, 0.0, -1.5], "rejected": [0.255, 0.4125, 0.0]},
     ),
+    # at the reference both are 0, and rejected takes it all: log 2; 0.15 σ(0)
+    Row(
+        item="BPO, tie",
+        objective="bpo",
+        fields={"chosen": [-11], "rejected": [-11], "ref_chosen": [-11], "ref_rejected": [-11]},
+        params={"beta": 0.5, "alpha": 0.3, "link": "logistic"},
+        losses=[0.69314718056],
+        gradients={"chosen": [0.0], "rejected": [0.075], "ref_chosen": [0.0], "ref_rejected": [-0.075]},
+    ),
     # Δ = (2, -1), Δ_ref = (0, 0.5): u = (1, -0.75); the reference of the first pair is at the kink
     Row(
         item="HyPO",
@@ -1183,6 +1192,16 @@ ROWS = [
         params={"beta": 0.5, "kappa": 0.5},
         losses=[0.405465108108],
         gradients={"chosen": [-0.115524530093], "rejected": [0.115524530093]},
+    ),
+    # H̄ = (e^-1, e^-4/3), φ = (1, 4/3), z = (1, -1): 1/2 + arctan(z)/π = (3/4, 1/4): log(4/3), log 4; βφ = (1/2, 2/3) times
+    # -1 / (2 (3π/4)) and -1 / (2 (π/4)): -1/(3π), -4/(3π)
+    Row(
+        item="Mallows-DPO, Cauchy",
+        objective="mallows_dpo",
+        fields={**P1P2, "entropy": [0.36787944117144233, 0.26359713811572677]},
+        params={"beta": 0.5, "kappa": 1.0, "link": "cauchy"},
+        losses=[0.287682072452, 1.38629436112],
+        gradients={"chosen": [-0.106103295395, -0.424413181578], "rejected": [0.106103295395, 0.424413181578]},
     ),
     # a = 0.5 * 0.5 + 0.5 = 0.75, b = -1 + 2 * 0.5 = 0: z = 0.6; -0.8 σ(-0.6) w_t
     Row(

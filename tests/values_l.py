@@ -414,6 +414,39 @@ ROWS = [
         losses=[1.05370067828],
         gradients={"chosen": [-0.407096790416], "rejected": [0.814193580833], "ref_chosen": [0]},
     ),
+    # gaps (0.5, 0.25), of the reference (-0.5, 0.25): G = (1, 0), M = 0.5, S = sqrt(0.5), targets 0.25 + 0.2 (1, -1) /
+    # sqrt 2: z = (0.5 - 0.2 sqrt 2, 0.2 sqrt 2)
+    Row(
+        item="alpha-DPO of two",
+        objective="alpha_dpo",
+        fields={
+            "chosen": [-2, -1],
+            "rejected": [-2, -3],
+            "ref_chosen": [-4, -1],
+            "ref_rejected": [-1, -3],
+            "chosen_len": [4, 2],
+            "rejected_len": [2, 4],
+        },
+        params={"beta": 2.0, "gamma_beta_ratio": 0.25, "alpha": 0.2, "mean_gap": None, "gap_std": None},
+        losses=[0.590451651678, 0.561692667695],
+        gradients={"chosen": [-0.222961510792, -0.42975698545], "rejected": [0.445923021584, 0.214878492725]},
+    ),
+    # a single pair is its own mean: z = 2 (0.5 - 0.25)
+    Row(
+        item="alpha-DPO of one, spread given",
+        objective="alpha_dpo",
+        fields={
+            "chosen": [-2],
+            "rejected": [-2],
+            "ref_chosen": [-4],
+            "ref_rejected": [-1],
+            "chosen_len": [4],
+            "rejected_len": [2],
+        },
+        params={"beta": 2.0, "gamma_beta_ratio": 0.25, "alpha": 0.2, "mean_gap": None, "gap_std": 0.5},
+        losses=[0.47407698418],
+        gradients={"chosen": [-0.188770334399], "rejected": [0.377540668798]},
+    ),
     # gaps (0.5, -0.75), of the reference (0.25, -1): both G are 0.25, no spread, so z = 2 (0.5 - 0.25, -0.75 - 0.25),
     # whatever M; a length of 0 counts as 1
     Row(
@@ -485,6 +518,16 @@ ROWS = [
         params={"beta": 0.5},
         losses=[0.100590646307, 1.30160859205, 0.0449005500481],
         gradients={"chosen": [-0.0773298821911, -0.322456583313, -0.0377845405436]},
+    ),
+    # one pair is its own mean: q = 0.5 + 0.01 (s(2) - 0.5) = 0.50380797078, w = s(-0.05 (2 - q)) = 0.481306317051; the
+    # slope has 1 - 0.01 s(2) s(-2) of w'
+    Row(
+        item="AQL of one",
+        objective="aql",
+        fields=P1,
+        params={"beta": 0.05},
+        losses=[0.776976497834],
+        gradients={"chosen": [-0.0341789842657], "rejected": [0.0341789842657]},
     ),
     # spread 3.5 / sqrt 2, mean of s(-x) 0.468388699108: q = 0.95 times both + 0.05 s(0.25) = 1.1293515694, w = s(0.1
     # |x - q|) = (0.521752471669, 0.565357681014); loss' = -0.05 (w s(-0.05 x) + 1 - w) + w' D with w' = ±0.1 w (1 - w),

@@ -80,6 +80,24 @@ ROWS = [
             "ref_chosen": [[0.04563613127629, 0.02281806563815]],
         },
     ),
+    # the sides exchanged: u = -0.1 * 1.75
+    Row(
+        "LD-DPO, a longer rejected completion",
+        "ld_dpo",
+        {
+            "chosen": TOKENS["rejected"],
+            "rejected": TOKENS["chosen"],
+            "ref_chosen": TOKENS["ref_rejected"],
+            "ref_rejected": TOKENS["ref_chosen"],
+        },
+        {"beta": 0.1, "alpha": 0.5, "reference": "weighted"},
+        [0.784470430663],
+        {
+            "chosen": [[-0.05436386872371]],
+            "rejected": [[0.05436386872371, 0.02718193436186]],
+            "ref_rejected": [[-0.05436386872371, -0.02718193436186]],
+        },
+    ),
     # nothing beyond the shorter side: 0.5, and -1: u = 0.1 * 1.5
     Row(
         "LD-DPO, the common length alone",
@@ -100,6 +118,19 @@ ROWS = [
             "chosen": [[-0.04255574831883, -0.02127787415942]],
             "rejected": [[0.04255574831883]],
             "ref_chosen": [[0.04255574831883, 0.04255574831883]],
+        },
+    ),
+    # the same without the policy's second token: -1 + 1.5 + 2.5 = 3, and -1: u = 0.1 * 4
+    Row(
+        "LD-DPO, the common length alone, reference in full",
+        "ld_dpo",
+        TOKENS,
+        {"beta": 0.1, "alpha": 0.0, "reference": "summed"},
+        [0.5130152524],
+        {
+            "chosen": [[-0.04013123398875, 0]],
+            "rejected": [[0.04013123398875]],
+            "ref_chosen": [[0.04013123398875, 0.04013123398875]],
         },
     ),
     # the second token of y_w was drawn: u = 0.1 * (0.5 + 1)
@@ -185,6 +216,15 @@ ROWS = [
         {"ratio_weight": 0.2, "snr": 1.0, "timesteps": 10.0},
         [0.0192457012783],
         {"chosen": [1.091743550049], "rejected": [-0.07657925168549]},
+    ),
+    # c m = 1 and 0.5: u = 10 (1 / (e - 1) - 0.5 / (e^0.5 - 1)) = -1.88770334399
+    Row(
+        "MaPO at a scaled error of 1",
+        "mapo",
+        {"chosen": [2], "rejected": [1]},
+        {"ratio_weight": 0.2, "snr": 0.5, "timesteps": 10.0},
+        [2.405739716855],
+        {"chosen": [1.294156026655], "rejected": [-0.3624700489138]},
     ),
     # means -1.625 and -2: -2 and -3.5 lie below, and -4 alone, since -2 is not less than its mean; u = 2 (-2.75 + 4) -
     # 0.5 = 2; slopes -2 σ(-2) / 2 each, and 2 σ(-2)

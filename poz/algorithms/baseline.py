@@ -1,6 +1,6 @@
 """BCO's baseline δ: the mean of every reward seen so far, as explicit state and pure functions.
 
-    state = init()
+    state = init(like=batch.logps)
     state = update(state, sums(batch.logps, batch.ref_logps, beta=0.1))   # add the sums up over all ranks first
     losses = poz.bco(batch, beta=0.1, baseline=value(state))              # the current batch is included
 

@@ -1,13 +1,15 @@
 """GR-DPO's group weights, as explicit state and pure functions.
 
     weights = init(groups=3)
-    losses = poz.gr_dpo(batch, weights=weights)
+    losses = poz.gr_dpo(batch, weights=weights)                     # on NumPy, torch or JAX
     weights = update(weights, poz.dpo(batch), batch.annotator)      # of the global batch
 
 Source: Ramesh et al. 2024, arXiv 2405.20304, the exponentiated-gradient step; the formula is that of the authors' code.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +28,21 @@ def init(groups: int) -> Floats:
     return np.full(groups, 1.0 / groups)
 
 
-def update(weights: npt.ArrayLike, losses: npt.ArrayLike, annotator: npt.ArrayLike, *, eta: float = 0.01) -> Floats:
+def update(weights: npt.ArrayLike, losses: Any, annotator: Any, *, eta: float = 0.01) -> Floats:
     """q_g e^(η L_g) / Z with L_g the mean loss of the group; a group that the batch lacks counts as L_g = 0.
 
     Args:
         weights: (groups,) q of the last step.
-        losses: (batch,) DPO losses, without q.
+        losses: (batch,) DPO losses, without q, of any library; a graph stays where it is.
         annotator: (batch,) group of each pair, from 0.
         eta: η >= 0, the step.
 
     Raises:
-        ValueError: A group without a weight, or lengths that differ.
+        ValueError: A group without a weight, lengths that differ, or a negative step.
     """
-    q, loss, group = np.asarray(weights, np.float64), np.asarray(losses, np.float64), np.asarray(annotator)
+    if not eta >= 0:
+        raise ValueError(f"eta must be at least 0, or the best group would gain weight; got {eta}.")
+    q, loss, group = np.asarray(weights, np.float64), _numbers(losses).astype(np.float64), _numbers(annotator)
     if loss.shape != group.shape:
         raise ValueError(f"losses and annotator must have one shape; got {loss.shape} and {group.shape}.")
     if group.size and not (group.min() >= 0 and group.max() < len(q)):
@@ -47,3 +51,7 @@ def update(weights: npt.ArrayLike, losses: npt.ArrayLike, annotator: npt.ArrayLi
     exponent = eta * np.bincount(group, loss, len(q)) / np.maximum(count, 1)
     raised = q * np.exp(exponent - exponent.max())
     return np.asarray(raised / raised.sum())
+
+
+def _numbers(x: Any) -> npt.NDArray[Any]:
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)

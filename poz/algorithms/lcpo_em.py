@@ -4,7 +4,7 @@ The label of a pair is the clean one with probability eta_k, the reliability of 
 label the posterior w of being clean under the current policy; the M-step moves the policy by `poz.lcpo` and each
 eta_k towards the mean of its w. Works on NumPy, torch and JAX arrays alike, and under `jax.jit`:
 
-    state = init(num_annotators)
+    state = init(num_annotators, like=pairs.chosen)
     losses, found = losses_and_sums(pairs, state.reliability, base=poz.dpo.bind(beta=0.1))
     ...                                    # the optimiser step on losses.mean(); add `found` up over all ranks
     state = update(state, found)

@@ -4,9 +4,11 @@
 
     scores = preference_scores(embeddings)                       # of the K completions of each prompt
     poz.gpo(poz.Samples(logps, anchor_logps, winrates=scores.mean(-1)))
+    poz.sppo(poz.Samples(logps, anchor_logps, winrates=torch.sigmoid(scores / tau).mean(-1)))
 
-A preference model learns from pairs by the Bradley-Terry loss -log σ(s / τ) of the score of chosen over rejected; no
-reward r gives every s(i, j) as r_i - r_j, and so BT fits two of the three pairs of a cycle at most.
+A preference model learns from pairs by the Bradley-Terry loss -log σ(s / τ) of the score of chosen over rejected. In a
+cycle each of three completions beats the next, and no rewards r have the signs of r_i - r_j for more than two of them.
+16-bit numbers are computed with and returned in float32.
 """
 
 from __future__ import annotations
@@ -30,12 +32,17 @@ def from_rewards(rewards: Array, rivals: Array = None, *, scale: float = 1.0) ->
         (..., K) probabilities.
 
     Raises:
-        ValueError: No rival, or a scale that is not positive.
+        ValueError: No rival, prompts that differ in number, or a scale that is not positive.
     """
-    xp = namespace(rewards)
-    against = rewards if rivals is None else rivals
+    rewards = _wide(rewards)
+    xp, against = namespace(rewards), rewards if rivals is None else _wide(rivals)
     if not scale > 0:
         raise ValueError(f"scale must be positive, or the worse completion would win; got {scale}.")
+    if not rewards.ndim or not against.ndim or rewards.shape[:-1] != against.shape[:-1]:
+        raise ValueError(
+            f"Rewards (..., K) and those of rivals (..., M) must be of the same prompts; got {tuple(rewards.shape)} and "
+            f"{tuple(against.shape)}."
+        )
     if against.shape[-1] == 0:
         raise ValueError(f"Win rates need at least one rival per prompt; got rewards of shape {tuple(against.shape)}.")
     return xp.sum(xp.sigmoid(scale * (rewards[..., :, None] - against[..., None, :])), -1) / against.shape[-1]
@@ -56,8 +63,11 @@ def preference_scores(embeddings: Array, scales: Array = None) -> Array:
         (..., K, K) scores, row against column; their mean along the last axis is ŝ of `poz.gpo`.
 
     Raises:
-        ValueError: An odd width, or scales that do not fit it.
+        ValueError: An odd width, scales that do not fit it, or no list of embeddings.
     """
+    embeddings = _wide(embeddings)
+    if embeddings.ndim < 2:
+        raise ValueError(f"Embeddings must be (..., K, width); got {tuple(embeddings.shape)}.")
     width = embeddings.shape[-1]
     if width == 0 or width % 2:
         raise ValueError(f"An embedding is made of pairs of numbers, so its width must be even; got {width}.")
@@ -65,7 +75,12 @@ def preference_scores(embeddings: Array, scales: Array = None) -> Array:
     if scales is not None:
         if scales.shape[-1] != width // 2:
             raise ValueError(f"{width // 2} pairs of numbers need as many scales; got {scales.shape[-1]}.")
-        first = first * scales[..., None, :]
+        first = first * _wide(scales)[..., None, :]
     # One product and its transpose, so that s(i, j) is -s(j, i) to the bit.
     ahead = first @ second.swapaxes(-1, -2)
     return ahead - ahead.swapaxes(-1, -2)
+
+
+def _wide(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.widen(x) if xp.kind(x) == "half" else x

@@ -29,6 +29,7 @@ class Namespace(Protocol):
     def log(self, x: Array) -> Array: ...  # noqa: D102
     def expm1(self, x: Array) -> Array: ...  # noqa: D102
     def log1p(self, x: Array) -> Array: ...  # noqa: D102
+    def arctan(self, x: Array) -> Array: ...  # noqa: D102
     def sigmoid(self, x: Array) -> Array: ...  # noqa: D102
     def log_sigmoid(self, x: Array) -> Array: ...  # noqa: D102
     def softplus(self, x: Array) -> Array: ...  # noqa: D102

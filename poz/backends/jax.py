@@ -15,7 +15,7 @@ Real = Any
 name = "jax"
 
 exp, log, where, clip, cumsum = jnp.exp, jnp.log, jnp.where, jnp.clip, jnp.cumsum
-expm1, log1p = jnp.expm1, jnp.log1p
+expm1, log1p, arctan = jnp.expm1, jnp.log1p, jnp.arctan
 sigmoid, log_sigmoid, softplus, relu = jax.nn.sigmoid, jax.nn.log_sigmoid, jax.nn.softplus, jax.nn.relu
 maximum, mean, ones_like, stop_gradient = jnp.maximum, jnp.mean, jnp.ones_like, jax.lax.stop_gradient
 

@@ -12,11 +12,12 @@ Real = Any
 
 name = "numpy"
 
-exp, log, expm1, log1p, where, maximum, clip, cumsum, ones_like = (
+exp, log, expm1, log1p, arctan, where, maximum, clip, cumsum, ones_like = (
     np.exp,
     np.log,
     np.expm1,
     np.log1p,
+    np.arctan,
     np.where,
     np.maximum,
     np.clip,

@@ -13,11 +13,12 @@ Tensor = torch.Tensor
 
 name = "torch"
 
-exp, log, expm1, log1p, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
+exp, log, expm1, log1p, arctan, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
     torch.exp,
     torch.log,
     torch.expm1,
     torch.log1p,
+    torch.arctan,
     torch.sigmoid,
     F.logsigmoid,
     torch.relu,

@@ -1,4 +1,4 @@
-"""TRL's own DPOTrainer with any objective of poz.
+"""TRL's own DPOTrainer with any objective of poz that pairs can serve.
 
 from poz.integrations.trl import DPOTrainer
 
@@ -14,15 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-
-try:
-    import trl
-    from packaging.version import Version
-    from peft import PeftModel
-    from transformers import TrainerCallback
-    from trl.trainer import dpo_config, dpo_trainer
-except ImportError as error:
-    raise ImportError(f"poz.integrations.trl needs TRL: pip install 'poz[trl]'. {error}") from error
+import trl
+from packaging.version import Version
+from peft import PeftModel
+from transformers import TrainerCallback
+from trl.trainer import dpo_config, dpo_trainer
 
 from poz.families import TokenPairs
 from poz.integrations import batches
@@ -87,7 +83,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
     Raises:
         ValueError: Pairs cannot serve the objective, a column that it must find is missing, or settings contradict
             each other.
-        poz.zoo.UnknownObjective: No objective of that name.
+        poz.UnknownObjective: No objective of that name.
     """
 
     data_collator: Any

@@ -54,7 +54,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
     Raises:
         ValueError: The objective is given something else, a column that it must find is missing, or settings
             contradict each other.
-        poz.zoo.UnknownObjective: No objective of that name.
+        poz.UnknownObjective: No objective of that name.
     """
 
     data_collator: Any

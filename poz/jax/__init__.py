@@ -1,4 +1,9 @@
 """poz for JAX: fused log-probs of a linear head, and a training step for any objective. Importing this imports JAX."""
+# ruff: noqa: E402 - what is missing is said before anything fails
+
+from poz._extras import require
+
+require("poz.jax", "jax", "jax", "flax", "optax")
 
 from poz.jax.linear_logps import LinearLogps as LinearLogps
 from poz.jax.linear_logps import linear_logps as linear_logps

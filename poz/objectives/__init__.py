@@ -1,4 +1,4 @@
-"""One file per objective; the imports below, in order of publication, are the list that everything else follows."""
+"""One file per objective; the imports below are the list that everything else follows."""
 
 from poz.objectives.sft import sft as sft
 from poz.objectives.rrhf import rrhf as rrhf
@@ -6,8 +6,8 @@ from poz.objectives.slic_hf import slic_hf as slic_hf
 from poz.objectives.dpo import dpo as dpo
 from poz.objectives.plackett_luce import plackett_luce as plackett_luce
 from poz.objectives.pro import pro as pro
-from poz.objectives.f_dpo import f_dpo as f_dpo
 from poz.objectives.hinge import hinge as hinge
+from poz.objectives.f_dpo import f_dpo as f_dpo
 from poz.objectives.modpo import modpo as modpo
 from poz.objectives.ipo import ipo as ipo
 from poz.objectives.cpl import cpl as cpl
@@ -25,8 +25,8 @@ from poz.objectives.listnet import listnet as listnet
 from poz.objectives.info_nca import info_nca as info_nca
 from poz.objectives.nca import nca as nca
 from poz.objectives.gpo_link import gpo_link as gpo_link
-from poz.objectives.relative_po import relative_po as relative_po
 from poz.objectives.odpo import odpo as odpo
+from poz.objectives.relative_po import relative_po as relative_po
 from poz.objectives.dpop import dpop as dpop
 from poz.objectives.robust_dpo import robust_dpo as robust_dpo
 from poz.objectives.orpo import orpo as orpo

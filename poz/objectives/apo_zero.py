@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.1,)},
-    deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with kl='zero'")],
+    deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with estimator='zero'")],
     basis="The formula of TRL's `apo_zero`; gradient checked in float64.",
 )
 def apo_zero(

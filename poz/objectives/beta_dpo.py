@@ -37,13 +37,15 @@ from poz.objective import Deviation, Limit, objective
         Deviation("the authors' code", "keeps M0 itself", "poz.algorithms.beta_dpo.update; give mean_gap=state.mean"),
         Deviation("oxRL", "one β per pair, and no filter", "not offered"),
     ],
-    basis="The authors' code, executed in float64 with the same draw. By summaries of the paper its M is a gap in rewards, and so carries β; the code's does not.",
+    basis="The authors' code, executed in float64 with the same draw. By secondary sources the M of the paper is a gap in rewards, and so carries β; the code's does not.",
 )
 def beta_dpo(
     xp: Namespace,
     pairs: Pairs,
     *,
-    beta: Annotated[float, Real("β, strength of the KL constraint at the mean gap", low=0, open="low")] = 0.1,
+    beta: Annotated[
+        float, Real("β, strength of the KL constraint at the mean gap", low=0, open="low", unit="1/nat")
+    ] = 0.1,
     alpha: Annotated[float, Real("α, how far β follows the mean gap", low=0, unit="1/nat", usual=(0.0, 1.0))] = 0.6,
     mean_gap: Annotated[float, Real("M0, running mean of h, not times β", unit="nat", usual=(-5.0, 5.0))] = 0.0,
     floor: Annotated[float, Real("least β", low=0, open="low", usual=(0.001, 0.05))] = 0.001,

@@ -12,7 +12,7 @@ from poz.objective import Deviation, objective
 @objective(
     title="χ²-Preference Optimization",
     paper="arXiv:2407.13399",
-    equation="the χPO loss, eq. 9 of the ICLR submission as a review of it cites it",
+    equation="the χPO loss, eq. 9 of the ICLR submission by a secondary source",
     formula=r"-\log\sigma\bigl(\operatorname{clip}_{2R}[\beta\varphi(e^a)-\beta\varphi(e^b)]\bigr),\quad\varphi(u)=u+\log u,\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
     reads="chosen rejected ref_chosen ref_rejected",
     deviations=[

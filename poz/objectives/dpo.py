@@ -19,9 +19,7 @@ from poz.objective import Deviation, objective
     published={"beta": (0.1, 0.5), "label_smoothing": (0.0,)},
     deviations=[
         Deviation("TRL 1.16, Liger 0.8.5", "ignore label_smoothing for `sigmoid`", "label_smoothing=0"),
-        Deviation(
-            "TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "a different objective"
-        ),
+        Deviation("TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "poz.robust_dpo"),
     ],
     basis="Paper; agrees with the authors' code executed in float64.",
 )

@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Reference-weighted DPO",
     paper="arXiv:2405.19534",
-    equation="DPO^γ of the sensitivity study; section 5 as notes on v4 cite it",
+    equation="DPO^γ of the sensitivity study; section 5 of v4 by a secondary source",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published={"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)},

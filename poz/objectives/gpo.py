@@ -32,7 +32,10 @@ def gpo(
     samples: Samples,
     *,
     beta: Annotated[
-        float, Real("β, strength of the constraint to the last iterate; 1/β is the step size", low=0, open="low")
+        float,
+        Real(
+            "β, strength of the constraint to the last iterate; 1/β is the step size", low=0, open="low", unit="1/nat"
+        ),
     ] = 0.001,
 ) -> Array:
     """Mean squared distance of the log-ratios to the last iterate from ŝ/β, `winrates` being the mean scores ŝ."""

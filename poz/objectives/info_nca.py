@@ -30,7 +30,7 @@ def targets(xp: Namespace, lists: Ranked, alpha: Array, valid: Array) -> Array:
 @objective(
     title="InfoNCA",
     paper="arXiv:2402.05369",
-    equation="the InfoNCA loss; table 1 as notes on v3 cite it",
+    equation="the InfoNCA loss; table 1 of v3 by a secondary source",
     formula=r"-\sum_i q_i\log\operatorname{softmax}(s)_i,\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
     reads="logps ref_logps scores",
     optional="mask",

@@ -6,9 +6,9 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Real
+from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Limit, Values, objective
+from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives import _labels as labels
 
 
@@ -16,11 +16,19 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     labels.check_entropy(xp, "mallows_dpo", pairs)
 
 
+def _cauchy(xp: Namespace, z: Array) -> Array:
+    one, below, above = xp.ones_like(z), z < -1, z > 1
+    # Far from 0 the arctangent of z is that of 1 / z less a quarter turn, without which no digits are lost.
+    rest = xp.arctan(1 / xp.where(below | above, z, one)) / np.pi
+    near = 0.5 + xp.arctan(xp.where(below | above, xp.constant(0.0, z), z)) / np.pi
+    return -xp.where(above, xp.log1p(-xp.where(above, rest, 0 * one)), xp.log(xp.where(below, -rest, near)))
+
+
 @objective(
     title="Mallows-DPO",
     paper="arXiv:2405.14953",
     equation="Mallows-θ-DPO",
-    formula=r"-\log\sigma(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref}",
+    formula=r"-\log F(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref},\ F(z)\in\{\sigma(z),\ \tfrac12+\tfrac1\pi\arctan z\}",
     reads="chosen rejected ref_chosen ref_rejected entropy",
     published={"kappa": (0.29,)},
     check_values=_check_values,
@@ -28,11 +36,12 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Limit(
             "dpo",
             "κ = 1 and an entropy of 1/e",
-            lambda p: {**p, "kappa": 1.0},
+            lambda p: {**p, "kappa": 1.0, "link": "logistic"},
             lambda p: {"beta": p["beta"]},
             lambda b: (b._replace(entropy=0 * b.chosen + np.exp(-1.0)), b),
         )
     ],
+    deviations=[Deviation("RainbowPO's code", "has the Cauchy link too", "link='cauchy'")],
     basis="The authors' code, executed in float64 (7e-18) through RainbowPO's, and read.",
 )
 def mallows_dpo(
@@ -41,7 +50,9 @@ def mallows_dpo(
     *,
     beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
     kappa: Annotated[float, Real("κ, scale of the dispersion", low=0, open="low")] = 0.29,
+    link: Annotated[str, Choice("F, the distribution of a preference's noise", ("logistic", "cauchy"))] = "logistic",
 ) -> Array:
     """DPO with β scaled by the dispersion φ, which is 0 where the reference's tokens are uniform."""
     h = terms.log_ratio_margin(pairs)
-    return -xp.log_sigmoid(-beta * kappa * xp.log(xp.astype(pairs.entropy, h)) * h)
+    z = -beta * kappa * xp.log(xp.astype(pairs.entropy, h)) * h
+    return -xp.log_sigmoid(z) if link == "logistic" else _cauchy(xp, z)

@@ -99,7 +99,9 @@ def mnpo(
     xp: Namespace,
     pairs: Pairs,
     *,
-    beta: Annotated[float, Real("β, scale of the margin that is compared with the target", low=0, open="low")] = 1.0,
+    beta: Annotated[
+        float, Real("β, scale of the margin that is compared with the target", low=0, open="low", unit="1/nat")
+    ] = 1.0,
     eta: Annotated[
         float, Real("η, inverse step size, or scale of the known reward gap", low=0, open="low", usual=(0.1, 5.0))
     ] = 0.0075,

@@ -12,7 +12,7 @@ from poz.objective import Limit, objective
 @objective(
     title="Multi-Objective DPO",
     paper="arXiv:2310.03708",
-    equation="the MODPO loss; eq. 14 as summaries of the paper cite it",
+    equation="the MODPO loss; eq. 14 by secondary sources",
     formula=r"-\log\sigma\Bigl(\tfrac{1}{w}\bigl[\beta h-(1-w)(r_w-r_l)\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected margin",
     reduces_to=[

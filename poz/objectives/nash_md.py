@@ -31,7 +31,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
         Deviation("Nash-EMA-PG, self-play", "y' from an average of past policies, or π itself", "sample y' so"),
     ],
     gradient_stops="the factor of each token: win probability and log-ratios",
-    basis="Notes on the paper, and TRL's trainer ('token'), executed (equal to the last bit). The expectation over y is a test.",
+    basis="Secondary sources on the paper, and TRL's trainer ('token'), executed (equal to the last bit). The expectation over y is a test.",
 )
 def nash_md(
     xp: Namespace,

@@ -13,7 +13,7 @@ from poz.objectives.info_nca import targets
 @objective(
     title="Noise Contrastive Alignment",
     paper="arXiv:2402.05369",
-    equation="the NCA loss; section 4.1 as TRL cites it, table 1 as notes on v3 do",
+    equation="the NCA loss; section 4.1 as TRL cites it, table 1 of v3 by a secondary source",
     formula=r"-\sum_i\bigl[q_i\log\sigma(s_i)+\tfrac1K\log\sigma(-s_i)\bigr],\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
     reads="logps ref_logps scores",
     optional="mask",

@@ -29,7 +29,7 @@ from poz.objectives import _lists as ranked
             ),
         )
     ],
-    basis="The formula of the paper as this project's notes give it; the first stage of Plackett-Luce.",
+    basis="Secondary sources, the paper's body was not read; the first stage of Plackett-Luce.",
 )
 def s_dpo(
     xp: Namespace,

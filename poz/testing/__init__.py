@@ -11,6 +11,7 @@ from poz.testing.conformance import BACKENDS as BACKENDS
 from poz.testing.conformance import Result as Result
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
+from poz.testing.conformance import missing as missing
 from poz.testing.conformance import refusal as refusal
 from poz.testing.conformance import runs as runs
 from poz.testing.conformance import verify as verify

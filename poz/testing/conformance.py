@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poz._extras import require
 from poz.domains import Base
 from poz.objective import Objective
 from poz.testing.draws import WIDEST, Case, draw_batch, draw_case
@@ -30,7 +31,7 @@ class Expected(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How an implementation did: worst errors, as multiples of the scale in `poz.testing.tolerances`."""
+    """How an implementation did: worst errors, as multiples of the scale in `poz.testing.tolerances`; prints as a verdict."""
 
     objective: str
     backend: str
@@ -47,6 +48,12 @@ class Result(NamedTuple):
             self.loss_error <= RTOL[self.dtype, "loss"] and (self.gradient_error or 0) <= RTOL[self.dtype, "gradient"]
         )
         return within and not self.problem
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else f"FAILED ({self.problem or 'an error beyond its tolerance'})"
+        gradient = "" if self.gradient_error is None else f", of gradients {self.gradient_error:.1e}"
+        worst = f"worst error of losses {self.loss_error:.1e}{gradient}"
+        return f"{self.objective} on {self.backend} in {self.dtype}: {verdict}, {self.cases} cases, {worst}"
 
 
 def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
@@ -104,10 +111,16 @@ def conform(
         cases: How many draws of inputs and hyper-parameters.
         size: Examples per batch.
         seed: Of the draws.
+
+    Raises:
+        ImportError: The backend's library is not installed.
+        ValueError: There is no such backend.
     """
     this = zoo[name] if isinstance(name, str) else name
     if backend not in BACKENDS:
         raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.")
+    if lacking := missing(backend):
+        raise ImportError(lacking)
     run = BACKENDS[backend]
     rng = np.random.default_rng([seed, zlib.crc32(this.name.encode())])
     worst_loss, worst_gradient, problem = 0.0, (None if backend == "numpy" else 0.0), ""
@@ -146,6 +159,15 @@ def conform(
                 f"case {index}, {case.objective!r}: loss error {found:.1e}, gradient error {max(slopes, default=0):.1e}"
             )
     return Result(this.name, backend, dtype, cases, worst_loss, worst_gradient, problem)
+
+
+def missing(backend: str) -> str:
+    """What to install before the backend can run; "" where everything is there."""
+    try:
+        require(f"The backend {backend!r}", *PACKAGES.get(backend, ("",)))
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 def runs(name: str, backend: str) -> bool:
@@ -270,3 +292,10 @@ BACKENDS: dict[str, Callable[..., tuple[Any, Arrays]]] = {
     "triton": _triton,
 }
 """What `conform` can run: name -> function from (candidate, objective, batch, dtype) to losses and gradients."""
+PACKAGES = {
+    "torch": ("torch", "torch"),
+    "torch.compile": ("torch", "torch"),
+    "jax": ("jax", "jax"),
+    "triton": ("triton", "torch", "triton"),
+}
+"""By backend: the extra of poz that brings it, and what that has to bring."""

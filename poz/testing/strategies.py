@@ -1,8 +1,14 @@
 """The draws of `poz.testing` as hypothesis strategies; needs hypothesis."""
+# ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
 
 import numpy as np
+
+from poz._extras import require
+
+require("poz.testing.strategies", "test", "hypothesis")
+
 from hypothesis import strategies as st
 
 from poz.objective import Objective

@@ -1,4 +1,9 @@
 """poz for torch: fused log-probs, and the parts that carry state. Importing this imports torch."""
+# ruff: noqa: E402 - what is missing is said before anything fails
+
+from poz._extras import require
+
+require("poz.torch", "torch", "torch")
 
 from poz.torch._fused_objective import FusedLoss as FusedLoss
 from poz.torch._fused_objective import fused_objective as fused_objective

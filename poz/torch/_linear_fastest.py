@@ -41,16 +41,17 @@ def fastest(
     key = (hidden.device, hidden.dtype, *weight.shape, bias is None, *settings.values())
     if key not in _CHOSEN and not (hidden.is_cuda and torch.cuda.is_current_stream_capturing()):
         generator = torch.Generator(hidden.device).manual_seed(0)  # the caller's draws stay as they are
-        drawn = torch.randn(ROWS, weight.shape[1], generator=generator, device=hidden.device).to(hidden.dtype)
-        targets = torch.zeros(ROWS, dtype=torch.int64, device=hidden.device)
+        drawn = torch.randn(ROWS, weight.shape[1], generator=generator, device=hidden.device, dtype=hidden.dtype)
+        given = {"targets": torch.zeros(ROWS, dtype=torch.int64, device=hidden.device), "bias": bias, **settings}
 
         def seconds(way: str) -> float:
-            return _seconds(
-                lambda: linear_logps(drawn, weight, targets, bias=bias, implementation=way, **settings), drawn
-            )
+            return _seconds(lambda: linear_logps(drawn, weight, implementation=way, **given), drawn)
 
         with torch.no_grad():
-            _CHOSEN[key] = quicker(seconds)
+            try:
+                _CHOSEN[key] = quicker(seconds)
+            except ValueError:  # `memory` is too small for so many rows, of which the call may have fewer
+                return "auto"
     return _CHOSEN.get(key, "auto")
 
 

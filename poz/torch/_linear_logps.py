@@ -85,7 +85,8 @@ def linear_logps(
         implementation: "auto", "torch", "triton", "fused" or "fastest"; `linear_logps_plan` says what is chosen. "fused" is a
             Triton product that stores no logits, for calls without a gradient; its last bits are not those of a call with
             one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0. "fastest" gives
-            that up, where "fused" serves and was faster in the few calls that the first call for a head measures.
+            that up, where "fused" serves and was faster in the calls that the first call for a head measures (on 4096
+            drawn rows, which come on top of `memory`); another process, or another run, may find otherwise.
         group: process group over which V is sharded. Gradients of `hidden` are summed over it. Not under torch.compile, as
             the sizes of the shards are asked for.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
