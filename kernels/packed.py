@@ -95,7 +95,7 @@ def token_loss(
     given["label"] = ones if label is None else label
     data = _columns_of(objective, given, columns or {}, logps, {"b": count, "bt": logps.numel()})
     runs = implementation_for(implementation, logps)
-    made = cast("PairPlan | None", plan(objective, len(others)) if runs == "triton" else None)
+    made = cast("PairPlan | None", _plan(objective, len(others), data, runs))
     if made is None:
         return twin.examples(objective, logps, offsets, others, lengths, data, _segments(runs))
     data.setdefault("label", ones)
@@ -170,7 +170,7 @@ def list_loss(
     if ragged and "mask" not in objective.reads | objective.optional:
         raise ValueError(f"`{name}` needs lists of one length; got {lists.diff().tolist()}.")
     runs = implementation_for(implementation, logps)
-    made = cast("ListPlan | None", plan(objective, len(others)) if runs == "triton" else None)
+    made = cast("ListPlan | None", _plan(objective, len(others), data, runs))
     if made is None:
         return twin.lists(objective, logps, offsets, lists, others, lengths, data, longest, _segments(runs))
     go = functools.partial(
@@ -244,6 +244,26 @@ def _objective(name: str, params: Mapping[str, Any]) -> Objective:
     from poz.zoo import zoo
 
     return zoo[name].bind(**params)
+
+
+def _plan(objective: Objective, anchors: int, data: Mapping[str, Tensor], runs: str) -> PairPlan | ListPlan | None:
+    """The point to launch, if there is one: it takes plain numbers, and has no gradient but that of log-probs.
+
+    Hyper-parameters that are tensors, and data with a gradient, go through the objective itself, on Triton's sums.
+    """
+    moved = any(x.requires_grad for x in data.values()) and torch.is_grad_enabled()
+    return None if runs != "triton" or moved or _has_tensors(objective) else plan(objective, anchors)
+
+
+def _has_tensors(objective: Objective) -> bool:
+    base = objective.values.get("base")
+    table = objective.values.get("reliability")  # is looked up for each pair, unless it has a gradient
+    given = [value for name, value in objective.values.items() if name != "reliability"]
+    return (
+        any(isinstance(part, Tensor) for value in given for part in (value if isinstance(value, tuple) else (value,)))
+        or (isinstance(table, Tensor) and table.requires_grad)
+        or (base is not None and _has_tensors(base))
+    )
 
 
 def _launch() -> Any:
@@ -344,5 +364,11 @@ def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:
     if eta.ndim:
         if annotator is None:
             raise ValueError(f"{eta.numel()} reliabilities need annotator ids. Give annotator, or one reliability.")
+        if annotator.device.type == "cpu" and annotator.numel():
+            least, most = int(annotator.min()), int(annotator.max())
+            if least < 0 or most >= eta.numel():
+                raise ValueError(
+                    f"Annotator ids go from 0 to {eta.numel() - 1}, one for each reliability; got {least} to {most}."
+                )
         eta = eta[annotator.long()]
     return torch.logit(eta).expand(label.shape).to(label.dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array, Namespace, namespace
 from poz.domains import NUMBERS
-from poz.objective import Objective
+from poz.objective import Objective, holds_arrays
 from poz.zoo import zoo
 
 Weight = float | Array
@@ -25,6 +25,12 @@ class Combination(Objective):
     """What `combine` makes: bound objectives and their weights."""
 
     parts: tuple[tuple[Objective, Weight], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(
+            self, "_deep", any(holds_arrays(part) or hasattr(weight, "dtype") for part, weight in self.parts)
+        )
 
     def __repr__(self) -> str:
         return f"poz.combine([{', '.join(f'({part!r}, {weight!r})' for part, weight in self.parts)}])"

@@ -99,7 +99,13 @@ class Choice(Domain):
 
 @dataclass(frozen=True)
 class Weights(Domain):
-    """A tuple of non-negative weights, or None for equal ones."""
+    """A tuple of non-negative weights, or None for equal ones. Arrays (also traced ones) pass, as for `Real`.
+
+    Attributes:
+        per: What each of them belongs to.
+    """
+
+    per: str = "opponent"
 
     def describe(self) -> str:
         """In words."""
@@ -109,8 +115,13 @@ class Weights(Domain):
         """Negative, infinite or no numbers."""
         if value is None or len(getattr(value, "shape", ())) == 1:
             return None
-        numbers = isinstance(value, tuple | list) and all(type(w) in NUMBERS and 0 <= w < math.inf for w in value)
-        return None if numbers and len(value) else self.describe()
+        given = isinstance(value, tuple | list) and len(value)
+        return None if given and all(map(self._weight, value)) else self.describe()
+
+    def _weight(self, w: Any) -> bool:
+        if type(w) in NUMBERS:
+            return bool(0 <= w < math.inf)
+        return type(w).__name__ == "SymFloat" or getattr(w, "shape", None) == ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What an objective is given: log-probabilities in nats, and what is known about the completions.
 
 Each family is a NamedTuple, so JAX and torch treat it as a pytree without registration. Only the fields that an
-objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` of `Pairs`, `TokenPairs` and `Ranked`
-builds them from per-token log-probabilities and a mask, so a trainer computes token log-probs once.
+objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` builds any of them
+(but `Denoising`, which has no tokens) from per-token log-probabilities and a mask, so a trainer computes those once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Pairs(NamedTuple):
         for side, tokens in (("chosen", chosen), ("rejected", rejected)):
             xp = namespace(tokens)
             mask = masks[side] = _fitting(side, tokens, f"{side}_mask", masks[side])
-            lens[f"{side}_len"] = xp.sum(xp.ones_like(tokens) if mask is None else xp.astype(mask, tokens), -1)
+            lens[f"{side}_len"] = _count(xp, tokens, mask)
             for name in (f"ref_{side}", f"opponents_{side}"):
                 given = fields.get(name)
                 if given is not None and given.ndim > tokens.ndim - 1 + (name[0] == "o"):
@@ -140,7 +140,10 @@ class TokenPairs(NamedTuple):
 
     @classmethod
     def from_tokens(cls, chosen: Array, rejected: Array, **fields: Array) -> TokenPairs:
-        """The tokens as they are; here for symmetry with the other families."""
+        """The tokens as they are; a tokenizer's masks, of 0 and 1, become booleans."""
+        for side, tokens in (("chosen", chosen), ("rejected", rejected)):
+            if fields.get(f"{side}_mask") is not None:
+                fields[f"{side}_mask"] = _fitting(side, tokens, f"{side}_mask", fields[f"{side}_mask"])
         return cls(chosen, rejected, **fields)
 
 
@@ -170,14 +173,7 @@ class Ranked(NamedTuple):
             token_mask: (batch, K, tokens) true at completion tokens; all where not given.
             **fields: Other fields; `ref_logps` may be per token too.
         """
-        xp = namespace(logps)
-        token_mask = _fitting("logps", logps, "token_mask", token_mask)
-        lengths = xp.sum(xp.ones_like(logps) if token_mask is None else xp.astype(token_mask, logps), -1)
-        reference = fields.get("ref_logps")
-        if reference is not None and reference.ndim == logps.ndim:
-            _same_tokens("logps", logps, "ref_logps", reference)
-            fields["ref_logps"] = _masked_sum(xp, reference, token_mask)
-        return cls(**{"logps": _masked_sum(xp, logps, token_mask), "lengths": lengths, **fields})
+        return cls(**{"lengths": _count_of(logps, token_mask), **_summed(logps, token_mask, fields)})
 
 
 class Unpaired(NamedTuple):
@@ -204,6 +200,17 @@ class Unpaired(NamedTuple):
     kl_logps: Array = None
     kl_ref_logps: Array = None
 
+    @classmethod
+    def from_tokens(cls, logps: Array, *, token_mask: Array = None, **fields: Array) -> Unpaired:
+        """Sums per-token log-probs over each completion and counts its tokens.
+
+        Args:
+            logps: (batch, tokens) per-token log-probs of the policy.
+            token_mask: (batch, tokens) true at completion tokens; all where not given.
+            **fields: Other fields; `ref_logps` may be per token too. KL samples are given summed.
+        """
+        return cls(**{"lengths": _count_of(logps, token_mask), **_summed(logps, token_mask, fields)})
+
 
 class Samples(NamedTuple):
     """K completions of one prompt, drawn from a policy, with how often each one wins.
@@ -220,6 +227,17 @@ class Samples(NamedTuple):
     anchor_logps: Array = None
     ref_logps: Array = None
     winrates: Array = None
+
+    @classmethod
+    def from_tokens(cls, logps: Array, *, token_mask: Array = None, **fields: Array) -> Samples:
+        """Sums per-token log-probs over each completion.
+
+        Args:
+            logps: (batch, K, tokens) per-token log-probs of the policy.
+            token_mask: (batch, K, tokens) true at completion tokens; all where not given.
+            **fields: Other fields; `anchor_logps` and `ref_logps` may be per token too.
+        """
+        return cls(**_summed(logps, token_mask, fields))
 
 
 class Denoising(NamedTuple):
@@ -404,6 +422,26 @@ def _swapped_sides(batch: Any) -> dict[str, Array]:
             if side in field:
                 swapped[field] = getattr(batch, field.replace(side, opposite))
     return swapped
+
+
+def _count(xp: Namespace, tokens: Array, mask: Array) -> Array:
+    wide = xp.widen(tokens) if xp.kind(tokens) == "half" else tokens  # 16 bits do not count to a thousand
+    return xp.sum(xp.ones_like(wide) if mask is None else xp.astype(mask, wide), -1)
+
+
+def _count_of(logps: Array, token_mask: Array) -> Array:
+    return _count(namespace(logps), logps, _fitting("logps", logps, "token_mask", token_mask))
+
+
+def _summed(logps: Array, token_mask: Array, fields: dict[str, Array]) -> dict[str, Array]:
+    """The fields with `logps`, and all log-probs that are per token too, summed over the tokens of the mask."""
+    xp, mask = namespace(logps), _fitting("logps", logps, "token_mask", token_mask)
+    made = dict(fields)
+    for name in ("ref_logps", "anchor_logps"):
+        if made.get(name) is not None and made[name].ndim == logps.ndim:
+            _same_tokens("logps", logps, name, made[name])
+            made[name] = _masked_sum(xp, made[name], mask)
+    return {"logps": _masked_sum(xp, logps, mask), **made}
 
 
 def _masked_sum(xp: Namespace, x: Array, mask: Array) -> Array:

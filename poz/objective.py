@@ -120,6 +120,7 @@ class Objective:
     values: Values = field(default_factory=dict)
     _required: tuple[str, ...] = ()
     _arrays: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _deep: bool = field(init=False, repr=False, compare=False)  # whether arrays are where no node takes them from
     _traced: Callable[[], bool] = field(init=False, repr=False, compare=False)
     _node: Callable[..., Array] = field(init=False, repr=False, compare=False)
     _key: str = field(init=False, repr=False, compare=False)
@@ -128,6 +129,7 @@ class Objective:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_traced", _traced(self))
         object.__setattr__(self, "_arrays", tuple(name for name, value in self.values.items() if _is_array(value)))
+        object.__setattr__(self, "_deep", any(map(holds_arrays, self.values.values())))
         object.__setattr__(self, "_key", f"{self.name} {next(_count)}")  # a graph is kept for this very objective
 
     @property
@@ -194,25 +196,32 @@ class Objective:
             TypeError: Another family, mixed libraries, integers for log-probs, an unknown hyper-parameter.
             ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
         """
-        if self._traced():
+        if self._traced() and not self._deep and not any(isinstance(value, Objective) for value in params.values()):
             if self._arrays:  # a node takes its tensors as arguments
                 params = {**{name: self.values[name] for name in self._arrays}, **params}
             places = [place for place, value in enumerate(batch) if value is not None]
             return self._node(self._key, type(batch).__name__, places, [batch[place] for place in places], **params)
+        return self._called(batch, params)
+
+    def _called(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
         xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
-        for name, value in values.items():
-            if type(value) is not float and hasattr(value, "dtype"):
-                self._check_array(name, value, xp, fields)
+        self.check_arrays(xp, fields, values)
         if self.couples is not _nothing:
             self._check_batch(fields, values)
         if self.check_values is not None:
             self.check_values(xp, fields, values)
         return self.function(xp, fields, **values)
 
+    def check_arrays(self, xp: Namespace, fields: Any, values: Values) -> None:
+        """Refuse hyper-parameters of another library, or of a shape that would broadcast to more than the batch."""
+        for name, value in values.items():
+            if type(value) is not float and hasattr(value, "dtype"):
+                self._check_array(name, value, xp, fields)
+
     def _check_array(self, name: str, value: Array, xp: Namespace, fields: Any) -> None:
         if getattr(self.params[name].domain, "per", ""):
-            return  # a table, such as one reliability per annotator, is converted where it is used
+            return  # a table, such as one reliability per annotator, is used entry by entry
         if namespace(value) is not xp and not (xp.name == "jax" and isinstance(value, np.ndarray)):
             raise TypeError(
                 f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the log-probs; "
@@ -330,18 +339,12 @@ def _traced(objective: Objective) -> Callable[[], bool]:
     Inlined, each call would check every attribute that the objective has read.
     """
     compile_id: Callable[[], Any] | None = None
-    inside = False
 
     def node(key: str, family: str, places: list[int], fields: list[Array], **params: Any) -> Array:
-        nonlocal inside
         given = getattr(families, family)
-        inside = True
-        try:
-            return objective(
-                given(**{given._fields[place]: x for place, x in zip(places, fields, strict=True)}), **params
-            )
-        finally:
-            inside = False
+        return objective._called(
+            given(**{given._fields[place]: x for place, x in zip(places, fields, strict=True)}), params
+        )
 
     def traced() -> bool:
         nonlocal compile_id
@@ -350,7 +353,7 @@ def _traced(objective: Objective) -> Callable[[], bool]:
             if torch is None:
                 return False
             compile_id = torch._guards.CompileContext.current_compile_id
-        if inside or compile_id() is None:
+        if compile_id() is None:
             return False
         if not hasattr(objective, "_node"):
             object.__setattr__(objective, "_node", sys.modules["torch"].compiler.allow_in_graph(node))
@@ -358,6 +361,13 @@ def _traced(objective: Objective) -> Callable[[], bool]:
 
     traced._dynamo_marked_constant = True  # type: ignore[attr-defined]  # tracing runs it, and keeps the answer
     return traced
+
+
+def holds_arrays(value: Any) -> bool:
+    """Whether an objective, or a tuple, has arrays in it, which is where no node of a graph takes them from."""
+    if isinstance(value, Objective):
+        return value._deep or bool(value._arrays)
+    return isinstance(value, tuple) and any(map(_is_array, value))
 
 
 def _plain(weights: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import poz
+import poz.torch
 from poz.families import SHAPES
 from poz.testing import conform, draw_case
 
@@ -145,6 +146,64 @@ def test_a_bound_tensor_is_learned_in_a_compiled_call():
     # L = -log σ(β), as the log-ratio margin is 1; dL/dβ = -σ(-β), of two pairs
     (slope,) = torch.autograd.grad(compiled(pairs), beta)
     torch.testing.assert_close(slope, -2 * torch.sigmoid(-beta.detach()))
+
+
+BETA = torch.tensor(0.3, requires_grad=True)
+DEEP = {
+    "a base in the call": lambda p: poz.lcpo(p, base=poz.ipo),
+    "a tensor in a base": poz.lcpo.bind(base=poz.dpo.bind(beta=BETA)),
+    "a tensor in a part": poz.combine([(poz.dpo.bind(beta=BETA), 1.0), ("ipo", 0.1)]),
+    "a tensor as a weight": poz.combine([("dpo", BETA), ("ipo", 0.1)]),
+    "a tensor in a tuple": poz.mnpo.bind(weights=(BETA, 0.5)),
+}
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_what_no_graph_takes_as_an_argument_is_compiled_all_the_same(case):
+    generator = np.random.default_rng(5)
+    sums = [torch.tensor(-generator.exponential(9, 4), dtype=torch.float32) for _ in range(4)]
+    others = {"opponents_chosen": torch.stack(sums[:2]), "opponents_rejected": torch.stack(sums[2:])}
+    pairs, this = poz.Pairs(*sums, **others), DEEP[case]
+    compiled = torch.compile(lambda p: this(p), backend="aot_eager")
+    torch.testing.assert_close(compiled(pairs), this(pairs))
+    if "tensor" in case:
+        found, expected = (torch.autograd.grad(call(pairs).sum(), BETA)[0] for call in (compiled, this))
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_module_of_lcpo_compiles(training):
+    generator = np.random.default_rng(6)
+    pairs = poz.Pairs(*[torch.tensor(-generator.exponential(9, 4), dtype=torch.float32) for _ in range(4)])
+    modules = [poz.torch.LCPO(poz.dpo.bind(beta=0.3)).train(training) for _ in range(2)]
+    torch.testing.assert_close(torch.compile(modules[0], backend="aot_eager")(pairs), modules[1](pairs))
+    for module in modules:
+        module.step()
+    torch.testing.assert_close(modules[0].reliability, modules[1].reliability)
+    assert (modules[0].reliability == 0.9).all() != training
+
+
+def test_weights_may_be_arrays_and_traced():
+    generator = np.random.default_rng(7)
+    sums, others = -generator.exponential(2, (4, 5)), -generator.exponential(2, (2, 2, 5))
+    pairs = poz.Pairs(*sums, opponents_chosen=others[0], opponents_rejected=others[1])
+    expected = poz.mnpo(pairs, weights=(0.5, 0.25), eta=1.0)
+    tensors = poz.Pairs(*[None if x is None else torch.tensor(x) for x in pairs])
+    weights = torch.tensor([0.5, 0.25], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(poz.mnpo(tensors, weights=weights, eta=1.0).detach(), torch.tensor(expected))
+    (slope,) = torch.autograd.grad(poz.mnpo(tensors, weights=weights, eta=1.0).sum(), weights)
+    moved = [poz.mnpo(pairs, weights=(0.5 + d, 0.25), eta=1.0).sum() for d in (1e-5, -1e-5)]
+    np.testing.assert_allclose(slope[0], (moved[0] - moved[1]) / 2e-5, rtol=1e-8)  # a parabola: no error but rounding
+    compiled = torch.compile(lambda p, w: poz.mnpo(p, weights=(w, 0.25), eta=1.0), backend="aot_eager")
+    for w in (0.5, 0.6, 0.7):  # from the second on a symbol
+        torch.testing.assert_close(compiled(tensors, w), poz.mnpo(tensors, weights=(w, 0.25), eta=1.0))
+    with jax.enable_x64(True):
+        batch = jax_batch(pairs)
+        run = jax.jit(lambda w: poz.mnpo(batch, weights=w, eta=1.0))
+        for given in (jnp.array([0.5, 0.25]), (jnp.array(0.5), 0.25)):
+            np.testing.assert_allclose(run(given), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="got 3 weights for 2 opponents"):
+        poz.mnpo(tensors, weights=torch.ones(3))
 
 
 def test_objectives_through_one_compiled_function_do_not_share_a_graph():

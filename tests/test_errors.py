@@ -170,6 +170,16 @@ BAD = {
         ValueError,
         "scores in descending order, best first; row .0,. rises at position 2",
     ),
+    "a column of numbers in a base": (
+        lambda: poz.lcpo(PAIRS, base=poz.dpo.bind(beta=np.ones((2, 1)))),
+        ValueError,
+        r"`dpo` needs a number, or one per example, .* for beta; got shape \(2, 1\)",
+    ),
+    "another library's number in a base": (
+        lambda: poz.lcpo(PAIRS, base=poz.dpo.bind(beta=torch.tensor(0.2))),
+        TypeError,
+        "`dpo` got torch for beta but numpy for the log-probs",
+    ),
     "annotator too large": (
         lambda: poz.lcpo(PAIRS._replace(annotator=np.array([0, 2])), reliability=np.array([0.5, 0.5])),
         ValueError,

@@ -86,3 +86,46 @@ def test_a_tokenizers_mask_is_as_good_as_a_boolean_one(array):
         for found in (pairs.chosen, pairs.rejected, pairs.ref_chosen, lists.logps[0]):
             assert np.asarray(found).tolist() == [-3.0, 0.0]
         assert np.asarray(pairs.chosen_len).tolist() == np.asarray(lists.lengths[0]).tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("masked", [True, False])
+def test_lengths_are_counted_exactly_in_16_bits(dtype, masked):
+    """bfloat16 rounds 1001 to 1000, float16 knows no 70000."""
+    tokens = torch.full((1, 70001), -0.5, dtype=dtype)
+    mask = torch.arange(70001)[None] < 70001 if masked else None
+    pairs = poz.Pairs.from_tokens(tokens, tokens[:, :1001], chosen_mask=mask)
+    assert (pairs.chosen_len.item(), pairs.rejected_len.item()) == (70001, 1001)
+    assert poz.Ranked.from_tokens(tokens[:, None], token_mask=None if mask is None else mask[:, None]).lengths == 70001
+    assert poz.Unpaired.from_tokens(tokens, token_mask=mask).lengths == 70001
+    assert poz.Pairs.from_tokens(*[np.full((1, 2049), -0.5, np.float16)] * 2).chosen_len == 2049
+    assert poz.Pairs.from_tokens(*[jnp.full((1, 1001), -0.5, jnp.bfloat16)] * 2).chosen_len == 1001
+
+
+def test_single_completions_and_samples_from_tokens():
+    tokens = np.array([[-1.0, -2.0, -4.0], [-8.0, -16.0, np.nan]])
+    mask = np.array([[1, 1, 1], [1, 1, 0]])
+    one = poz.Unpaired.from_tokens(tokens, token_mask=mask, ref_logps=tokens / 2, desirable=np.array([True, False]))
+    assert (one.logps.tolist(), one.ref_logps.tolist(), one.lengths.tolist()) == ([-7, -24], [-3.5, -12], [3, 2])
+    assert one.desirable.tolist() == [True, False]
+    assert poz.Unpaired.from_tokens(tokens, token_mask=mask, ref_logps=one.ref_logps).ref_logps is one.ref_logps
+    many = poz.Samples.from_tokens(
+        tokens[None],
+        token_mask=mask[None],
+        anchor_logps=2 * tokens[None],
+        ref_logps=tokens[None],
+        winrates=np.ones((1, 2)),
+    )
+    assert (many.logps.tolist(), many.anchor_logps.tolist()) == ([[-7, -24]], [[-14, -48]])
+    assert many.ref_logps.tolist() == many.logps.tolist()
+    with pytest.raises(ValueError, match="anchor_logps must have the shape of logps"):
+        poz.Samples.from_tokens(tokens[None], anchor_logps=tokens[None, :, :2])
+
+
+def test_a_tokenizers_mask_of_tokens_is_a_boolean_one():
+    tokens = torch.tensor([[-1.0, -2.0]])
+    made = poz.TokenPairs.from_tokens(tokens, tokens, chosen_mask=torch.tensor([[1, 0]]))
+    assert made.chosen_mask.tolist() == [[True, False]]
+    assert made.rejected_mask is None
+    with pytest.raises(ValueError, match="rejected_mask must have the shape of rejected"):
+        poz.TokenPairs.from_tokens(tokens, tokens, rejected_mask=torch.ones(1, 3, dtype=torch.bool))

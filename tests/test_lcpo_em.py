@@ -4,6 +4,7 @@ Source of all claims: Cao et al. 2025, arXiv 2509.24159 (RE-PO), and what follow
 """
 
 import copy
+import re
 
 import jax
 import jax.numpy as jnp
@@ -301,6 +302,35 @@ def test_torch_module_is_checkpointed_and_stays_float32(losses, drawn):
     assert torch.equal(losses.reliability, exact)
     assert losses.to("meta").reliability.is_meta
     assert "num_annotators=3" in repr(other)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_state_of_16_bit_log_probs_is_float32(dtype):
+    """A 16-bit eta would stay where it is: steps of 1e-3 round away beside 0.9."""
+    like = torch.zeros(2, dtype=dtype)
+    state = lcpo_em.init(1, like=like)
+    assert state.reliability.dtype == torch.float32
+    pairs = poz.Pairs(*[torch.tensor([-1.0, -1.0]).to(dtype)] * 4)
+    for _ in range(3):
+        before = state.reliability.clone()
+        _, found = lcpo_em.losses_and_sums(pairs, state.reliability, base=poz.dpo)
+        # At u = 0 the posterior is eta itself, so nothing moves; one wrong label of two moves it.
+        state = lcpo_em.update(state, lcpo_em.Sums(found.total - 0.5, found.count), step_size=0.004)
+        assert state.reliability < before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"base": poz.pro}, "needs a base on pairs; got `pro`"),
+        ({"base": "dpo"}, "needs an objective on pairs"),
+        ({"base": poz.lcpo}, "needs a base that takes labels at their word"),
+        ({"mode": "x"}, "needs one of 'gibbs' | 'weighted' for mode; got 'x'"),
+    ],
+)
+def test_torch_module_is_checked_when_it_is_made(arguments, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        torch_lcpo.LCPO(**arguments)
 
 
 def test_torch_module_without_annotators(drawn):

@@ -17,6 +17,8 @@ pytest.importorskip("triton")
 SCRIPT = r"""
 import itertools
 import torch, triton
+import poz
+from poz.kernels.packed import token_loss
 from poz.kernels import logps as kernels
 from poz.torch._linear_logps import linear_logps, linear_logps_plan
 from poz.torch import _linear_fastest
@@ -187,7 +189,7 @@ assert linear_logps_plan(h, w[:80], t % 80, implementation="fastest").implementa
 assert len(calls) == 24
 # Memory for the call itself, and not for the rows that are measured.
 _linear_fastest.ROWS = 4000
-assert linear_logps_plan(h, w, t, implementation="fastest", memory="70KiB").implementation == "torch"
+assert linear_logps_plan(h, w, t, implementation="fastest", memory="100KiB").implementation == "torch"
 for other in (
     dict(outputs=("entropy",)), dict(hidden=h.clone().requires_grad_()), dict(weight=w.t().contiguous().t()),
     dict(hidden=h.double(), weight=w.double()),
@@ -195,6 +197,34 @@ for other in (
     given = {**dict(hidden=h, weight=w, targets=t, implementation="fastest"), **other}
     assert linear_logps_plan(**given).implementation == "torch", other
 assert len(calls) == 24
+
+# Losses from packed tokens: what is no plain number, or has a gradient of its own, has it on Triton too.
+policy, reference = torch.randn(14), torch.randn(14)
+offsets, margin = torch.tensor([0, 2, 5, 6, 9, 10, 14]), torch.randn(3)
+for name, params, columns in (
+    ("dpo", dict(beta=torch.tensor(0.3)), {}),
+    ("dpo", dict(beta=torch.tensor([0.1, 0.2, 0.3])), {}),
+    ("lcpo", dict(base=poz.dpo.bind(beta=torch.tensor(0.3)), reliability=torch.tensor(0.8)), {}),
+    ("rebel", {}, dict(margin=margin)),
+):
+    slopes = []
+    for way in ("triton", "torch"):
+        moving = [x.clone().requires_grad_() for x in (*(v for v in params.values() if torch.is_tensor(v)), *columns.values())]
+        left = iter(moving)
+        these = {k: next(left) if torch.is_tensor(v) else v for k, v in params.items()}
+        those = {k: next(left) for k in columns}
+        leaf = policy.clone().requires_grad_()
+        losses = token_loss(name, leaf, offsets, anchors=[reference], implementation=way, **these, **those)
+        slopes.append(torch.autograd.grad(losses.sum(), [leaf, *moving]))
+    assert all(x.any() for x in slopes[0]), name
+    assert all(torch.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(*slopes)), name
+try:
+    token_loss("lcpo", policy, offsets, anchors=[reference], annotator=torch.tensor([0, 2, 1]), implementation="triton",
+               reliability=torch.tensor([0.9, 0.8]))
+except ValueError as error:
+    assert "Annotator ids go from 0 to 1" in str(error)
+else:
+    raise AssertionError("an annotator without a reliability")
 
 for refused, said in (
     (lambda: linear_logps(h.requires_grad_(), w, t, implementation="fused"), "no_grad"),

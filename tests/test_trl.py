@@ -480,6 +480,30 @@ class TestColumns:
         with pytest.raises(ValueError, match="or in neither"):
             trainer(tmp_path, policy, poz.mnpo.bind(tau=0.0), pairs, eval_dataset=datasets.Dataset.from_list(PAIRS))
 
+    @pytest.mark.parametrize("objective", ["mnpo", "inpo", "pro"])
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_evaluation_measures_the_loss_that_is_trained(self, tmp_path, policy, objective, trained):
+        """A column that is used where it is there changes the loss."""
+        columns = {"margin": 2.0} if objective == "pro" else {"opponents_chosen": [0.0], "opponents_rejected": [0.0]}
+        pairs = [PAIRS, [{**pair, **columns} for pair in PAIRS]]
+        other = datasets.Dataset.from_list(pairs[not trained])
+        with pytest.raises(ValueError, match=f"uses the column '{min(columns)}'.* or in neither"):
+            trainer(tmp_path, policy, objective, pairs[trained], eval_dataset=other)
+        made = trainer(tmp_path, policy, objective, pairs[trained])
+        with pytest.raises(ValueError, match="or in neither"):
+            made.evaluate(other)
+        assert math.isfinite(made.evaluate(datasets.Dataset.from_list(pairs[trained]))["eval_loss"])
+
+    def test_no_example(self, tmp_path, policy):
+        with pytest.raises(ValueError, match="There is no example in the training data set"):
+            trainer(tmp_path, policy, "dpo", [])
+
+    def test_a_search_may_put_its_number_where_the_objective_was(self, tmp_path, policy):
+        made = trainer(tmp_path, policy, "dpo", arguments={"max_steps": 1})
+        assert made.objective is poz.dpo
+        made.objective = None  # as transformers' search for hyper-parameters does
+        made.train()
+
     def test_a_column_that_holds_no_numbers(self):
         collate = batches.Columns(lambda examples: {}, ("margin", "annotator"))
         assert collate([{"annotator": 1}, {"annotator": 0}])["annotator"].tolist() == [1, 0]
@@ -650,7 +674,16 @@ class TestCoupled:
 class TestRefuses:
     @pytest.mark.parametrize(
         "field",
-        [{"loss_type": "ipo"}, {"beta": 0.5}, {"label_smoothing": 0.1}, {"ld_alpha": 0.5}, {"use_weighting": True}],
+        [
+            *(
+                {"loss_type": "ipo"},
+                {"beta": 0.5},
+                {"label_smoothing": 0.1},
+                {"ld_alpha": 0.5},
+                {"use_weighting": True},
+            ),
+            *({"discopop_tau": 5.0}, {"f_alpha_divergence_coef": 0.9}),
+        ],
     )
     def test_hyper_parameters_of_trls_own_loss(self, tmp_path, policy, field):
         with pytest.raises(

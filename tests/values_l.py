@@ -309,6 +309,21 @@ ROWS = [
             "rejected": [0.5, 0.774653072167],
         },
     ),
+    # x = (1.5, 0.5) again, where the pairs are far ahead: s(x_1 - r_1) = 0.1 for r_1 = 1.5 + log 9, so s(x_2 - r_2) = 0.1
+    # + 0.25 log 3
+    Row(
+        item="gamma-PO, far ahead",
+        objective="gamma_po",
+        fields={
+            "chosen": [-1, -1],
+            "rejected": [-4.6972245773362194, -2.0123061233911942],
+            "chosen_len": [1, 1],
+            "rejected_len": [1, 1],
+        },
+        params={"beta": 1.0, "gamma": 1.0, "tau": 0.25},
+        losses=[0.105360515658, 0.469448698715],
+        gradients={"chosen": [-0.1, -0.374653072167], "rejected": [0.1, 0.374653072167]},
+    ),
     # one pair has the whole margin: z = 1.25 - 1
     Row(
         item="gamma-PO of one",
@@ -492,6 +507,15 @@ ROWS = [
             "logps": [[0.210454712772, 1.21045471277, 1.21045471277], [0.0485873515737, 0.0, -0.951412648426]],
             "ref_logps": [[-0.210454712772, -1.21045471277, -1.21045471277], [-0.0485873515737, 0.0, 0.951412648426]],
         },
+    ),
+    # alone, V is the mean of the reference and the reward, so the error is -2 + 3 - 3 / 2, whatever the reward
+    Row(
+        item="Reward partition of one",
+        objective="reward_partition",
+        fields={"logps": [[-2], [-2]], "ref_logps": [[-3], [-3]], "scores": [[0], [4]], "lengths": [[2], [2]]},
+        params={"tau": 0.5},
+        losses=[0.125, 0.125],
+        gradients={"logps": [[-0.5], [-0.5]], "ref_logps": [[0.5], [0.5]]},
     ),
     # x = (2, -1.5), q = 0.5 + 0.01 (s(0.25) - 0.5) = 0.500621765009, w = s(-0.05 (x - q)) = (0.481266545269,
     # 0.524986940138); with D = softplus(-0.05 x) - (1 - 0.05 x), loss' = -0.05 (w s(-0.05 x) + 1 - w) - 0.05 w (1 - w) D,

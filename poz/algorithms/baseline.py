@@ -37,7 +37,8 @@ def init(*, like: Array = None) -> Sums:
         like: An array of the wanted library, dtype and device; NumPy float64 where it is not given.
     """
     like = np.zeros(0) if like is None else like
-    nothing = namespace(like).constant(0.0, like)
+    xp = namespace(like)
+    nothing = xp.constant(0.0, xp.widen(like) if xp.kind(like) == "half" else like)  # sums of many need the digits
     return Sums(nothing, nothing)
 
 
@@ -50,7 +51,8 @@ def sums(logps: Array, ref_logps: Array, *, beta: float | Array) -> Sums:
         beta: β of the loss.
     """
     xp = namespace(logps)
-    rewards = xp.stop_gradient(beta * (logps - ref_logps))
+    ratio = logps - ref_logps
+    rewards = xp.stop_gradient(beta * (xp.widen(ratio) if xp.kind(ratio) == "half" else ratio))
     known = rewards == rewards
     counted = xp.astype(known, rewards)
     return Sums(xp.sum(xp.where(known, rewards, counted)), xp.sum(counted))

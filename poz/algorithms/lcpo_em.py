@@ -58,7 +58,8 @@ def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Arr
         num_annotators: How many annotators there are; 1 where they are not known.
         reliability: First eta, one number or (annotators,), in [0, 1]. The paper uses 0.9. Take it above 1/2: flipping
             every label and every eta is a symmetry, and 1/2 tells nothing.
-        like: An array of the wanted library, dtype and device; NumPy float64 where it is not given.
+        like: An array of the wanted library, dtype and device; NumPy float64 where it is not given, and float32 for one
+            of 16 bits.
 
     Returns:
         The state, its reliabilities clamped to [1e-4, 1 - 1e-4].
@@ -75,6 +76,7 @@ def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Arr
         raise ValueError(f"reliability is a probability in [0, 1]; got {first.tolist()}.")
     like = np.zeros(0) if like is None else like
     xp = namespace(like)
+    like = xp.widen(like) if xp.kind(like) == "half" else like  # a 16-bit eta would not move by small steps
     nothing = xp.constant(np.zeros(num_annotators), like)
     return State(nothing + xp.constant(np.clip(first, *CLAMP), like), Sums(nothing, nothing))
 
@@ -94,7 +96,7 @@ def posterior(u: Array, annotator: Array, reliability: Array) -> Array:
     """
     xp = namespace(u)
     _check_ids(annotator, reliability.shape[0])
-    return xp.sigmoid(posterior_logit(xp, xp.stop_gradient(u), annotator, _one_or_all(reliability, annotator)))
+    return xp.sigmoid(posterior_logit(xp, xp.stop_gradient(u), annotator, one_or_all(reliability, annotator)))
 
 
 def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
@@ -134,10 +136,14 @@ def losses_and_sums(pairs: Pairs, reliability: Array, *, base: Objective, mode: 
     Returns:
         (batch,) losses of `poz.lcpo`, and the sums without gradient.
     """
-    xp = namespace(pairs.chosen)
-    losses = lcpo(pairs, base=base, reliability=_one_or_all(reliability, pairs.annotator), mode=mode)
-    u = xp.stop_gradient(base(pairs.swap()) - base(pairs))
-    return losses, sums(posterior(u, pairs.annotator, reliability), pairs.annotator, reliability.shape[0])
+    losses = lcpo(pairs, base=base, reliability=one_or_all(reliability, pairs.annotator), mode=mode)
+    return losses, sums_of(pairs, reliability, base=base)
+
+
+def sums_of(pairs: Pairs, reliability: Array, *, base: Objective) -> Sums:
+    """What the labels of a batch say about their annotators, as in `losses_and_sums`."""
+    u = namespace(pairs.chosen).stop_gradient(base(pairs.swap()) - base(pairs))
+    return sums(posterior(u, pairs.annotator, reliability), pairs.annotator, reliability.shape[0])
 
 
 def accumulate(state: State, found: Sums) -> State:
@@ -177,7 +183,8 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
     return State(xp.where(present, moved, before), Sums(nothing, nothing))
 
 
-def _one_or_all(reliability: Array, annotator: Array) -> Array:
+def one_or_all(reliability: Array, annotator: Array) -> Array:
+    """The reliability of all labels where annotators are not known, else the table."""
     return reliability[0] if annotator is None else reliability
 
 

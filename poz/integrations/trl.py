@@ -99,8 +99,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
         calibration: str = "chosen",
         **kwargs: Any,
     ) -> None:
-        self.objective: Objective | LCPO = zoo[objective] if isinstance(objective, str) else objective
-        self._spec = spec_of(self.objective)
+        # `objective` is for callers; a search for hyper-parameters puts its own number there
+        self.objective = self._objective = zoo[objective] if isinstance(objective, str) else objective
+        self._spec = spec_of(self._objective)
         batches.check(self._spec)
         if calibration not in batches.CALIBRATION:
             raise ValueError(f"calibration must be one of {batches.CALIBRATION}; got {calibration!r}.")
@@ -109,7 +110,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
         name_after(self, self._spec)
         if args is None:
             args = dpo_config.DPOConfig(folder(model, self._spec))
-        first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
+        first = first_of(kwargs.get("train_dataset"), "the training data set")
+        self._used = set(self._columns) & set(first)
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
         precompute = args.precompute_ref_log_probs and self._reads_reference
@@ -125,9 +127,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self.args.use_weighting = False
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
-        if isinstance(self.objective, LCPO):
-            self.objective.to(self.accelerator.device)
-            self.add_callback(_Stateful(self.objective))
+        if isinstance(self._objective, LCPO):
+            self._objective.to(self.accelerator.device)
+            self.add_callback(_Stateful(self._objective))
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
         name = self._spec.name
@@ -150,11 +152,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
             raise ValueError(f"`{name}` reads no reference, but got sync_ref_model=True. Leave it False.")
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        first = next(iter(dataset))
         where = f"the data set {dataset_name!r}"
-        batches.check_columns(self._spec, list(first), where)
-        if batches.needs_reference(self._spec, list(first)) != self._reads_reference:
-            raise ValueError(f"The opponents' columns must be in the training data set and in {where}, or in neither.")
+        check_columns(self._spec, self._used, first_of(dataset, where), where)
         return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -191,7 +190,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
             policy.per_token("log_sum_sq_probs", mask) if batches.needs_collision(self._spec) else None,
         )
         made = batches.batch(self._spec, scored, calibration=self._calibration)
-        losses = whole_batch(self._spec, made) if self._spec.coupled else self.objective(made)
+        losses = whole_batch(self._spec, made) if self._spec.coupled else self._objective(made)
         self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
         # What is left of TRL's loss is the load balancing of mixtures of experts.
         loss = losses.mean() + (trls[0] if return_outputs else trls)
@@ -222,13 +221,13 @@ class DPOTrainer(Base):  # type: ignore[misc]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and isinstance(self.objective, LCPO):
+        if checkpoint is not None and isinstance(self._objective, LCPO):
             path = os.path.join(checkpoint, STATE)
             if not os.path.exists(path):
                 raise FileNotFoundError(
                     f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
                 )
-            self.objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            self._objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 class Recorder:
@@ -272,6 +271,26 @@ def spec_of(objective: Objective | LCPO) -> Objective:
         bound = zoo["lcpo"].bind(base=objective.base, mode=objective.mode)
         return bound.bind(reliability=objective.reliability) if len(objective.reliability) > 1 else bound
     raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
+
+
+def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
+    """The first example, which shows the columns; nothing where there is no data set."""
+    for example in () if dataset is None else dataset:
+        return example  # type: ignore[no-any-return]
+    if dataset is None:
+        return {}
+    raise ValueError(f"There is no example in {where}.")
+
+
+def check_columns(objective: Objective, used: set[str], first: Mapping[str, Any], where: str) -> None:
+    """Refuses a data set that lacks a column, or has others of the objective's columns than that for training."""
+    batches.check_columns(objective, list(first), where)
+    differing = sorted(used ^ (set(sum(batches.columns_read(objective), ())) & set(first)))
+    if differing:
+        raise ValueError(
+            f"`{objective.name}` uses the column {differing[0]!r} where it is there, so it must be in the training data set "
+            f"and in {where}, or in neither; otherwise another loss would be measured."
+        )
 
 
 def name_after(trainer: Any, objective: Objective) -> None:
@@ -320,6 +339,8 @@ _TRL_LOSS = {
     "beta": 0.1,
     "label_smoothing": 0.0,
     "f_divergence_type": "reverse_kl",
+    "f_alpha_divergence_coef": 0.5,
+    "discopop_tau": 0.05,
     "ld_alpha": None,
     "use_weighting": False,
 }

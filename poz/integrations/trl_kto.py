@@ -16,7 +16,17 @@ import torch
 
 from poz.families import Unpaired
 from poz.integrations import batches
-from poz.integrations.trl import Recorder, check_config, folder, has_no_path, name_after, no_reference_pass, spec_of
+from poz.integrations.trl import (
+    Recorder,
+    check_columns,
+    check_config,
+    first_of,
+    folder,
+    has_no_path,
+    name_after,
+    no_reference_pass,
+    spec_of,
+)
 from poz.integrations.trl_head import installed
 from poz.objective import Objective
 from poz.torch.whole_batch import whole_batch
@@ -63,7 +73,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
     def __init__(
         self, model: Any, ref_model: Any = None, args: Any = None, *, objective: str | Objective = "kto", **kwargs: Any
     ) -> None:
-        self.objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
+        self.objective = self._objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
         if spec.family is not Unpaired or not {"ref_logps", "desirable"} <= spec.reads:
             raise ValueError(
                 f"KTOTrainer needs an objective that tells desirable completions from others, such as `kto` or `bco`; "
@@ -80,7 +90,8 @@ class KTOTrainer(Base):  # type: ignore[misc]
                 "as a column with kto(estimator='given').",
                 stacklevel=2,
             )
-        first = next(iter(kwargs["train_dataset"])) if kwargs.get("train_dataset") is not None else {}
+        first = first_of(kwargs.get("train_dataset"), "the training data set")
+        self._used = set(self._columns) & set(first)
         if "image" in first or "images" in first:
             raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
         args.loss_type = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
@@ -97,7 +108,8 @@ class KTOTrainer(Base):  # type: ignore[misc]
         self.data_collator = batches.Columns(self.data_collator, self._columns)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        batches.check_columns(self.objective, list(next(iter(dataset))), f"the data set {dataset_name!r}")
+        where = f"the data set {dataset_name!r}"
+        check_columns(self._objective, self._used, first_of(dataset, where), where)
         return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -134,7 +146,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
             **columns,
         )
         # What is left of TRL's loss is the load balancing of mixtures of experts.
-        loss = whole_batch(self.objective, made).mean() + (trls[0] if return_outputs else trls)
+        loss = whole_batch(self._objective, made).mean() + (trls[0] if return_outputs else trls)
         return (loss, trls[1]) if return_outputs else loss
 
 

@@ -56,11 +56,14 @@ def gr_dpo(
     pairs: Pairs,
     *,
     beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
-    weights: Annotated[tuple[float, ...], Weights("q, one weight per group, by the id in `annotator`")] = (0.5, 0.5),
+    weights: Annotated[tuple[float, ...], Weights("q, one weight per group, by the id in `annotator`", per="group")] = (
+        0.5,
+        0.5,
+    ),
 ) -> Array:
     """DPO whose batch mean is Σ_g q_g times the mean loss of group g; the weights are used as given."""
     losses = -xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
-    q = xp.constant(weights, losses)
+    q = xp.astype(weights, losses) if xp.is_array(weights) else xp.constant(weights, losses)
     groups = xp.constant(np.arange(q.shape[0]), losses)
     member = xp.astype(xp.astype(pairs.annotator, losses)[..., None] == groups, losses)
     count = xp.sum(member * xp.sum(member, 0), -1)

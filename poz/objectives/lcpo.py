@@ -16,6 +16,7 @@ CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     base, reliability = values["base"], values["reliability"]
+    base.check_arrays(xp, pairs, base.values)
     if base.check_values is not None:
         base.check_values(xp, pairs, base.values)
     if not getattr(reliability, "ndim", 0):

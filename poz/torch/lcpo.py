@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from poz.algorithms import lcpo_em
 from poz.families import Pairs
 from poz.objective import Objective
-from poz.objectives import dpo
+from poz.objectives import dpo, lcpo
 
 
 class LCPO(nn.Module):
@@ -58,14 +58,16 @@ class LCPO(nn.Module):
         super().__init__()
         state = lcpo_em.init(num_annotators, reliability, like=torch.zeros(0, dtype=torch.float32))
         lcpo_em.update(state, state.sums, step_size=step_size)  # says so now if step_size is out of its domain
+        self.objective = lcpo.bind(base=base, mode=mode)
         self.base, self.step_size, self.mode, self.group = base, step_size, mode, group
         self.register_buffer("reliability", state.reliability)
         self._waiting = state.sums
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Losses (batch,) in nats, with the reliabilities of the last step."""
-        losses, found = lcpo_em.losses_and_sums(pairs, self.reliability, base=self.base, mode=self.mode)
+        losses = self.objective(pairs, reliability=lcpo_em.one_or_all(self.reliability, pairs.annotator))
         if self.training and torch.is_grad_enabled():
+            found = lcpo_em.sums_of(pairs, self.reliability, base=self.base)
             self._waiting = lcpo_em.accumulate(self._state(), found).sums
         return losses  # type: ignore[no-any-return]
 
