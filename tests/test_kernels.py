@@ -352,7 +352,13 @@ def masked(name):
     return found
 
 
-SPECIAL = ("running", "kink", "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
+EDGES = {
+    "the kink of bpo": ("bpo", {"beta": 1.0, "alpha": 0.5, "link": "hinge"}, (1.0, -10.0), {}),
+    "a tie of pfl": ("pfl", {}, (0.0, 0.0), {}),
+    "a steep mm_dpo": ("mm_dpo", {"beta": 1.0, "w": 1e4, "k": 1.0}, (1.0, 0.0), {"margin": 2e-4}),
+}
+"""By name: the objective, its hyper-parameters, the log-ratios of chosen and rejected, and columns."""
+SPECIAL = ("running", "kink", *EDGES, "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
 
 
 SEGMENTS = ("sum", "spread", "running")
@@ -391,6 +397,11 @@ def special(key):
     if key == "kink":
         logps = torch.tensor([0.0, -1.0], requires_grad=True)
         losses = run("simpo", logps, torch.arange(3), beta=1.0, gamma=0.0, link="hinge")
+    elif key in EDGES:
+        name, params, ratios, columns = EDGES[key]
+        logps = torch.tensor(ratios, requires_grad=True)
+        columns = {column: torch.tensor([x]) for column, x in columns.items()}
+        losses = run(name, logps, torch.arange(3), anchors=[torch.zeros(2)], **params, **columns)
     elif key == "equal":
         logps = (-torch.rand(300, generator=torch.Generator().manual_seed(0))).requires_grad_()
         losses = run("dpo", logps, torch.tensor([0, 7, 100, 300, 300]), anchors=[logps.detach()], beta=0.5)
@@ -590,6 +601,16 @@ def test_hinge_slope_is_zero_at_its_kink(interpreted):
     losses, gradient = interpreted["special"]["kink"]
     assert losses.tolist() == [0.0]
     assert gradient.tolist() == [0.0, 0.0]
+
+
+def test_points_at_their_edges(interpreted):
+    """On the hinge of BPO, z = min(1, 5), nothing; on the jump of PFL its lower side; and a scale far from 1."""
+    assert [x.tolist() for x in interpreted["special"]["the kink of bpo"]] == [[0.0], [0.0, 0.0]]
+    assert [x.tolist() for x in interpreted["special"]["a tie of pfl"]] == [[2.0], [-2.0, 2.0]]
+    losses, gradient = interpreted["special"]["a steep mm_dpo"]
+    scale = 1 - 1e4 * np.expm1(-2e-4)
+    np.testing.assert_allclose(losses, np.log1p(np.exp(-scale)), rtol=1e-6)  # a few roundings of float32
+    np.testing.assert_allclose(gradient, np.array([-1, 1]) * scale / (1 + np.exp(scale)), rtol=1e-6)
 
 
 def test_policy_equal_to_reference_gives_log_2_bitwise(interpreted):
