@@ -1,5 +1,6 @@
 """What every test needs: our folders off the import path, quiet threads, and the list of objectives."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -12,6 +13,17 @@ sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() !=
 
 hypothesis.settings.register_profile("poz", deadline=None, derandomize=True, max_examples=25, print_blob=True)
 hypothesis.settings.load_profile("poz")
+
+
+def pytest_collection_finish() -> None:
+    """Twenty thousand tests and the modules under them stay to the end: looking through them for garbage costs minutes."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries look for what leaked when Python ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
