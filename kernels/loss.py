@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from poz import families
+from poz._checks import prepared
 from poz.kernels import layout
 from poz.kernels.packed import Implementation as Implementation
 from poz.kernels.packed import implementation_for as implementation_for
@@ -50,7 +51,7 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         ValueError: Missing fields, shapes that do not match.
     """
     objective = zoo[name].bind(**params)
-    xp, fields = families.prepared(
+    xp, fields = prepared(
         objective.name, batch, objective.family, tuple(sorted(objective.reads)), tuple(sorted(objective.optional))
     )
     if xp.name != "torch":

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from poz import families
+from poz._checks import prepared
 from poz.backends import Array, Namespace, namespace
 from poz.domains import Domain, Weights
 
@@ -205,7 +206,7 @@ class Objective:
 
     def _called(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
-        xp, fields = families.prepared(self.name, batch, self.family, required, self.may_read)
+        xp, fields = prepared(self.name, batch, self.family, required, self.may_read)
         self.check_arrays(xp, fields, values)
         if self.couples is not _nothing:
             self._check_batch(fields, values)

@@ -306,9 +306,8 @@ def test_torch_module_is_checkpointed_and_stays_float32(losses, drawn):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_state_of_16_bit_log_probs_is_float32(dtype):
-    """A 16-bit eta would stay where it is: steps of 1e-3 round away beside 0.9."""
-    like = torch.zeros(2, dtype=dtype)
-    state = lcpo_em.init(1, like=like)
+    state = lcpo_em.init(1, like=torch.zeros(2, dtype=dtype))
+    # A 16-bit eta would stay where it is: steps of 1e-3 round away beside 0.9.
     assert state.reliability.dtype == torch.float32
     pairs = poz.Pairs(*[torch.tensor([-1.0, -1.0]).to(dtype)] * 4)
     for _ in range(3):

@@ -7,11 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
-
-
-def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    one = Pairs(**{n: x[:1] for n, x in pairs._asdict().items() if x is not None})
-    return one, one
+from poz.objectives._pairs import one
 
 
 @objective(
@@ -24,7 +20,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
     gradient_stops="the margin of a pair",
     coupled="mean μ and standard deviation S of m over the batch",
     reduces_to=[
-        Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": 0.0}, batch=_one),
+        Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": 0.0}, batch=one),
     ],
     deviations=[Deviation("the authors' code", "the exponential overflows", "it goes on as its tangent beyond e^60")],
     basis="The authors' code, executed in float64 (2e-16).",

@@ -7,11 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
-
-
-def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    one = Pairs(*(x[:1] for x in pairs[:4]))
-    return one, one
+from poz.objectives._pairs import one
 
 
 @objective(
@@ -22,7 +18,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
     reads="chosen rejected ref_chosen ref_rejected",
     published={"beta": (0.01,)},
     coupled="both sorts run over all completions of the batch",
-    reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=_one)],
+    reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[
         Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
         Deviation("TRL 1.16", "adds label smoothing to the paper's loss", "label_smoothing"),

@@ -9,11 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, objective
-
-
-def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    one = Pairs(*(x[:1] for x in pairs[:4]))
-    return one, one
+from poz.objectives._pairs import one
 
 
 @objective(
@@ -24,7 +20,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
     reads="chosen rejected ref_chosen ref_rejected",
     published={"robustness": (1.0,)},
     coupled="a log of a mean over the pairs of the batch",
-    reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=_one)],
+    reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one)],
     basis="The authors' code, executed in float64 (gradient to 1e-17). Every example has the batch's value.",
 )
 def dr_dpo(

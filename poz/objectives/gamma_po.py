@@ -9,11 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
-
-
-def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    one = Pairs(**{n: x[:1] for n, x in pairs._asdict().items() if x is not None})
-    return one, one
+from poz.objectives._pairs import one
 
 
 @objective(
@@ -28,7 +24,7 @@ def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
     coupled="the target margins are shared out over the pairs of the batch",
     reduces_to=[
         Limit("simpo", "γ = 0", lambda p: {**p, "gamma": 0.0}, lambda p: {"beta": p["beta"], "gamma": 0.0}),
-        Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": p["gamma"]}, batch=_one),
+        Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": p["gamma"]}, batch=one),
     ],
     deviations=[
         Deviation("the authors' code", "20 mirror steps, over up to 256 gaps with a queue", "exact, over the batch")

@@ -2,16 +2,14 @@
 
 from typing import Annotated
 
+import numpy as np
+
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
-
-
-def _one(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    one = Pairs(*(x[:1] for x in pairs[:4]))
-    return one, one
+from poz.objectives._pairs import one
 
 
 def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
@@ -32,7 +30,7 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
     published={"beta": (0.1,), "temperature": (0.5,), "diagonal_weight": (0.8,)},
     coupled="each chosen completion meets the rejected ones of the whole batch",
     reduces_to=[
-        Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=_one),
+        Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one),
         Limit(
             "dpo",
             "m_ii = 1 and no embeddings",
@@ -78,6 +76,5 @@ def relative_po(
     if diagonal_weight is None or count == 1:
         return xp.sum(losses, -1) / count
     own = terms.numbers(xp, diagonal_weight, chosen)[..., None]
-    place = xp.cumsum(xp.ones_like(chosen), -1)
-    share = xp.where(place[..., :, None] == place[..., None, :], own, (1 - own) / (count - 1))
+    share = xp.where(xp.constant(np.eye(count), chosen) > 0, own, (1 - own) / (count - 1))
     return xp.sum(terms.times(xp, share, losses), -1)

@@ -1,0 +1,120 @@
+"""What a batch must be before an objective computes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from poz.backends import Namespace, namespace
+from poz.families import SHAPES, Family
+
+
+def prepared(
+    objective: str, batch: Family, family: type[Family], required: tuple[str, ...], optional: tuple[str, ...]
+) -> tuple[Namespace, Family]:
+    """Checks the fields that an objective reads, drops the others, and widens 16-bit log-probs.
+
+    Returns:
+        The backend, and the batch to compute with.
+
+    Raises:
+        TypeError: The batch is of another family, a field has the wrong kind of numbers, or libraries are mixed.
+        ValueError: A field is missing, shapes do not match, or devices are mixed.
+    """
+    if type(batch) is not family:
+        raise TypeError(f"`{objective}` reads poz.{family.__name__}; got {type(batch).__name__}.")
+    specs = SHAPES[family]
+    fields: dict[str, Any] = {}
+    sizes: dict[str, Any] = {}
+    first = getattr(batch, required[0])
+    if first is None:
+        raise ValueError(_missing(objective, required[0], family, required))
+    library = type(first)
+    xp = _BACKENDS.get(library) or _BACKENDS.setdefault(library, namespace(first))
+    device_of = xp.device
+    dtype, shape, device = first.dtype, first.shape, device_of(first)
+    lead, half = specs[required[0]], False
+    for field in required + optional if optional else required:
+        value = getattr(batch, field)
+        if value is None:
+            if field in required:
+                raise ValueError(_missing(objective, field, family, required))
+            continue
+        fields[field] = value
+        # The usual case, and the only one that has to be fast: the same kind of thing as the first field.
+        if (
+            type(value) is library
+            and specs[field] is lead
+            and value.shape == shape
+            and value.dtype == dtype
+            and value is not first
+            and device_of(value) == device
+        ):
+            continue
+        if value is not first and namespace(value) is not xp:
+            raise TypeError(
+                f"`{objective}` got {namespace(value).name} for {field} but {xp.name} for the fields before it; "
+                "give one library's arrays."
+            )
+        if device_of(value) != device:
+            raise ValueError(
+                f"`{objective}` got {field} on {device_of(value)} but other fields on {device}; move them together."
+            )
+        dims, content = specs[field]
+        kind = xp.kind(value)
+        if kind not in _KINDS[content]:
+            raise TypeError(f"`{objective}` needs {_WANTED[content]} for {field}; got {value.dtype}.")
+        half = half or kind == "half"
+        if value is first and dims == "b":
+            continue  # any shape will do, and it is looked at once there is another
+        if not sizes:
+            _check_shape(objective, required[0], lead[0], tuple(shape), sizes)
+        _check_shape(objective, field, dims, tuple(value.shape), sizes)
+    if half:
+        fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
+    return xp, family(**fields)
+
+
+_BACKENDS: dict[type, Namespace] = {}  # `namespace` of each type of array seen so far
+_KINDS = {
+    "logp": ("real", "half"),
+    "number": ("real", "half", "integer", "bool"),
+    "integer": ("integer",),
+    "mask": ("bool",),
+}
+_WANTED = {
+    "logp": "floating-point log-probs in nats",
+    "number": "real numbers",
+    "integer": "integer ids",
+    "mask": "booleans",
+}
+
+
+def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> None:
+    # "b" stands for any number of dimensions: none under vmap, usually one.
+    axes: dict[str, Any] = {}
+    tail = len(dims) - dims.index("b") - 1 if "b" in dims else 0
+    if "b" in dims:
+        head = dims.index("b")
+        if len(shape) < head + tail:
+            raise ValueError(f"`{objective}` needs {len(dims)} dimensions for {field}; got shape {shape}.")
+        axes["b"] = shape[head : len(shape) - tail]
+        axes |= dict(zip(dims[:head], shape[:head], strict=True))
+        if tail:
+            axes[dims[-1]] = shape[-1]
+    elif len(shape) != len(dims):
+        raise ValueError(f"`{objective}` needs {len(dims)} dimension for {field}; got shape {shape}.")
+    else:
+        axes = dict(zip(dims, shape, strict=True))
+    if axes.get("k") == 0:
+        raise ValueError(f"`{objective}` needs at least one completion per prompt; got K = 0.")
+    for axis, size in axes.items():
+        first, known = sizes.setdefault(axis, (field, size))
+        if known != size:
+            raise ValueError(
+                f"`{objective}` got {field} of shape {shape}, which does not fit {first}: {size} against {known}."
+            )
+
+
+def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:
+    all_of_them = ", ".join(f"{name}=..." for name in required)
+    return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({all_of_them})."
