@@ -20,8 +20,10 @@ CHUNK = {"cpu": 1024, "cuda": 4096}
 """Rows of the matrix products whose rate is the ceiling: what an implementation multiplies at a time."""
 COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
 """Bytes of the copy whose rate is the other ceiling."""
-ROUNDS = (3, 60)
+ROUNDS = (7, 60)
 """Fewest and most rounds."""
+SELDOM = 3
+"""An implementation that takes over twice the time of the quickest joins one round in so many, so that there can be more."""
 
 
 @dataclass
@@ -127,10 +129,10 @@ def measure(
     tell(f"{case.name}: timing {len(runs)} implementations")
     products = ceilings(case, device)
     end = time.monotonic() + seconds if until is None else until
-    times = interleaved([*runs.values(), *products.values()], device, end, clock)
-    for index, taken in zip(runs, times, strict=False):
+    times, product_times = interleaved(list(runs.values()), list(products.values()), device, end, clock)
+    for index, taken in zip(runs, times, strict=True):
         rows[index].seconds, rows[index].rounds = quantiles(taken), len(taken)
-    floor = _floor(case, device, dict(zip(products, times[len(runs) :], strict=True)))
+    floor = _floor(case, device, dict(zip(products, product_times, strict=True)))
     judge(rows, floor["seconds"], flops(case))
     return Measured(asdict_case(case), case.name, floor, told, logp, rows)
 
@@ -236,26 +238,40 @@ def _floor(case: Case, device: str, times: dict[str, list[float]]) -> dict[str, 
     }
 
 
-def interleaved(runs: Sequence[Callable[[], Any]], device: str, end: float, clock: str = "wall") -> list[list[float]]:
-    """Seconds of each call, all once in every round, in an order drawn anew: what ran before has a say in the time.
+def interleaved(
+    runs: Sequence[Callable[[], Any]], products: Sequence[Callable[[], Any]], device: str, end: float, clock: str = "wall"
+) -> tuple[list[list[float]], list[list[float]]]:  # fmt: skip
+    """Seconds of each call, round after round, in an order drawn anew: what ran before has a say in the time.
 
     Args:
-        runs: What to call; on a GPU all are called twice before a time counts, on a CPU the gate's call is enough.
+        runs: Implementations. One that took over twice the time of the quickest in the first round joins only one round in
+            `SELDOM` from then on. On a GPU all are called twice before a time counts, on a CPU the gate's call is enough.
+        products: What takes part in every round, however long it takes.
         device: "cpu" or "cuda".
         end: Of `time.monotonic`: no round begins that would probably end after it, once there are enough.
         clock: "wall" or "cpu".
+
+    Returns:
+        The seconds of `runs` and of `products`.
     """
-    times: list[list[float]] = [[] for _ in runs]
-    for run in [*runs, *runs] if device == "cuda" else []:
+    each = [*runs, *products]
+    times: list[list[float]] = [[] for _ in each]
+    for run in [*each, *each] if device == "cuda" else []:
         run()
     draw = random.Random(0)
+    everyone = list(range(len(each)))
+    quick = everyone
     for turn in range(ROUNDS[1]):
         begin = time.monotonic()
-        for which in draw.sample(range(len(runs)), len(runs)):
-            times[which].append(timed(runs[which], device, clock))
+        joining = quick if turn % SELDOM else everyone
+        for which in draw.sample(joining, len(joining)):
+            times[which].append(timed(each[which], device, clock))
+        if turn == 0:
+            least = min((taken[0] for taken in times[: len(runs)]), default=0.0)
+            quick = [which for which in everyone if which >= len(runs) or times[which][0] <= 2 * least]
         if turn + 1 >= ROUNDS[0] and 2 * time.monotonic() - begin > end:
             break
-    return times
+    return times[: len(runs)], times[len(runs) :]
 
 
 def timed(run: Callable[[], Any], device: str, clock: str = "wall") -> float:

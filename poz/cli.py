@@ -202,13 +202,14 @@ def bench(
     report: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
     picture: Annotated[Path | None, typer.Option("--plot", help="Write the picture here, a PNG.")] = None,
     only: Annotated[str, typer.Option(help="Only cases whose name contains this.")] = "",
+    minutes: Annotated[float | None, typer.Option(min=0, help="For all cases: longer gives steadier medians.")] = None,
 ) -> None:
     """Fused log-probs against every peer: time, memory and error, in one interleaved run."""
     from poz.bench.run import main as measure
 
     _check_output(report)
     _check_output(picture, PICTURES)
-    raise typer.Exit(measure(quick=quick, json=report, plot=picture, only=only))
+    raise typer.Exit(measure(quick, report, picture, only=only, minutes=math.inf if minutes is None else minutes))
 
 
 def _find(names: list[str]) -> list[Objective]:

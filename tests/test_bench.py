@@ -137,12 +137,28 @@ def test_the_gate_refuses_what_is_wrong_and_passes_what_is_right(given, monkeypa
         row = rows[peer.name]
         assert row.status == "measured", row.reason
         assert row.seconds["p20"] <= row.seconds["p50"] <= row.seconds["p80"]
-        assert row.rounds >= measure.ROUNDS[0]
+        assert row.rounds >= measure.ROUNDS[0] / measure.SELDOM
         assert row.to_floor == pytest.approx(row.p50 / made.floor["seconds"])
         assert row.peak_bytes > measure.gradient_bytes(given.case) / 2
     assert rows["naive"].to_best_peer == 1
     # The naive way holds float32 logits and their log-softmax.
     assert rows["naive"].peak_bytes > 2 * 4 * 256 * TINY.vocabulary
+
+
+def test_the_slow_sit_out_rounds(monkeypatch):
+    """Whoever takes over twice the time of the quickest implementation joins rounds 0, 3 and 6 of 7; products join all."""
+    seconds = {"quick": 1.0, "like it": 1.9, "slow": 2.1, "product": 5.0}
+    order = []
+
+    def timed(name, device, clock):
+        order.append(name)
+        return seconds[name]
+
+    monkeypatch.setattr(measure, "timed", timed)
+    times, products = measure.interleaved(["quick", "like it", "slow"], ["product"], "cpu", end=0.0)
+    assert times == [[1.0] * 7, [1.9] * 7, [2.1] * 3]
+    assert products == [[5.0] * 7]
+    assert [order[:4].count("slow"), order[4:10].count("slow"), order[10:14].count("slow")] == [1, 0, 1]
 
 
 def test_a_coarse_implementation_passes_in_16_bit_only():
