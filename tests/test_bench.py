@@ -161,6 +161,17 @@ def test_the_slow_sit_out_rounds(monkeypatch):
     assert [order[:4].count("slow"), order[4:10].count("slow"), order[10:14].count("slow")] == [1, 0, 1]
 
 
+def test_the_page_of_benchmarks_shows_what_was_measured(root):
+    """Each table of docs/benchmarks.md comes from a run's JSON: `python -m poz.bench.report JSON --markdown TABLES`."""
+    page = (root / "docs/benchmarks.md").read_text()
+    runs = sorted((root / "bench/results").glob("*.json"))
+    assert runs
+    for run_file in runs:
+        found = json.loads(run_file.read_text())
+        assert report.markdown(report.load(found["cases"])) in page, run_file.name
+        assert found["versions"]["torch"].split("+")[0] in page
+
+
 def test_a_coarse_implementation_passes_in_16_bit_only():
     for dtype, refused in (("bfloat16", False), ("float32", True)):
         case = shapes.Case(TINY, 128, 1.0, "forward", dtype)
