@@ -14,21 +14,22 @@ from poz.kernels.simpo import logistic
 
 @triton.jit
 def shaped(chosen, rejected, columns, params):
-    """softplus(-z) with z = β (r(chosen) - r(rejected)) - γ; d/dz = -σ(-z), r'(p) = e^(-αp)."""
+    """softplus(-z) with z = β (r(chosen) - r(rejected)) - γ; d/dz = -σ(-z), r'(p) = E'(-αp), r(p) = (1 - E(-αp)) / α."""
     beta, alpha, gamma = params
-    up, up_slope = reward(chosen, alpha)
-    down, down_slope = reward(rejected, alpha)
-    z = beta * (up - down) - gamma
+    x, y = -alpha * rejected, -alpha * chosen
+    z = beta * (gap(x, y) / alpha) - gamma
     slope = -beta * sigmoid(-z)
-    return softplus(-z), slope * up_slope, -slope * down_slope
+    return softplus(-z), slope * exponential(y)[1], -slope * exponential(x)[1]
 
 
 @triton.jit
-def reward(score, alpha):
-    """r(p) = (1 - e^(-αp)) / α and its slope; the exponential goes on along its tangent beyond e^60."""
-    x = -alpha * score
-    value, slope = exponential(x)
-    return -tl.where(x < 1.0, expm1(x), value - 1.0) / alpha, slope
+def gap(x, y):
+    """E(x) - E(y) as e^high (1 - e^(low - high)), which loses no digits; E goes on along its tangent beyond e^60."""
+    high, low = tl.where(x > y, x, y), tl.where(x > y, y, x)  # unlike tl.maximum, they keep a NaN
+    top = tl.where(high > 60.0, 60.0, high)
+    below = tl.exp(top) * -expm1(tl.where(low > 60.0, 60.0, low) - top)
+    size = below + 1.1420073898156842e26 * (tl.maximum(high - 60.0, 0.0) - tl.maximum(low - 60.0, 0.0))
+    return tl.where(x < y, -size, size)
 
 
 def plan(values: Values, anchors: int) -> PairPlan:

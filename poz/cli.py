@@ -255,7 +255,7 @@ def _has_gpu() -> bool:
 def _cell(result: dict[str, Any] | None) -> Text:
     if result is None:
         return Text("–")
-    if not result["passed"] and not result["loss_error"]:
+    if result["loss_error"] is None:
         return Text("raised", style="red")
     gradient = "" if result["gradient_error"] is None else f" / {result['gradient_error']:.0e}"
     return Text(f"{result['loss_error']:.0e}{gradient}", style="green" if result["passed"] else "red")

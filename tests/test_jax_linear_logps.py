@@ -465,6 +465,7 @@ def test_training_takes_a_quarter_of_the_memory_of_the_plain_formula():
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import PartitionSpec as P
+import poz
 from poz.jax import linear_logps
 assert jax.device_count() == 8
 rng = np.random.default_rng(0)
@@ -520,7 +521,37 @@ for shape, kind in (((2, 4), Auto), ((8, 1), Explicit), ((1, 8), Auto)):
                 assert wrong in str(error), error
             else:
                 raise AssertionError(wrong)
+# What jax.make_mesh makes by default: explicit axes, on which every gather has to say where its result lies.
+mesh = jax.make_mesh((8,), ("data",))
+assert mesh.axis_types == (Explicit,)
+spread = lambda x: jax.device_put(x, jax.NamedSharding(mesh, P("data")))
+sides = [jnp.asarray(-rng.uniform(1, 5, 16), jnp.float32) for _ in range(4)]
+whole = poz.Pairs(*sides, annotator=jnp.asarray(rng.integers(0, 3, 16)))
+for objective in (poz.lcpo.bind(reliability=jnp.asarray([0.9, 0.8, 0.7])), poz.gr_dpo.bind(weights=(0.2, 0.3, 0.5))):
+    wanted = objective(whole)
+    parted = jax.tree.map(spread, whole)
+    for run in (objective, jax.jit(objective)):
+        np.testing.assert_allclose(run(parted), wanted, rtol=1e-6)
+for run in (linear_logps, jax.jit(linear_logps)):
+    try:
+        run(spread(hidden), weight, spread(targets))
+    except ValueError as error:
+        assert "give the mesh, and its axis as data_axis" in str(error), error
+    else:
+        raise AssertionError("an array laid out over a mesh")
+compare(linear_logps(spread(hidden), weight, spread(targets), mesh=mesh, data_axis="data"), logps)
 """
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+@pytest.mark.parametrize("vocabulary", [100, 128, 200, 256, 300])
+def test_targets_of_narrow_integers(dtype, vocabulary):
+    """Neither -100 nor V fits into 8 bits: 156 is a token and -100 is none. A head of zeros gives -log V to every token."""
+    hidden, weight = jnp.ones((3, 4)), jnp.zeros((vocabulary, 4))
+    last = min(vocabulary - 1, jnp.iinfo(dtype).max, 156)
+    targets = jnp.asarray([0, last, 1], dtype)
+    for run in (linear_logps, jax.jit(linear_logps)):
+        np.testing.assert_allclose(run(hidden, weight, targets), -np.log(vocabulary), rtol=1e-6)
 
 
 def test_eight_devices_agree_with_one():

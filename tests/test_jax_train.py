@@ -108,3 +108,18 @@ def test_only_what_the_optimizer_picks_is_trained():
     assert jnp.array_equal(embedding, model.embedding.embedding[...])
     moved = jax.tree.leaves(nnx.state(model.layer, nnx.Param))
     assert not any(jnp.array_equal(x, y) for x, y in zip(layer, moved, strict=True))
+
+
+def test_errors_of_denoising_are_no_margins():
+    """Denoising errors are lower where better, and no metric of log-probs fits them."""
+
+    class Scale(nnx.Module):
+        def __init__(self):
+            self.by = nnx.Param(jnp.ones(()))
+
+    model = Scale()
+    data = poz.Denoising(jnp.asarray([1.0, 1.0, 3.0]), jnp.full(3, 2.0), jnp.ones(3), jnp.ones(3))
+    step = train_step(
+        poz.diffusion_dpo.bind(beta=1.0), lambda model, data: data._replace(chosen=data.chosen * model.by[...])
+    )
+    assert set(step(model, nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param), data)) == {"loss"}

@@ -402,3 +402,20 @@ def test_annotator_out_of_range(library, bad):
 def test_errors_are_sentences(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray, torch.as_tensor], ids=["numpy", "jax", "torch"])
+def test_ids_of_eight_bits_count_once(library):
+    """300 annotators and ids of 8 bits: 256 of them would look like the first."""
+    ids = library(np.array([5, 6, 5, 7], np.uint8))
+    found = lcpo_em.sums(library(np.array([0.1, 0.2, 0.3, 0.4], np.float32)), ids, 300)
+    wanted = np.bincount([5, 6, 5, 7], minlength=300)
+    np.testing.assert_array_equal(np.asarray(found.count), wanted)
+
+
+def test_a_traced_id_outside_gives_nan():
+    """Eagerly it is refused; under jit it can only be seen in the result, and -1 is no way to say the last one."""
+    sides = [jnp.asarray([-1.0, -2.0])] * 4
+    run = jax.jit(lambda ids: poz.lcpo(poz.Pairs(*sides, annotator=ids), reliability=jnp.asarray([0.9, 0.6])))
+    assert np.isnan(run(jnp.asarray([-1, 2]))).all()
+    assert np.isfinite(run(jnp.asarray([0, 1]))).all()

@@ -12,10 +12,11 @@ import pytest
 import torch
 import trl
 from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM
+from trl.trainer import dpo_trainer
 
 import poz
 from poz.integrations import batches
-from poz.integrations.trl import STATE, DPOTrainer
+from poz.integrations.trl import STATE, DPOTrainer, folder
 from poz.torch.lcpo import LCPO
 
 pytestmark = [
@@ -219,6 +220,50 @@ def test_every_objective_trains_or_is_refused(tmp_path, policy, name):
 
 
 class TestReference:
+    def test_free_objective_neither_loads_nor_hashes_a_reference(self, tmp_path, policy, monkeypatch):
+        loaded, load = [], dpo_trainer.create_model_from_path
+        monkeypatch.setattr(dpo_trainer, "create_model_from_path", lambda *a, **k: loaded.append(a) or load(*a, **k))
+        monkeypatch.setattr(dpo_trainer, "hash_module", lambda model: pytest.fail("hashes all weights"))
+        policy.save_pretrained(tmp_path / "policy")
+        data = datasets.Dataset.from_list(PAIRS)
+        arguments = settings(tmp_path, precompute_ref_log_probs=True)
+        path = str(tmp_path / "policy")
+        made = DPOTrainer(path, None, arguments, train_dataset=data, processing_class=Bytes(), objective="simpo")
+        assert len(loaded) == 1
+        assert made.ref_model is None
+        assert torch.equal(made.model.lm_head.weight, policy.lm_head.weight)
+        assert math.isfinite(loss_and_gradients(made)[0])
+
+    def test_the_copy_has_no_dropout(self, tmp_path, policy):
+        model = copy.deepcopy(policy)
+        model.model.layers[0].self_attn.attention_dropout = 0.5
+        made = trainer(tmp_path, model, "dpo", arguments={"disable_dropout": False})
+        once, twice = (made.compute_ref_log_probs(made.ref_model, inputs(made))[0] for _ in range(2))
+        assert torch.equal(once, twice)
+        assert not any(p.requires_grad for p in made.ref_model.parameters())
+
+    @pytest.mark.filterwarnings("ignore:The `'keep_end'` truncation mode is deprecated:FutureWarning")
+    def test_precomputed_log_probs_are_cached_apart_from_trls(self, tmp_path, policy, reference):
+        """And from those of other lengths, which TRL's key does not tell apart."""
+        datasets.Dataset.from_list(PAIRS).save_to_disk(tmp_path / "data")
+
+        def passes(objective, length):
+            arguments = {"precompute_ref_log_probs": True, "truncation_mode": "keep_end", "max_length": length}
+            calls, other = [], copy.deepcopy(reference)
+            other.register_forward_hook(lambda *_: calls.append(1))
+            (trl.DPOTrainer if objective is None else DPOTrainer)(
+                copy.deepcopy(policy),
+                other,
+                settings(tmp_path / "out", **arguments),
+                train_dataset=datasets.load_from_disk(tmp_path / "data"),
+                processing_class=Bytes(),
+                **({} if objective is None else {"objective": objective}),
+            )
+            return len(calls)
+
+        ways = [(None, None), (None, None), ("dpo", None), ("dpo", None), ("dpo", 12), ("ipo", None)]
+        assert [passes(*way) for way in ways] == [1, 0, 1, 0, 1, 0]
+
     def test_free_objective_runs_no_reference_pass(self, tmp_path, policy):
         made = trainer(tmp_path, policy, "simpo", arguments={"precompute_ref_log_probs": True})
         calls = []
@@ -310,7 +355,51 @@ class TestPEFT:
         assert all(".default." in name for name in changed)
 
 
+class TestArguments:
+    def test_by_place_as_in_trl(self, tmp_path, policy):
+        data = datasets.Dataset.from_list(PAIRS)
+        made = DPOTrainer(copy.deepcopy(policy), None, settings(tmp_path), None, data, data, Bytes())
+        assert made.objective is poz.dpo
+        assert made.eval_dataset is not None
+        with pytest.raises(TypeError, match="multiple values for argument 'train_dataset'"):
+            DPOTrainer(copy.deepcopy(policy), None, settings(tmp_path), None, data, train_dataset=data)
+
+    @pytest.mark.parametrize("objective", ["dpo", "simpo", "wpo"])
+    def test_the_configuration_stays_the_callers(self, tmp_path, policy, objective):
+        arguments = settings(tmp_path, max_steps=1)
+        before = arguments.to_dict()
+        data = datasets.Dataset.from_list(PAIRS)
+        made = DPOTrainer(
+            copy.deepcopy(policy), None, arguments, train_dataset=data, processing_class=Bytes(), objective=objective
+        )
+        assert made.args is arguments
+        assert arguments.to_dict() == before
+        arguments.max_steps = 3
+        made.train()
+        assert made.state.global_step == 3
+
+    def test_the_configuration_after_a_failure(self, tmp_path, policy):
+        arguments = settings(tmp_path)
+        with pytest.raises(ValueError, match="`train_dataset` is required"):
+            DPOTrainer(copy.deepcopy(policy), None, arguments, objective="wpo")
+        assert arguments.use_weighting is False
+
+
 class TestTraining:
+    def test_bf16_of_a_model_that_was_trained_before(self, tmp_path, policy):
+        """Accelerate prepares a model once: the second time the policy runs in float32, and so must its reference."""
+        model, arguments = copy.deepcopy(policy), settings(tmp_path, bf16=True, max_steps=1)
+        for dtype in (torch.bfloat16, torch.float32):
+            made = DPOTrainer(model, None, arguments, None, datasets.Dataset.from_list(PAIRS), None, Bytes())
+            found = []
+            for one in (made.model, made.ref_model):
+                one.model.layers[0].mlp.up_proj.register_forward_hook(
+                    lambda *given, found=found: found.append(given[2].dtype)
+                )
+            made.train()
+            assert found == [dtype, dtype]
+            assert made.state.log_history[0]["rewards/chosen"] == made.state.log_history[0]["rewards/margins"] == 0
+
     def test_accumulated_micro_batches_are_one_batch(self, tmp_path, policy, reference):
         plain = {
             "max_steps": 1,
@@ -354,6 +443,15 @@ class TestTraining:
         card = (tmp_path / "README.md").read_text()
         assert "trained with Simple Preference Optimization" in card
         assert "2405.14734" in card
+
+    def test_a_combination_has_no_one_paper(self, tmp_path, policy):
+        made = trainer(tmp_path, policy, poz.combine({"dpo": 1.0, "sft": 0.2}))
+        made.create_model_card()
+        card = (tmp_path / "README.md").read_text()
+        assert "trained with Direct Preference Optimization + " in card
+        assert "huggingface.co/papers" not in card
+        assert {"dpo", "sft"} <= set(made._tag_names)
+        assert folder(policy, made.objective) == "model-dpo-sft"
 
 
 class TestColumns:
@@ -596,6 +694,11 @@ class TestRewards:
             (poz.ln_dpo.bind(beta=3.0), 3 * -0.75, 3 * -2.0),
             (poz.orpo, -1.5, -4.0),
             (poz.wpo.bind(beta=0.3), 0.3 * -1.5, 0.3 * -2.0),
+            (poz.combine([("sft", 1.0), (poz.dpo.bind(beta=0.2), 0.5)]), 0.2 * -1.5, 0.2 * -2.0),
+            (poz.combine([(poz.simpo.bind(beta=2.0), 1.0), (poz.dpo, 0.5)]), 2 * -1.5, 2 * -4.0),
+            (poz.lcpo.bind(base=poz.combine([("sft", 1.0), (poz.dpo.bind(beta=0.2), 0.5)])), 0.2 * -1.5, 0.2 * -2.0),
+            (poz.combine([("sft", 1.0), (poz.lcpo.bind(base=poz.dpo.bind(beta=0.2)), 1.0)]), 0.2 * -1.5, 0.2 * -2.0),
+            (poz.combine({"pro": 1.0}), -1.5, -4.0),
             (poz.bco.bind(beta=0.3, baseline=0.5), 0.3 * -1.5, 0.3 * -2.0),
         ],
         ids=lambda value: value.name if isinstance(value, poz.Objective) else "",
@@ -641,6 +744,29 @@ class TestLCPO:
         (tmp_path / "checkpoint-1" / STATE).unlink()
         with pytest.raises(FileNotFoundError, match="has no objective"):
             trainer(tmp_path, policy, LCPO(num_annotators=2), ANNOTATED).train(str(tmp_path / "checkpoint-1"))
+
+    def test_state_is_in_the_checkpoint_of_a_trial(self, tmp_path, policy, monkeypatch):
+        """A search for hyper-parameters has a folder for each of its runs."""
+        monkeypatch.setattr(DPOTrainer, "_get_output_dir", lambda self, trial: str(tmp_path / "run-0"))
+        arguments = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
+        objective = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments).train()
+        assert [path.name for path in (tmp_path / "run-0").iterdir()] == ["checkpoint-2"]
+        state = torch.load(tmp_path / "run-0" / "checkpoint-2" / STATE, weights_only=True)
+        assert torch.equal(state["reliability"], objective.reliability)
+
+    def test_the_best_model_has_its_reliabilities(self, tmp_path, policy):
+        often = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
+        first_is_best = {"metric_for_best_model": "eval_loss", "greater_is_better": True}
+        arguments = {**often, **first_is_best, "load_best_model_at_end": True, "max_steps": 3}
+        objective = LCPO(num_annotators=2)
+        evaluated = datasets.Dataset.from_list(ANNOTATED)
+        made = trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments, eval_dataset=evaluated)
+        made.train()
+        assert made.state.best_global_step == 1
+        states = [torch.load(tmp_path / f"checkpoint-{i}" / STATE, weights_only=True)["reliability"] for i in (1, 3)]
+        assert not torch.equal(*states)
+        assert torch.equal(objective.reliability, states[0])
 
     def test_one_annotator_needs_no_column(self, tmp_path, policy, reference):
         fixed, _ = loss_and_gradients(trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8), ref_model=reference))

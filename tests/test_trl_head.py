@@ -81,6 +81,37 @@ def test_install_and_uninstall():
     assert (utils._ChunkedLogProbFunction, utils._use_triton) == theirs
 
 
+class TestNested:
+    def test_uninstall_within_a_block_lasts(self):
+        own = utils._use_triton
+        install()
+        with installed():
+            uninstall()
+            assert utils._ChunkedLogProbFunction is ChunkedLogProbFunction
+        assert (utils._ChunkedLogProbFunction, utils._use_triton) == (ChunkedLogProbFunction, own)
+        uninstall()
+        assert (utils._ChunkedLogProbFunction, utils._use_triton) == (ChunkedLogProbFunction, own)
+
+    def test_install_within_a_block_lasts(self):
+        own = utils._use_triton
+        with installed():
+            install(memory="2MiB")
+        assert utils._ChunkedLogProbFunction.settings["memory"] == "2MiB"
+        assert utils._use_triton is not own
+        uninstall()
+        assert (utils._ChunkedLogProbFunction, utils._use_triton) == (ChunkedLogProbFunction, own)
+
+    def test_a_block_within_a_block(self):
+        own = utils._use_triton
+        with installed(memory="2MiB") as outer:
+            with installed() as same:
+                assert utils._ChunkedLogProbFunction is same is outer
+            with installed(precision="fast") as inner:
+                assert utils._ChunkedLogProbFunction is inner is not outer
+            assert utils._ChunkedLogProbFunction is outer
+        assert (utils._ChunkedLogProbFunction, utils._use_triton) == (ChunkedLogProbFunction, own)
+
+
 def test_a_partitioned_head_is_refused():
     hidden, weight, targets = inputs(torch.float32)
     weight.ds_id = 0

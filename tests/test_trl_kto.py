@@ -10,6 +10,7 @@ import pytest
 import torch
 import trl
 from test_trl import PAIRS, Bytes, close, inputs, loss_and_gradients, tiny
+from trl.trainer import kto_trainer
 
 import poz
 from poz.integrations.trl_kto import KTOTrainer
@@ -43,9 +44,8 @@ def reference():
     return tiny(1)
 
 
-def trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
-    """One of ours, or TRL's own where `objective` is None."""
-    settings = {
+def settings(folder, **more):
+    given = {
         "max_steps": 2,
         "per_device_train_batch_size": len(UNPAIRED),
         "learning_rate": 1e-2,
@@ -58,10 +58,15 @@ def trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, argu
         "dataloader_pin_memory": False,
         "gradient_checkpointing": False,
     }
+    return trl.KTOConfig(str(folder), **{**given, **more})
+
+
+def trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
+    """One of ours, or TRL's own where `objective` is None."""
     return (trl.KTOTrainer if objective is None else KTOTrainer)(
         copy.deepcopy(model),
         ref_model if ref_model is None else copy.deepcopy(ref_model),
-        trl.KTOConfig(str(folder), **{**settings, **(arguments or {})}),
+        settings(folder, **(arguments or {})),
         train_dataset=datasets.Dataset.from_list(examples),
         processing_class=Bytes(),
         **({} if objective is None else {"objective": objective}),
@@ -147,7 +152,97 @@ class TestEqualsTRL:
                 assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
 
 
+class TestReference:
+    def test_the_copy_has_no_dropout(self, tmp_path, policy):
+        model = copy.deepcopy(policy)
+        model.model.layers[0].self_attn.attention_dropout = 0.5
+        made = trainer(tmp_path, model, "bco", arguments={"disable_dropout": False})
+        once, twice = (made.compute_ref_log_probs(made.ref_model, inputs(made))[0] for _ in range(2))
+        assert torch.equal(once, twice)
+
+    def test_bf16_of_a_model_that_was_trained_before(self, tmp_path, policy):
+        """Accelerate prepares a model once: the second time the policy runs in float32, and so must its reference."""
+        model, how = policy, {"bf16": True, "max_steps": 1, "use_cpu": True}
+        for _ in range(2):
+            made = trainer(tmp_path, model, "kto", arguments=how)
+            made.train()
+            model, first = made.model, made.state.log_history[0]
+            assert first["rewards/margins"] == first["kl"] == 0
+            assert first["loss"] == 0.5
+
+    def test_precomputed_log_probs_are_cached_apart_from_trls(self, tmp_path, policy, reference):
+        datasets.Dataset.from_list(UNPAIRED).save_to_disk(tmp_path / "data")
+        passes = []
+        for objective in (None, None, "kto", "kto"):
+            calls, other = [], copy.deepcopy(reference)
+            other.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+            (trl.KTOTrainer if objective is None else KTOTrainer)(
+                copy.deepcopy(policy),
+                other,
+                settings(tmp_path / "out", precompute_ref_log_probs=True, max_length=None),
+                train_dataset=datasets.load_from_disk(tmp_path / "data"),
+                processing_class=Bytes(),
+                **({} if objective is None else {"objective": objective}),
+            )
+            passes.append(len(calls))
+        assert passes == [2, 0, 2, 0]  # completions and samples of the KL
+
+
+class TestArguments:
+    def test_by_place_as_in_trl_and_the_configuration_stays_the_callers(self, tmp_path, policy):
+        arguments, data = settings(tmp_path, max_steps=1), datasets.Dataset.from_list(UNPAIRED)
+        before = arguments.to_dict()
+        made = KTOTrainer(copy.deepcopy(policy), None, arguments, None, data, None, Bytes(), objective="bco")
+        assert made.args is arguments
+        assert arguments.to_dict() == before
+        arguments.max_steps = 3
+        made.train()
+        assert made.state.global_step == 3
+
+
+class TestKL:
+    """The metric `kl` is what the objective uses; `TestEqualsTRL` has the estimate of KTO."""
+
+    def kl(self, folder, policy, reference, objective, examples=UNPAIRED):
+        made = trainer(folder, policy, objective, examples, ref_model=reference)
+        loss_and_gradients(made)
+        return made._metrics["train"].get("kl")
+
+    def test_given_as_a_column(self, tmp_path, policy, reference):
+        examples = [{**one, "kl": i - 1.0} for i, one in enumerate(UNPAIRED)]  # one is below 0, where KTO clamps it
+        found = self.kl(tmp_path, policy, reference, poz.kto.bind(estimator="given"), examples)
+        assert found == [pytest.approx(15 / 7)]
+
+    def test_mean_of_nonzero_samples(self, tmp_path, policy, reference):
+        """One of the seven samples has a log-ratio of 0: its completion is masked."""
+        made = trainer(tmp_path, policy, poz.kto.bind(estimator="nonzero_mean"), ref_model=reference)
+        batch = inputs(made)
+        batch["KL_completion_mask"][0] = 0
+        made.compute_loss(made.model, batch)
+        plain = trainer(tmp_path, policy, "kto", ref_model=reference)
+        plain.compute_loss(plain.model, batch)
+        assert made._metrics["train"]["kl"] == [pytest.approx(7 / 6 * plain._metrics["train"]["kl"][0], rel=1e-5)]
+
+    def test_none(self, tmp_path, policy, reference):
+        assert self.kl(tmp_path, policy, reference, "bco") is None
+        assert self.kl(tmp_path, policy, reference, poz.kto.bind(estimator="zero")) == [0]
+
+    @pytest.mark.parametrize(("objective", "advice"), [("bco", 0), ("kto", 1)])
+    def test_advice_on_weights_is_for_objectives_that_have_them(self, tmp_path, policy, monkeypatch, objective, advice):
+        said = []
+        monkeypatch.setattr(kto_trainer.logger, "warning", lambda text, *_, **__: said.append(text))
+        trainer(tmp_path, policy, objective, UNPAIRED[:5])
+        assert len([text for text in said if "desirable_weight in" in text]) == advice
+
+
 class TestObjectives:
+    def test_a_combination_has_the_beta_of_its_first_part(self, tmp_path, policy):
+        both = poz.combine([(poz.kto.bind(beta=0.3, estimator="zero"), 1.0), (poz.bco.bind(beta=0.2), 0.5)])
+        made = trainer(tmp_path, policy, both)
+        assert made.beta == 0.3
+        loss_and_gradients(made)
+        assert made._metrics["train"]["kl"] == [0]
+
     def test_bco_makes_no_samples_of_the_kl(self, tmp_path, policy, reference):
         objective = poz.bco.bind(beta=0.3, baseline=0.2)
         made = trainer(

@@ -117,7 +117,10 @@ def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
     if annotator is None:
         return Sums(xp.sum(posterior)[None], xp.sum(counted)[None])
     # (batch, annotators): a comparison exists in every library, a scatter does not.
-    theirs = xp.astype(annotator[:, None] == xp.constant(np.arange(num_annotators), annotator), posterior)
+    number = xp.widen(posterior) if xp.kind(posterior) == "half" else posterior  # ids of 8 bits would wrap round
+    theirs = xp.astype(
+        xp.astype(annotator, number)[:, None] == xp.constant(np.arange(num_annotators), number), posterior
+    )
     theirs = theirs * counted[:, None]
     return Sums(xp.sum(theirs * posterior[:, None], 0), xp.sum(theirs, 0))
 

@@ -46,8 +46,10 @@ def concatenate(parts: Sequence[Real], axis: int) -> Real:
 
 
 def gather(table: Real, index: Real) -> Real:
-    """`table[index]` along the first axis."""
-    return jnp.take(table, index, axis=0)
+    """`table[index]` along the first axis, over a mesh as `index` is; NaN where a traced index lies outside."""
+    sharding: Any = jax.typeof(index).sharding
+    explicit = any(kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types)
+    return table.at[index].get(mode="fill", wrap_negative_indices=False, out_sharding=sharding if explicit else None)
 
 
 def constant(value: npt.ArrayLike, like: Real) -> Real:

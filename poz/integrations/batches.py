@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from poz.combination import Combination
 from poz.families import Pairs, Ranked, TokenPairs, Unpaired
 from poz.objective import Objective
 from poz.preferences import COLUMNS
@@ -177,15 +178,20 @@ def batch(
     return pairs._replace(**filled)
 
 
+def parts(objective: Objective) -> tuple[Objective, ...]:
+    """What a combination adds up, or the objective itself."""
+    return tuple(part for part, _ in objective.parts) if isinstance(objective, Combination) else (objective,)
+
+
 def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tensor]:
     """The rewards that the policy implies for the chosen and for the rejected completions, each (batch,).
 
     scale * (log-prob - reference's log-prob), where scale is the objective's first hyper-parameter in 1/nat (nearly
     always beta), or 1 where it has none; the reference is left out where the objective does not read it; log-probs
-    are means per token where means are all that the objective sees (SimPO: beta times the mean), else sums.
+    are means per token where means are all that the objective sees (SimPO: beta times the mean), else sums. The rewards
+    of a combination are those of its first part that has such a hyper-parameter.
     """
-    while "base" in objective.values:
-        objective = objective.values["base"]
+    objective = _rewarding(objective)
     pairs, reads, means = _pairs(scored), objective.reads, _sees_means(objective, scored)
     rewards = []
     for side in CALIBRATION[:2]:
@@ -200,9 +206,23 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
 
 def reward_scale(objective: Objective) -> Any:
     """The first hyper-parameter in 1/nat, which turns a log-ratio into a reward, or 1 where there is none."""
+    return next(_scales(_rewarding(objective)), 1.0)
+
+
+def _scales(objective: Objective) -> Iterator[Any]:
     units = {name: getattr(param.domain, "unit", "") for name, param in objective.params.items()}
     in_nats = (objective.values[name] for name, unit in units.items() if unit == "1/nat")
-    return next((value for value in in_nats if value is not None), 1.0)
+    return (value for value in in_nats if value is not None)
+
+
+def _rewarding(objective: Objective) -> Objective:
+    """The objective whose rewards are shown: what LCPO is based on, and the first part of a combination with a scale."""
+    while "base" in objective.values:
+        objective = objective.values["base"]
+    if not isinstance(objective, Combination):
+        return objective
+    found = map(_rewarding, parts(objective))
+    return next((part for part in found if any(True for _ in _scales(part))), objective)
 
 
 def _sees_means(objective: Objective, scored: Scored) -> bool:

@@ -8,9 +8,10 @@ DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...)
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,8 +31,10 @@ from poz.torch.lcpo import LCPO
 from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo
 
-if Version(trl.__version__) < Version("1.15"):
-    raise ImportError(f"poz.integrations.trl needs trl >= 1.15, which has the fused LM head; found {trl.__version__}.")
+if Version(trl.__version__) < Version("1.16"):
+    raise ImportError(
+        f"poz.integrations.trl needs trl >= 1.16, whose fused LM head it replaces; found {trl.__version__}."
+    )
 
 Base: Any = dpo_trainer.DPOTrainer
 STATE = "objective.pt"
@@ -67,7 +70,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
       one policy and it is the reference.
     * `rewards/*` are the objective's own implicit rewards: scale * (log-prob - reference's log-prob), with scale its
       first hyper-parameter in 1/nat (beta; IPO: tau; CPL: alpha; INPO: eta) or 1 (PRO), without the reference where
-      it is not read, and with means per token where means are all that the objective sees. For DPO they are TRL's.
+      it is not read, and with means per token where means are all that the objective sees. For DPO they are TRL's. Those
+      of a combination are those of its first part with such a hyper-parameter.
+    * Reference log-probs that are precomputed are cached on disk apart from TRL's, whose numbers differ with the head.
 
     Args:
         model: As for TRL.
@@ -78,7 +83,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
             step, not in evaluation, and are saved with each checkpoint.
         calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
             it goes with `sign=-1`), the "rejected" ones, or "both".
-        **kwargs: The other arguments of TRL's DPOTrainer.
+        *others: The other arguments of TRL's DPOTrainer, in its order.
+        **kwargs: The same by name.
 
     Raises:
         ValueError: Pairs cannot serve the objective, a column that it must find is missing, or settings contradict
@@ -94,7 +100,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         model: Any,
         ref_model: Any = None,
         args: Any = None,
-        *,
+        *others: Any,
         objective: str | Objective | LCPO = "dpo",
         calibration: str = "chosen",
         **kwargs: Any,
@@ -108,28 +114,41 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._calibration = calibration
         self._columns = sum(batches.columns_read(self._spec), ())
         name_after(self, self._spec)
-        if args is None:
-            args = dpo_config.DPOConfig(folder(model, self._spec))
-        first = first_of(kwargs.get("train_dataset"), "the training data set")
+        given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
+        first = first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self._columns) & set(first)
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
         precompute = args.precompute_ref_log_probs and self._reads_reference
-        args = copy.copy(args)
-        args.use_weighting = batches.needs_collision(self._spec)  # so that TRL's head computes it
-        if not self._reads_reference:
-            # Told that log-probs are precomputed, TRL loads no reference; there is nothing to precompute either.
-            args.precompute_ref_log_probs = True
-        elif ref_model is None and not precompute and kwargs.get("peft_config") is None and has_no_path(model):
-            ref_model = copy.deepcopy(model)
-        super().__init__(model, ref_model, args, **kwargs)
-        self.args.precompute_ref_log_probs = self.precompute_ref_logps = precompute
-        self.args.use_weighting = False
+        if self._reads_reference and is_copied(given):
+            given["ref_model"] = frozen_copy(model)
+        collision = batches.needs_collision(self._spec)  # asked for, so that TRL's head computes it
+        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), self._loading():
+            super().__init__(**given)
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
         if isinstance(self._objective, LCPO):
             self._objective.to(self.accelerator.device)
             self.add_callback(_Stateful(self._objective))
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        """Where no reference is read, TRL is given none when it loads one.
+
+        It loads the policy before it has an accelerator, and the reference afterwards.
+        """
+        names: Any = dpo_trainer
+        load = names.create_model_from_path
+
+        def policy_alone(*args: Any, **kwargs: Any) -> Any:
+            return None if hasattr(self, "accelerator") else load(*args, **kwargs)
+
+        names.create_model_from_path = load if self._reads_reference else policy_alone
+        try:
+            yield
+        finally:
+            names.create_model_from_path = load
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
         name = self._spec.name
@@ -161,7 +180,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self._columns)))
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        return super()._precompute_ref_logps(dataset, name, batch_size) if self._reads_reference else dataset
+        with own_cache(self):
+            return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference for chosen and for rejected, each (batch,)."""
@@ -205,7 +225,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
             sums = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
             return torch.cat(sums), sums
         reference = Recorder(self.model if self.ref_model is None else self.ref_model)
-        sums = self.compute_ref_log_probs(reference, inputs)
+        with as_prepared(self):
+            sums = self.compute_ref_log_probs(reference, inputs)
         return reference.per_token("log_probs", inputs["completion_mask"]), sums
 
     def _log_rewards(self, mode: str, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
@@ -219,15 +240,31 @@ class DPOTrainer(Base):  # type: ignore[misc]
         for name, value in values.items():
             self._metrics[mode][f"rewards/{name}"][-1] = self.accelerator.gather(value).mean().item()
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if isinstance(self._objective, LCPO) and self.args.should_save:
+            checkpoint = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+            os.makedirs(checkpoint, exist_ok=True)
+            torch.save(self._objective.state_dict(), os.path.join(checkpoint, STATE))
+        super()._save_checkpoint(model, trial)  # last, as it uploads the checkpoint and deletes old ones
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and isinstance(self._objective, LCPO):
-            path = os.path.join(checkpoint, STATE)
-            if not os.path.exists(path):
-                raise FileNotFoundError(
-                    f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
-                )
-            self._objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        if checkpoint is not None:
+            self._load_state(checkpoint)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self._load_state(self.state.best_model_checkpoint)
+
+    def _load_state(self, checkpoint: str) -> None:
+        if not isinstance(self._objective, LCPO):
+            return
+        path = os.path.join(checkpoint, STATE)
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
+            )
+        self._objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 class Recorder:
@@ -249,18 +286,13 @@ class Recorder:
 
 
 class _Stateful(TrainerCallback):
-    """Moves the state of an objective with the optimiser, and saves it with the checkpoints."""
+    """Moves the state of an objective with the optimiser."""
 
     def __init__(self, objective: LCPO) -> None:
         self.objective = objective
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         self.objective.step()
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
-            path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}", STATE)
-            torch.save(self.objective.state_dict(), path)
 
 
 def spec_of(objective: Objective | LCPO) -> Objective:
@@ -294,17 +326,19 @@ def check_columns(objective: Objective, used: set[str], first: Mapping[str, Any]
 
 
 def name_after(trainer: Any, objective: Objective) -> None:
-    """What TRL writes into the model's tags and card."""
+    """What TRL writes into the model's tags and card, which has room for one paper: a combination has none."""
     preprint = objective.paper.removeprefix("arXiv:")
-    trainer._tag_names = ["trl", "poz", objective.name]
+    parts = batches.parts(objective)
+    has_one = preprint != objective.paper and len(parts) == 1
+    trainer._tag_names = ["trl", "poz", *(part.name for part in parts)]
     trainer._name = objective.title
-    trainer._paper = {"title": objective.title, "id": preprint} if preprint != objective.paper else {}
+    trainer._paper = {"title": objective.title, "id": preprint} if has_one else {}
 
 
 def folder(model: Any, objective: Objective) -> str:
     """Where the outputs go if nothing is said."""
     name = model if isinstance(model, str) else model.config._name_or_path
-    return f"{name.rsplit('/', 1)[-1] or 'model'}-{objective.name}"
+    return "-".join((name.rsplit("/", 1)[-1] or "model", *(part.name for part in batches.parts(objective))))
 
 
 def check_config(objective: Objective, args: Any, defaults: Mapping[str, Any]) -> None:
@@ -318,6 +352,56 @@ def check_config(objective: Objective, args: Any, defaults: Mapping[str, Any]) -
             )
 
 
+def by_name(trainer: type, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments of a trainer of TRL by their names, however they were given."""
+    return inspect.signature(trainer).bind_partial(*args, **kwargs).arguments
+
+
+@contextmanager
+def changed(args: Any, **fields: Any) -> Iterator[None]:
+    """Changes fields of the caller's configuration for the time of a with-block; TRL keeps that very object."""
+    before = {name: getattr(args, name) for name in fields}
+    try:
+        for name, value in fields.items():
+            setattr(args, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(args, name, value)
+
+
+@contextmanager
+def own_cache(trainer: Any) -> Iterator[None]:
+    """Keeps precomputed log-probs apart from TRL's, and from those of poz that another setting makes.
+
+    The key is TRL's, weights and data, with what else changes the numbers: the head, the precision, and where the
+    collator cuts.
+    """
+    known = trainer._precompute_model_hash
+    collator = getattr(trainer.data_collator, "collator", trainer.data_collator)
+    cut = [getattr(collator, name, None) for name in ("max_length", "truncation_mode")]
+    with installed() as head:
+        how = ("poz", head.settings["precision"], trainer.accelerator.mixed_precision, *cut)
+        trainer._precompute_model_hash = (known, *how)
+        try:
+            yield
+        finally:
+            trainer._precompute_model_hash = known
+
+
+@contextmanager
+def as_prepared(trainer: Any) -> Iterator[None]:
+    """The reference runs in the precision that accelerate prepared it for, as the policy does in training.
+
+    Otherwise TRL's pass adds autocast, which the policy lacks where an earlier trainer has prepared it.
+    """
+    trainer.accelerator.autocast = nullcontext
+    try:
+        yield
+    finally:
+        del trainer.accelerator.autocast
+
+
 @contextmanager
 def no_reference_pass(trainer: Any) -> Iterator[None]:
     """TRL takes the reference's log-probs from the batch."""
@@ -328,9 +412,17 @@ def no_reference_pass(trainer: Any) -> Iterator[None]:
         trainer.precompute_ref_logps = known
 
 
-def has_no_path(model: Any) -> bool:
-    """Whether the model was built in memory, so that TRL cannot load it again as the reference."""
-    return not isinstance(model, str | PeftModel) and not model.config._name_or_path
+def is_copied(given: Mapping[str, Any]) -> bool:
+    """Whether the reference is a copy of the model: a model built in memory, which TRL cannot load again."""
+    if given.get("ref_model") is not None or given.get("peft_config") is not None:
+        return False
+    model, precomputed = given["model"], given["args"].precompute_ref_log_probs
+    return not precomputed and not isinstance(model, str | PeftModel) and not model.config._name_or_path
+
+
+def frozen_copy(model: Any) -> Any:
+    """A copy that is not trained and has no dropout, as a reference that TRL loads."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 _TRL_LOSS = {

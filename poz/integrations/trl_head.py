@@ -1,8 +1,12 @@
-"""poz's fused log-probs under all of TRL's trainers: `install()` puts them there, `uninstall()` takes them away.
+"""poz's fused log-probs under TRL's trainers: `install()` puts them there, `uninstall()` takes them away.
 
-TRL (1.15 and newer) computes token log-probs for DPO, KTO, GRPO, RLOO and SFT through one name, which it looks up at
-each call; this module exchanges what stands behind that name. Logits are then float32 when the log-sum-exp sees them,
-where TRL rounds them to 16 bit; and masked tokens are left out on every device, where TRL scores them off a GPU.
+TRL (1.16 and newer) computes token log-probs for DPO, KTO, GRPO, RLOO and SFT, and for trainers built on these, through
+one name, which it looks up at each call; this module exchanges what stands behind that name. Trainers of
+`trl.experimental` that make logits and take log-probs of their own (CPO, ORPO, TPO, SDPO, SDFT, A2PO) do not pass
+through it and stay as they are.
+
+Logits are then float32 when the log-sum-exp sees them, where TRL rounds them to 16 bit; and masked tokens are left out
+on every device, where TRL scores them off a GPU.
 """
 
 from __future__ import annotations
@@ -88,40 +92,65 @@ class Head:
 
 
 def install(memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto") -> None:
-    """Puts poz's log-probs under every trainer of TRL in this process; the arguments are those of `Head`."""
-    utils = _utils()
-    _ORIGINAL.setdefault("_ChunkedLogProbFunction", utils._ChunkedLogProbFunction)
-    _ORIGINAL.setdefault("_use_triton", utils._use_triton)
-    utils._ChunkedLogProbFunction = Head(memory, precision, implementation)
-    # There it means: leave masked tokens out.
-    utils._use_triton = lambda device: True
+    """Puts poz's log-probs under TRL's DPO, KTO, GRPO, RLOO and SFT in this process, until `uninstall`.
+
+    Called again, it changes the settings. Experimental trainers with log-probs of their own, such as CPO and ORPO, do
+    not pass through it.
+
+    Args:
+        memory: As for `Head`.
+        precision: As for `Head`.
+        implementation: As for `Head`.
+    """
+    _put(Head(memory, precision, implementation))
 
 
 def uninstall() -> None:
-    """Gives TRL its own log-probs back; does nothing where `install` was not called."""
-    utils = _utils()
-    while _ORIGINAL:
-        setattr(utils, *_ORIGINAL.popitem())
+    """Gives TRL its own log-probs back, however often `install` was called; does nothing where it was not."""
+    _put(None)
 
 
 @contextmanager
-def installed(**settings: Any) -> Iterator[None]:
-    """`install` for the time of a with-block; what stood there before stands there again afterwards."""
-    utils = _utils()
-    before = {name: getattr(utils, name) for name in ("_ChunkedLogProbFunction", "_use_triton")}
-    was_installed = dict(_ORIGINAL)
-    if not was_installed:
-        install(**settings)
+def installed(**settings: Any) -> Iterator[Head]:
+    """`install` for the time of a with-block, which may stand within another.
+
+    A head that stands there already stays, unless settings are given. Afterwards what stood there before the block
+    stands there again, unless `install` or `uninstall` was called within: these last beyond the block.
+
+    Yields:
+        The head that stands there when the block begins.
+    """
+    before = _standing()
+    head = Head(**settings) if before is None or settings else before
+    _put(head)
     try:
-        yield
+        yield head
     finally:
-        for name, value in before.items():
-            setattr(utils, name, value)
-        if not was_installed:
-            _ORIGINAL.clear()
+        if _standing() is head:
+            _put(before)
 
 
-_ORIGINAL: dict[str, Any] = {}
+def _standing() -> Head | None:
+    found = _utils()._ChunkedLogProbFunction
+    return found if isinstance(found, Head) else None
+
+
+def _put(head: Head | None) -> None:
+    """Puts a head under TRL, or TRL's own where there is none."""
+    utils = _utils()
+    for name in ("_ChunkedLogProbFunction", "_use_triton"):
+        _TRLS.setdefault(name, getattr(utils, name))
+    utils._ChunkedLogProbFunction = _TRLS["_ChunkedLogProbFunction"] if head is None else head
+    utils._use_triton = _TRLS["_use_triton"] if head is None else _leave_masked_tokens_out
+
+
+def _leave_masked_tokens_out(device: torch.device) -> bool:
+    """What TRL decides by whether it uses Triton."""
+    return True
+
+
+_TRLS: dict[str, Any] = {}
+"""What TRL has behind its names, from before the first exchange."""
 
 
 def _utils() -> Any:

@@ -7,7 +7,6 @@ KTOTrainer(model=..., objective="bco", args=KTOConfig(...), train_dataset=...).t
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -18,13 +17,18 @@ from poz.families import Unpaired
 from poz.integrations import batches
 from poz.integrations.trl import (
     Recorder,
+    as_prepared,
+    by_name,
+    changed,
     check_columns,
     check_config,
     first_of,
     folder,
-    has_no_path,
+    frozen_copy,
+    is_copied,
     name_after,
     no_reference_pass,
+    own_cache,
     spec_of,
 )
 from poz.integrations.trl_head import installed
@@ -52,14 +56,17 @@ class KTOTrainer(Base):  # type: ignore[misc]
       under its neighbour's prompt, which needs sequential sampling. The samples of all processes make one estimate, and
       each micro-batch of gradient accumulation its own, as in TRL. Other objectives need neither.
     * `kl` and `weights` are columns of the data set; `poz.Unpaired` says what they mean.
-    * `rewards/*` are beta * (log-prob - reference's log-prob), with the objective's beta.
+    * `rewards/*` are beta * (log-prob - reference's log-prob), with the objective's beta, and `kl` is the KL that the
+      objective uses; there is none of BCO. TRL's advice on the two weights of the classes is for objectives that have
+      them.
 
     Args:
         model: As for TRL.
         ref_model: As for TRL; a model that was built in memory is copied where this is None.
         args: `trl.KTOConfig`.
         objective: "kto", "bco", or an objective on `poz.Unpaired` with its hyper-parameters bound.
-        **kwargs: The other arguments of TRL's KTOTrainer.
+        *others: The other arguments of TRL's KTOTrainer, in its order.
+        **kwargs: The same by name.
 
     Raises:
         ValueError: The objective is given something else, a column that it must find is missing, or settings
@@ -71,7 +78,13 @@ class KTOTrainer(Base):  # type: ignore[misc]
     _signature_columns: Any
 
     def __init__(
-        self, model: Any, ref_model: Any = None, args: Any = None, *, objective: str | Objective = "kto", **kwargs: Any
+        self,
+        model: Any,
+        ref_model: Any = None,
+        args: Any = None,
+        *others: Any,
+        objective: str | Objective = "kto",
+        **kwargs: Any,
     ) -> None:
         self.objective = self._objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
         if spec.family is not Unpaired or not {"ref_logps", "desirable"} <= spec.reads:
@@ -81,7 +94,8 @@ class KTOTrainer(Base):  # type: ignore[misc]
             )
         self._columns = sum(batches.columns_read(spec), ())
         name_after(self, spec)
-        args = kto_config.KTOConfig(folder(model, spec)) if args is None else copy.copy(args)
+        given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        args = given["args"] = kto_config.KTOConfig(folder(model, spec)) if args is None else args
         check_config(spec, args, _TRL_LOSS)
         if spec.coupled and args.gradient_accumulation_steps > 1:
             warnings.warn(
@@ -90,19 +104,17 @@ class KTOTrainer(Base):  # type: ignore[misc]
                 "as a column with kto(estimator='given').",
                 stacklevel=2,
             )
-        first = first_of(kwargs.get("train_dataset"), "the training data set")
+        first = first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self._columns) & set(first)
         if "image" in first or "images" in first:
             raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
-        args.loss_type = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
-        for name in ("desirable_weight", "undesirable_weight"):  # TRL compares them with what the data set holds
-            setattr(args, name, spec.values.get(name, 1.0))
-        copied = ref_model is None and not args.precompute_ref_log_probs and kwargs.get("peft_config") is None
-        if copied and has_no_path(model):
-            ref_model = copy.deepcopy(model)
-        super().__init__(model, ref_model, args, **kwargs)
-        for name, default in _TRL_LOSS.items():
-            setattr(self.args, name, default)
+        if is_copied(given):
+            given["ref_model"] = frozen_copy(model)
+        kind = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
+        # TRL gives advice on the weights where the data set is not balanced; it has none on 0.
+        weights = {name: spec.values.get(name, 0.0) for name in ("desirable_weight", "undesirable_weight")}
+        with changed(args, loss_type=kind, **weights):
+            super().__init__(**given)
         self.beta = batches.reward_scale(spec)
         self.desirable_weight = self.undesirable_weight = 0.0  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
@@ -116,6 +128,10 @@ class KTOTrainer(Base):  # type: ignore[misc]
         super()._set_signature_columns_if_needed()
         self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self._columns)))
 
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        with own_cache(self):
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference for the completions and for the KL samples, or None."""
         with installed():
@@ -126,10 +142,12 @@ class KTOTrainer(Base):  # type: ignore[misc]
         return self._kl_logps
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        mode = "train" if self.model.training else "eval"
         columns = {name: inputs[name] for name in self._columns if name in inputs}
         inputs = {name: value for name, value in inputs.items() if name not in columns}
         if not self.precompute_ref_logps:
-            reference = self.compute_ref_log_probs(self.model if self.ref_model is None else self.ref_model, inputs)
+            with as_prepared(self):
+                reference = self.compute_ref_log_probs(self.model if self.ref_model is None else self.ref_model, inputs)
             inputs |= dict(zip(("ref_logps", "ref_KL_logps"), reference, strict=True))
         policy = Recorder(model)
         with no_reference_pass(self), installed():
@@ -145,9 +163,21 @@ class KTOTrainer(Base):  # type: ignore[misc]
             kl_ref_logps=inputs.get("ref_KL_logps"),
             **columns,
         )
+        self._log_kl(mode, made)
         # What is left of TRL's loss is the load balancing of mixtures of experts.
         loss = whole_batch(self._objective, made).mean() + (trls[0] if return_outputs else trls)
         return (loss, trls[1]) if return_outputs else loss
+
+    def _log_kl(self, mode: str, made: Unpaired) -> None:
+        """Logs the KL that the objective uses, where that is not TRL's, and none where it uses none."""
+        used = {part.values.get("estimator") for part in batches.parts(self._objective)} - {None}
+        if not used:
+            self._metrics[mode].pop("kl")
+        elif "mean" not in used and used != {"zero"}:
+            samples = made.kl.float().relu() if "given" in used else made.kl_logps - made.kl_ref_logps
+            counted = torch.ones_like(samples) if "given" in used else samples != 0
+            total, count = self.accelerator.gather(torch.stack((samples.sum(), counted.sum()))[None]).sum(0)
+            self._metrics[mode]["kl"][-1] = (total / count.clamp(min=1)).clamp(min=0).item()
 
 
 _TRL_LOSS = {"loss_type": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}

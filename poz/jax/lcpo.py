@@ -10,7 +10,7 @@
     state = update(state, found, axis_name="data")
 
 Under `jit` alone, on arrays sharded over a mesh, sums are global already and no `axis_name` is needed. Annotator ids
-are checked outside `jit` only; inside, an id that is too large gives NaN.
+are checked outside `jit` only; inside, an id that is negative or too large gives NaN.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ def linear_logps(
     hidden, weight, targets = (_array(name, x) for name, x in _named(hidden, weight, targets))
     bias = None if bias is None else _array("bias", bias)
     _check_arrays(hidden, weight, targets, bias)
+    if targets.dtype.itemsize < 4:  # neither ignore_index nor V need fit in
+        targets = targets.astype(jnp.int32)
     settings = Settings(
         int(ignore_index), float(logit_scale), None if softcap is None else float(softcap), float(temperature), names,
         bytes_of(memory), precision == "exact", vocabulary_axis,
@@ -113,6 +115,7 @@ def linear_logps(
     if mesh is None:
         if data_axis is not None:
             raise ValueError("data_axis names an axis of mesh, which is missing; inside shard_map it is not needed.")
+        _check_layout(hidden, weight, bias, targets)
         shards = _axis_size(vocabulary_axis, weight)
         _check_targets(targets, ignore_index, weight.shape[0] * shards)
         results = _logps(settings, hidden, weight, bias, targets)
@@ -398,8 +401,18 @@ def _check_arrays(hidden: Array, weight: Array, targets: Array, bias: Array) -> 
         )
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype not in (hidden.dtype, jnp.float32)):
         raise ValueError(
-            f"bias must be ({weight.shape[0]},) of {hidden.dtype} or float32; got {tuple(bias.shape)} of {bias.dtype}."
+            f"bias must be ({weight.shape[0]},) of {' or '.join(dict.fromkeys((hidden.dtype.name, 'float32')))}; got "
+            f"{tuple(bias.shape)} of {bias.dtype}."
         )
+
+
+def _check_layout(*arrays: Array) -> None:
+    for x in arrays:
+        layout: Any = None if x is None else jax.typeof(x).sharding
+        if layout is not None and any(axis is not None for axis in layout.spec):
+            raise ValueError(
+                f"An array is laid out over a mesh as {layout.spec}: give the mesh, and its axis as data_axis or vocabulary_axis."
+            )
 
 
 def _check_targets(targets: Array, ignore_index: int, vocabulary: int) -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from poz.families import Pairs, TokenPairs
 from poz.objective import Objective
 
 Array = Any
@@ -50,7 +51,7 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
 
 
 def _margins(batch: Any) -> dict[str, Array]:
-    if not hasattr(batch, "chosen"):
+    if not isinstance(batch, (Pairs, TokenPairs)):
         return {}
     sides = []
     for side in ("chosen", "rejected"):

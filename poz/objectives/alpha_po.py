@@ -1,5 +1,6 @@
 """AlphaPO: SimPO with another shape of the reward."""
 
+import math
 from typing import Annotated
 
 from poz import terms
@@ -39,20 +40,33 @@ def alpha_po(
     gamma: Annotated[float, Real("γ, target margin", low=0, usual=(0.0, 5.0))] = 0.1,
 ) -> Array:
     """SimPO with (1 - e^(-α p)) / α of the mean log-prob p as reward: α > 0 stresses unlikely completions."""
+    p, q = (terms.average(xp, getattr(pairs, side), getattr(pairs, f"{side}_len")) for side in ("chosen", "rejected"))
+    shape = terms.numbers(xp, alpha, p)
+    near = (abs(shape * p) < 0.1) | (abs(shape * q) < 0.1) | (shape == 0)  # 0 times an infinite p is not near
+    zero, one = xp.constant(0.0, p), xp.ones_like(p)
+    close = _reward(xp, xp.where(near, p, zero), shape) - _reward(xp, xp.where(near, q, zero), shape)
+    safe = xp.where(near, one, shape)
+    apart = _exponential_gap(xp, xp.where(near, zero, -safe * q), xp.where(near, zero, -safe * p)) / safe
+    return -xp.log_sigmoid(beta * xp.where(near, close, apart) - gamma)
 
-    def reward(p: Array) -> Array:
-        shape = terms.numbers(xp, alpha, p)
-        near = abs(shape * p) < 0.1
-        straight = near | (shape == 0)  # 0 times an infinite p is not near
-        # p - α p²/2 + α² p³/6 - ..., whose slope in α does not cancel; the next term is below 3e-18 p
-        q = xp.where(near, p, xp.constant(0.0, p))
-        x = shape * q
-        rest = 1 - x / 10
-        for k in range(9, 2, -1):
-            rest = 1 - (x / k) * rest
-        safe = xp.where(straight, xp.ones_like(p), shape)
-        return xp.where(straight, p - q * (x / 2) * rest, -terms.exponential_minus_one(xp, -safe * p) / safe)
 
-    chosen = reward(terms.average(xp, pairs.chosen, pairs.chosen_len))
-    rejected = reward(terms.average(xp, pairs.rejected, pairs.rejected_len))
-    return -xp.log_sigmoid(beta * (chosen - rejected) - gamma)
+def _reward(xp: Namespace, p: Array, shape: Array) -> Array:
+    """(1 - e^(-α p)) / α; near 0 as p - α p²/2 + α² p³/6 - ..., whose slope in α does not cancel: the next term is below 3e-18 p."""
+    near = abs(shape * p) < 0.1
+    straight = near | (shape == 0)
+    q = xp.where(near, p, xp.constant(0.0, p))
+    x = shape * q
+    rest = 1 - x / 10
+    for k in range(9, 2, -1):
+        rest = 1 - (x / k) * rest
+    safe = xp.where(straight, xp.ones_like(p), shape)
+    return xp.where(straight, p - q * (x / 2) * rest, -terms.exponential_minus_one(xp, -safe * p) / safe)
+
+
+def _exponential_gap(xp: Namespace, x: Array, y: Array) -> Array:
+    """`terms.exponential` of x minus that of y; two numbers next to 0 differ by a factor, which keeps their digits."""
+    low, cap, zero = (xp.constant(number, x) for number in (-800.0, terms.CAP, 0.0))
+    u, v = (xp.where(z > cap, cap, xp.where(z < low, low, z)) for z in (x, y))
+    alike = abs(u - v) < 1
+    gap = xp.where(alike, xp.exp(v) * xp.expm1(xp.where(alike, u - v, zero)), xp.exp(u) - xp.exp(v))
+    return gap + math.exp(terms.CAP) * (xp.relu(x - cap) - xp.relu(y - cap))

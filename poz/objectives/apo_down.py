@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
@@ -30,4 +29,5 @@ def apo_down(
     beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
 ) -> Array:
     """For pairs of which both are worse than the policy: lowers chosen, and rejected further; in (0, 2)."""
-    return xp.sigmoid(beta * (pairs.chosen - pairs.ref_chosen)) + xp.sigmoid(-beta * terms.log_ratio_margin(pairs))
+    chosen, rejected = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected
+    return xp.sigmoid(beta * chosen) + xp.sigmoid(-beta * (chosen - rejected))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ from poz.objective import Objective
 Floats = npt.NDArray[np.float64]
 ANNOTATORS = 3
 WIDEST = 1e4  # nats: the largest margin that every objective must survive
+PATIENCE = 50  # draws from a deck before chance takes over: some options do not go together
+Option = TypeVar("Option", bound=Hashable)
 
 
 class Case(NamedTuple):
@@ -23,29 +27,62 @@ class Case(NamedTuple):
     batch: Any
 
 
-def draw_case(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Case:
+class Deck:
+    """Draws options so that each comes as often as the others over many cases: one of those that came least often."""
+
+    def __init__(self) -> None:
+        self._came: Counter[tuple[str, Hashable]] = Counter()
+        self._drawn: list[tuple[str, Hashable]] = []
+
+    def draw(self, name: str, options: Sequence[Option], rng: np.random.Generator) -> Option:
+        """One of the options of what is called `name`."""
+        least = min(self._came[name, option] for option in options)
+        rare = [option for option in options if self._came[name, option] == least]
+        pick = rare[rng.integers(len(rare))]
+        self._drawn.append((name, pick))
+        return pick
+
+    def mark(self) -> int:
+        """Where the draws stand, for `put_back`."""
+        return len(self._drawn)
+
+    def put_back(self, mark: int = 0) -> None:
+        """What was drawn since the mark was refused, and has not come."""
+        del self._drawn[mark:]
+
+    def count(self) -> None:
+        """All that was drawn and not put back has come."""
+        self._came.update(self._drawn)
+        self._drawn.clear()
+
+
+def draw_case(
+    objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST, deck: Deck | None = None
+) -> Case:
     """Draws hyper-parameters over their whole domain, then a batch of `size` examples that suits them."""
     for _ in range(100):
-        bound = objective.bind(**draw_values(objective, rng))
+        bound = objective.bind(**draw_values(objective, rng, deck))
         try:
-            return Case(bound, draw_batch(bound, rng, size, widest))
+            return Case(bound, draw_batch(bound, rng, size, widest, deck))
         except ValueError as error:  # hyper-parameters that no batch suits
             refused = error
     raise refused
 
 
-def draw_values(objective: Objective, rng: np.random.Generator) -> dict[str, Any]:
+def draw_values(objective: Objective, rng: np.random.Generator, deck: Deck | None = None) -> dict[str, Any]:
     """Hyper-parameters that satisfy the objective's constraint."""
-    for _ in range(1000):
-        values = {name: _draw(param.domain, rng) for name, param in objective.params.items()}
+    for attempt in range(1000):
+        this = Deck() if deck is None or attempt >= PATIENCE else deck
+        this.put_back()
+        values = {name: _draw(name, param.domain, rng, this) for name, param in objective.params.items()}
         if objective.constraint(values) is None:
             return values
     raise ValueError(f"No hyper-parameters of `{objective.name}` satisfied its constraint in 1000 draws.")
 
 
-def _draw(domain: Domain, rng: np.random.Generator) -> Any:
+def _draw(name: str, domain: Domain, rng: np.random.Generator, deck: Deck) -> Any:
     if isinstance(domain, Real):
-        if domain.optional and rng.random() < 0.4:
+        if domain.optional and deck.draw(name, ("none", "a number"), rng) == "none":
             return None
         if domain.per and rng.random() < 0.5:
             return rng.uniform(*domain.usual, size=ANNOTATORS)
@@ -54,9 +91,10 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
         ends = [end for end in (domain.low, domain.high) if domain.problem(end) is None]
         return float(rng.choice(ends)) if ends and rng.random() < 0.15 else float(rng.uniform(*domain.usual))
     if isinstance(domain, Choice):
-        return domain.options[rng.integers(len(domain.options))]
+        return deck.draw(name, domain.options, rng)
     if isinstance(domain, Weights):
-        return None if rng.random() < 0.3 else tuple(map(float, rng.uniform(0, 1, rng.integers(1, 4))))
+        count = deck.draw(name, (None, 1, 2, 3), rng)
+        return None if count is None else tuple(map(float, rng.uniform(0, 1, count)))
     if isinstance(domain, Base):
         from poz.zoo import zoo
 
@@ -68,10 +106,16 @@ def _draw(domain: Domain, rng: np.random.Generator) -> Any:
     raise TypeError(f"Nothing is known about drawing from {type(domain).__name__}.")
 
 
-def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST) -> Any:
+def draw_batch(
+    objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST, deck: Deck | None = None
+) -> Any:
     """A batch that the objective, as it is bound, accepts; each optional field is there half of the time."""
-    for _ in range(100):
-        batch = _draw_batch(objective, rng, size, widest)
+    mark = 0 if deck is None else deck.mark()
+    for attempt in range(100):
+        this = Deck() if deck is None or attempt >= PATIENCE else deck
+        if deck is not None:
+            deck.put_back(mark)
+        batch = _draw_batch(objective, rng, size, widest, this)
         try:
             with np.errstate(all="ignore"):
                 objective(batch)
@@ -82,11 +126,12 @@ def draw_batch(objective: Objective, rng: np.random.Generator, size: int = 8, wi
     raise refused
 
 
-def _draw_batch(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Any:
+def _draw_batch(objective: Objective, rng: np.random.Generator, size: int, widest: float, deck: Deck) -> Any:
     batch = _FAMILIES[objective.family](objective, rng, size, widest)
     dropped = [name for name in batch._fields if name not in objective.reads | objective.optional]
     arrays = any(getattr(value, "ndim", 0) for value in objective.values.values())
-    dropped += [name for name in objective.optional if not arrays and rng.random() < 0.5]
+    if not arrays:
+        dropped += [name for name in sorted(objective.optional) if deck.draw(f"field {name}", (True, False), rng)]
     return batch._replace(**dict.fromkeys(dropped))
 
 
@@ -113,6 +158,8 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
         for values in (policy, reference):
             values["rejected"][0] = values["chosen"][0]
         policy["rejected"][1], reference["rejected"][1], lens["rejected"][1] = 0.0, 0.0, 0  # an empty completion
+    if size > 2:
+        policy["chosen"][2], reference["chosen"][2], lens["chosen"][2] = 0.0, 0.0, 0
     near = np.exp(rng.normal(0, 0.1, (opponents, size)))
     margin = rng.normal(0, 2, size)
     return Pairs(
@@ -135,7 +182,10 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
 
 def _calibration(rng: np.random.Generator, widest: float) -> dict[str, Floats]:
     samples = (int(rng.integers(1, 6)),)
-    return {name: _log_probs(rng, samples, widest) for name in ("calibration", "ref_calibration")}
+    found = {name: _log_probs(rng, samples, widest) for name in ("calibration", "ref_calibration")}
+    if samples[0] > 1:  # a sample on which policy and reference agree
+        found["ref_calibration"][0] = found["calibration"][0]
+    return found
 
 
 def _token_pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> TokenPairs:
@@ -164,6 +214,8 @@ def _ranked(objective: Objective, rng: np.random.Generator, size: int, widest: f
     mask = rng.random(shape) < 0.75
     mask[:, 0] = True
     mask[2:3, 1:] = False  # a list of one
+    for row in range(3, min(size, 5)):  # an empty completion, the best or the second
+        logps[row, row - 3], lengths[row, row - 3] = 0.0, 0
     return Ranked(logps, logps * np.exp(rng.normal(0, 0.2, shape)), lengths, scores, mask)
 
 
@@ -171,11 +223,15 @@ def _unpaired(objective: Objective, rng: np.random.Generator, size: int, widest:
     logps = _log_probs(rng, (size,), widest)
     near = np.exp(rng.normal(0, 0.1, size))
     calibration = _calibration(rng, min(widest, 100.0))
+    reference = np.where(rng.random(size) < 0.4, _log_probs(rng, (size,), widest), logps * near)
+    lengths = np.ceil(-logps / rng.uniform(0.5, 3, size)).astype(np.int64)
+    if size > 2:
+        logps[2], reference[2], lengths[2] = 0.0, 0.0, 0  # an empty completion
     return Unpaired(
         logps,
-        np.where(rng.random(size) < 0.4, _log_probs(rng, (size,), widest), logps * near),
+        reference,
         rng.random(size) < 0.5,
-        np.ceil(-logps / rng.uniform(0.5, 3, size)).astype(np.int64),
+        lengths,
         rng.uniform(0, 2, size),
         rng.exponential(0.5, size),
         calibration["calibration"],
