@@ -182,7 +182,9 @@ def peak_bytes(run: Callable[[], Any], device: str) -> tuple[int, Any]:
         kept = run()
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_allocated() - before), kept
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as record:
         kept = run()
     alive = peak = 0
     for event in record.profiler.kineto_results.events():

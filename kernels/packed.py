@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Implementation = Literal["auto", "triton", "torch"]
 Weights = tuple[float, ...]
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # asked here, since torch.compile cannot trace the question
 
 
 def token_loss(
@@ -196,10 +197,9 @@ def implementation_for(implementation: Implementation, logps: Tensor) -> Literal
         raise ValueError(f"implementation must be 'auto', 'triton' or 'torch'; got {implementation!r}.")
     if implementation == "torch":
         return "torch"
-    installed = importlib.util.find_spec("triton") is not None
     if implementation == "auto":
-        return "triton" if installed and logps.is_cuda and logps.dtype != torch.float64 else "torch"
-    if not installed:
+        return "triton" if HAS_TRITON and logps.is_cuda and logps.dtype != torch.float64 else "torch"
+    if not HAS_TRITON:
         raise RuntimeError("implementation='triton' needs the package triton. Install it, or take 'auto'.")
     if not logps.is_cuda and not importlib.import_module("poz.kernels.launch").interpreted():
         raise RuntimeError(

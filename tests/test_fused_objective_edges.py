@@ -222,13 +222,16 @@ def test_no_gradients_are_made_where_none_is_recorded():
     h, w, _, t = problem((2, 64, 8))
     a, b = leaves(h, w)
     made = [fused_objective(poz.dpo, a, b, t, fields=reference(64))]
-    with torch.no_grad(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with (
+        torch.no_grad(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile,
+    ):
         made.append(fused_objective(poz.dpo, a, b, t, fields=reference(64)))
     assert torch.equal(made[0].losses, made[1].losses)
     assert not made[1].loss.requires_grad
     # One product over the vocabulary for each tile, and none for the gradients of hidden and head.
     products = sum(event.count for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm"))
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
         fused_objective(poz.dpo, h, w, t, fields=reference(64))
     assert products == sum(e.count for e in profile.key_averages() if e.key in ("aten::mm", "aten::addmm")) > 0
 

@@ -255,7 +255,7 @@ def test_tied_embeddings():
 
 def peak_bytes(function):
     """Largest number of bytes alive at once beyond those alive before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         kept = function()
     alive = peak = 0
     for event in record.profiler.kineto_results.events():

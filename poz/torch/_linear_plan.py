@@ -34,6 +34,7 @@ class Plan(NamedTuple):
 
 
 KNOWN = ("auto", "torch", "triton")
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # asked here, since torch.compile cannot trace the question
 FUSED_OUTPUTS = frozenset(("logps", "lse"))
 
 
@@ -49,13 +50,12 @@ def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, 
     if asked == "torch":
         return asked
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    installed = importlib.util.find_spec("triton") is not None
     if asked != "auto":
         if dtype == torch.float64:
             raise RuntimeError(
                 f"implementation={asked!r} computes in float32; use implementation='torch' or 'auto' for float64."
             )
-        if not installed:
+        if not HAS_TRITON:
             raise RuntimeError(f"implementation={asked!r} needs the package `triton`, which is not installed.")
         if device.type != "cuda" and not interpreted:
             raise RuntimeError(
@@ -63,7 +63,7 @@ def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, 
                 f"{device}. Use implementation='torch' or 'auto' there."
             )
         return asked
-    return "triton" if installed and device.type == "cuda" and dtype != torch.float64 else "torch"
+    return "triton" if HAS_TRITON and device.type == "cuda" and dtype != torch.float64 else "torch"
 
 
 def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int, slabs: int, fast: bool) -> int:
