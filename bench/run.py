@@ -27,7 +27,7 @@ from poz.bench.shapes import CPU_HEADS, HEADS, MODES, TOKENS, VALID, Case, Head
 
 QUICK = ("poz", "naive", "trl")
 """Who takes part in a quick run; the others are named as not asked for."""
-QUICK_MINUTES = 2.6
+QUICK_MINUTES = 2.4
 
 
 def quick_cases() -> list[Case]:
