@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from poz._extras import HAS_TRITON
 from poz.families import SHAPES
 from poz.kernels import layout, twin
 from poz.kernels.plan import ListPlan, PairPlan, plan
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Implementation = Literal["auto", "triton", "torch"]
 Weights = tuple[float, ...]
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # asked here, since torch.compile cannot trace the question
 
 
 def token_loss(

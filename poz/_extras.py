@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+"""Asked once and here, since torch.compile cannot trace the question."""
 
 
 def require(part: str, extra: str, *packages: str) -> None:

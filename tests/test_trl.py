@@ -1,6 +1,7 @@
 """TRL's DPOTrainer with objectives of poz: equal to TRL's own losses, and everything that TRL can do keeps working."""
 
 import copy
+import functools
 import math
 import os
 
@@ -145,6 +146,15 @@ def close(actual, expected, what, rtol=2e-5):
     torch.testing.assert_close(actual, expected, rtol=rtol, atol=rtol * scale, msg=lambda m: f"{what}: {m}")
 
 
+def reference_passes(trainer, policy, reference, config, data):
+    """How often the reference runs while the trainer is made, of a data set on disk whose log-probs may be cached."""
+    calls, other = [], copy.deepcopy(reference)
+    other.register_forward_hook(lambda *_: calls.append(1))
+    examples = datasets.load_from_disk(data)
+    trainer(copy.deepcopy(policy), other, config, train_dataset=examples, processing_class=Bytes())
+    return len(calls)
+
+
 class TestEqualsTRL:
     @pytest.mark.parametrize("beta", [0.1, 0.7])
     @pytest.mark.parametrize(
@@ -249,17 +259,8 @@ class TestReference:
 
         def passes(objective, length):
             arguments = {"precompute_ref_log_probs": True, "truncation_mode": "keep_end", "max_length": length}
-            calls, other = [], copy.deepcopy(reference)
-            other.register_forward_hook(lambda *_: calls.append(1))
-            (trl.DPOTrainer if objective is None else DPOTrainer)(
-                copy.deepcopy(policy),
-                other,
-                settings(tmp_path / "out", **arguments),
-                train_dataset=datasets.load_from_disk(tmp_path / "data"),
-                processing_class=Bytes(),
-                **({} if objective is None else {"objective": objective}),
-            )
-            return len(calls)
+            made = trl.DPOTrainer if objective is None else functools.partial(DPOTrainer, objective=objective)
+            return reference_passes(made, policy, reference, settings(tmp_path / "out", **arguments), tmp_path / "data")
 
         ways = [(None, None), (None, None), ("dpo", None), ("dpo", None), ("dpo", 12), ("ipo", None)]
         assert [passes(*way) for way in ways] == [1, 0, 1, 0, 1, 0]

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import math
 
 import datasets
@@ -9,7 +10,7 @@ import peft
 import pytest
 import torch
 import trl
-from test_trl import PAIRS, Bytes, close, inputs, loss_and_gradients, tiny
+from test_trl import PAIRS, Bytes, close, inputs, loss_and_gradients, reference_passes, tiny
 from trl.trainer import kto_trainer
 
 import poz
@@ -172,19 +173,12 @@ class TestReference:
 
     def test_precomputed_log_probs_are_cached_apart_from_trls(self, tmp_path, policy, reference):
         datasets.Dataset.from_list(UNPAIRED).save_to_disk(tmp_path / "data")
-        passes = []
-        for objective in (None, None, "kto", "kto"):
-            calls, other = [], copy.deepcopy(reference)
-            other.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-            (trl.KTOTrainer if objective is None else KTOTrainer)(
-                copy.deepcopy(policy),
-                other,
-                settings(tmp_path / "out", precompute_ref_log_probs=True, max_length=None),
-                train_dataset=datasets.load_from_disk(tmp_path / "data"),
-                processing_class=Bytes(),
-                **({} if objective is None else {"objective": objective}),
-            )
-            passes.append(len(calls))
+        config = settings(tmp_path / "out", precompute_ref_log_probs=True, max_length=None)
+        ours = functools.partial(KTOTrainer, objective="kto")
+        passes = [
+            reference_passes(made, policy, reference, config, tmp_path / "data")
+            for made in (trl.KTOTrainer, trl.KTOTrainer, ours, ours)
+        ]
         assert passes == [2, 0, 2, 0]  # completions and samples of the KL
 
 

@@ -7,17 +7,17 @@ Inputs and hyper-parameters are drawn from what the objective declares; there is
 `poz.testing.strategies` offers the same draws to hypothesis.
 """
 
-from poz.testing.conformance import BACKENDS as BACKENDS
 from poz.testing.conformance import Result as Result
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
-from poz.testing.conformance import missing as missing
-from poz.testing.conformance import refusal as refusal
-from poz.testing.conformance import runs as runs
 from poz.testing.conformance import verify as verify
 from poz.testing.draws import Case as Case
 from poz.testing.draws import draw_batch as draw_batch
 from poz.testing.draws import draw_case as draw_case
 from poz.testing.draws import draw_values as draw_values
+from poz.testing.runners import BACKENDS as BACKENDS
+from poz.testing.runners import missing as missing
+from poz.testing.runners import refusal as refusal
+from poz.testing.runners import runs as runs
 from poz.testing.tolerances import Mismatch as Mismatch
 from poz.testing.tolerances import assert_close as assert_close

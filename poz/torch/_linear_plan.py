@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from poz._extras import HAS_TRITON
 from poz._memory import bytes_of, text_of
 from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
 
@@ -34,7 +34,6 @@ class Plan(NamedTuple):
 
 
 KNOWN = ("auto", "torch", "triton")
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # asked here, since torch.compile cannot trace the question
 FUSED_OUTPUTS = frozenset(("logps", "lse"))
 
 

@@ -1,0 +1,154 @@
+"""An implementation run by a backend: losses and gradients of a drawn batch, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poz._extras import require
+from poz.objective import Objective
+from poz.zoo import zoo
+
+Arrays = dict[str, npt.NDArray[Any]]
+Candidate = Callable[..., Any]
+
+
+def missing(backend: str) -> str:
+    """What to install before the backend can run; "" where everything is there."""
+    try:
+        require(f"The backend {backend!r}", *PACKAGES.get(backend, ("",)))
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def runs(name: str, backend: str) -> bool:
+    """Whether the backend can run the objective."""
+    return not refusal(name, backend)
+
+
+def refusal(name: str, backend: str) -> str:
+    """Why the backend cannot run the objective; "" where it can."""
+    from poz.kernels.layout import NO_TOKENS, SIDES
+
+    return NO_TOKENS if backend == "triton" and zoo[name].family not in SIDES else ""
+
+
+def _call(candidate: Candidate | None, objective: Objective, batch: Any) -> Any:
+    losses = objective(batch) if candidate is None else candidate(batch, **objective.values)
+    if isinstance(losses, (tuple, list, dict)):
+        raise TypeError(
+            f"an array of losses alone is required; got a {type(losses).__name__}. Leave out what stands beside them."
+        )
+    return losses
+
+
+def _check_untouched(given: Any, batch: Any, dtype: str) -> None:
+    for name, x in batch._asdict().items():
+        if x is not None and not np.array_equal(
+            np.asarray(given[name]), x.astype(dtype) if x.dtype.kind == "f" else x, equal_nan=x.dtype.kind == "f"
+        ):
+            raise ValueError(f"the input `{name}` was changed in place; leave what is given as it is.")
+
+
+def _numpy(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    given = type(batch)(*[None if x is None else x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in batch])
+    with np.errstate(all="ignore"):
+        losses = _call(candidate, objective, given)
+    _check_untouched(given._asdict(), batch, dtype)
+    return losses, {}
+
+
+def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import torch
+
+    names = _log_prob_fields(objective, batch)
+    given = {
+        n: torch.tensor(x, dtype=getattr(torch, dtype) if x.dtype.kind == "f" else None, requires_grad=n in names)
+        for n, x in batch._asdict().items()
+        if x is not None
+    }
+    losses = _call(candidate, objective, type(batch)(**given))
+    _check_untouched({n: x.detach().numpy() for n, x in given.items()}, batch, dtype)
+    slopes = torch.autograd.grad(losses.sum(), [given[n] for n in names], allow_unused=True)
+    zero = {n: np.zeros(given[n].shape) for n in names}
+    return losses.detach().numpy(), {n: zero[n] if g is None else g.numpy() for n, g in zip(names, slopes, strict=True)}
+
+
+def _compiled(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import torch
+
+    torch._dynamo.reset()
+    whole = torch.compile(
+        lambda given, **values: _call(candidate, objective, given), fullgraph=True, backend="aot_eager"
+    )
+    return _torch(whole, objective, batch, dtype)
+
+
+def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    import jax
+    import jax.numpy as jnp
+
+    names = _log_prob_fields(objective, batch)
+    with jax.enable_x64(dtype == "float64"):
+        given = {
+            n: jnp.asarray(x, dtype if x.dtype.kind == "f" else None)
+            for n, x in batch._asdict().items()
+            if x is not None
+        }
+        traced = {n: v for n, v in objective.values.items() if isinstance(v, float) and n in objective.params}
+
+        def total(slopes: Any, rest: Any, hyper: Any) -> Any:
+            bound = objective if candidate is not None else _traced(objective, hyper)
+            losses = _call(candidate, bound, type(batch)(**slopes, **rest))
+            return losses.sum(), losses
+
+        run = jax.jit(jax.grad(total, has_aux=True))
+        slopes, losses = run({n: given[n] for n in names}, {n: x for n, x in given.items() if n not in names}, traced)
+        return np.asarray(losses), {n: np.asarray(g) for n, g in slopes.items()}
+
+
+def _traced(objective: Objective, hyper: dict[str, Any]) -> Objective:
+    # tau = 0 changes what `mnpo` reads, so numbers at the end of their domain stay plain numbers.
+    free = {n: v for n, v in hyper.items() if objective.values[n] not in (objective.params[n].domain.low, 0.0)}  # type: ignore[attr-defined]
+    return objective.bind(**free)
+
+
+def _triton(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+    from poz.kernels.loss import fused_losses
+
+    def fused(given: Any, **values: Any) -> Any:
+        return fused_losses(objective.name, given, values, implementation="triton")
+
+    return _torch(candidate or fused, objective, batch, dtype)
+
+
+def _log_prob_fields(objective: Objective, batch: Any) -> list[str]:
+    from poz.families import SHAPES
+
+    read = objective.reads | objective.optional
+    return [
+        n
+        for n, (_, kind) in SHAPES[objective.family].items()
+        if kind == "logp" and n in read and getattr(batch, n) is not None
+    ]
+
+
+BACKENDS: dict[str, Callable[..., tuple[Any, Arrays]]] = {
+    "numpy": _numpy,
+    "torch": _torch,
+    "torch.compile": _compiled,
+    "jax": _jax,
+    "triton": _triton,
+}
+"""What `conform` can run: name -> function from (candidate, objective, batch, dtype) to losses and gradients."""
+PACKAGES = {
+    "torch": ("torch", "torch"),
+    "torch.compile": ("torch", "torch"),
+    "jax": ("jax", "jax"),
+    "triton": ("triton", "torch", "triton"),
+}
+"""By backend: the extra of poz that brings it, and what that has to bring."""
