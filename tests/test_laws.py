@@ -15,7 +15,8 @@ from poz.domains import Real
 from poz.families import SHAPES
 from poz.kernels.plan import plan
 from poz.testing import draw_batch, draw_case
-from poz.testing.conformance import _log_prob_fields, reference
+from poz.testing.conformance import reference
+from poz.testing.runners import log_prob_fields
 from poz.testing.strategies import cases
 
 # Ten roundings of float64, relative to the largest log-prob or loss involved.
@@ -243,7 +244,7 @@ def test_an_impossible_or_unknown_log_prob_means_what_the_reference_says(name, s
     Calibration samples belong to all examples alike.
     """
     objective, batch = draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0)
-    fields = _log_prob_fields(objective, batch)
+    fields = log_prob_fields(objective, batch)
     axis = {f: SHAPES[type(batch)][f][0].find("b") for f in fields}  # -1: calibration
     clean_losses, clean_slopes = answer(backend, objective, batch, fields)
     others = np.arange(5) != 2
@@ -307,7 +308,7 @@ def check_limits(objective, batch, backend, seed):
 
     There a finite limit is reached to the last digit, so what is left is rounding, and another backend's.
     """
-    fields = _log_prob_fields(objective, batch)
+    fields = log_prob_fields(objective, batch)
     for field in fields:
         for sign in (-1, 1) if objective.family is not poz.Denoising else (1,):  # squared errors are positive
             what = f"{objective}: {field} {sign * np.inf}"
@@ -355,7 +356,7 @@ def test_a_factor_of_zero_removes_an_infinity(name, param, seed):
     if objective.name == "lcpo":
         return  # its base is asked in another way
     # The same for a 0 that is an array, which no branch of Python sees; a plain 0 may leave fields unread.
-    zero, fields = objective.bind(**{param: torch.tensor(0.0, dtype=torch.float64)}), _log_prob_fields(objective, batch)
+    zero, fields = objective.bind(**{param: torch.tensor(0.0, dtype=torch.float64)}), log_prob_fields(objective, batch)
     for field in fields if zero.reads == objective.reads else ():
         there = put(batch, field, 2, -np.inf, seed)
         plain, traced = (answer("torch", this, there, fields) for this in (objective, zero))
@@ -371,7 +372,7 @@ def test_a_factor_of_zero_removes_an_infinity(name, param, seed):
 def test_what_an_unknown_log_prob_has_a_say_in_is_unknown(name, seed):
     """A loss that moves with a log-prob is NaN where that is NaN; the other losses keep their values or are NaN."""
     objective, batch = draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0)
-    for field in _log_prob_fields(objective, batch):
+    for field in log_prob_fields(objective, batch):
         low, high, losses = (
             answer("numpy", objective, put(batch, field, 2, value, seed), [])[0] for value in (-9.0, -0.3, np.nan)
         )

@@ -13,7 +13,7 @@ from mpmath import mp
 
 import poz
 from poz.testing import draw_case
-from poz.testing.conformance import _log_prob_fields
+from poz.testing.runners import log_prob_fields
 
 MASKS = ("mask", "chosen_mask", "rejected_mask")
 
@@ -40,7 +40,7 @@ def test_logits_beyond_ten_thousand_in_sixteen_bits(name):
     """Float16 ends at 65504: a margin of log-probs down to -60000, or its square, is infinite in it; a slope may be."""
     objective, batch = draw_case(poz.zoo[name], np.random.default_rng(3), 8, 6e4)
     half = [x if x is None or x.dtype.kind != "f" else x.astype(np.float16) for x in batch]
-    losses, slopes = with_slopes(objective, type(batch)(*half), _log_prob_fields(objective, batch))
+    losses, slopes = with_slopes(objective, type(batch)(*half), log_prob_fields(objective, batch))
     assert losses.dtype == np.float32
     assert np.isfinite(losses).all()
     assert not any(np.isnan(slope).any() for slope in slopes.values())
@@ -52,7 +52,7 @@ def test_a_batch_without_a_valid_token_has_no_slope(name):
     of = dict(zip(MASKS, ("logps", "chosen", "rejected"), strict=True))
     read = (objective.reads | objective.optional) & set(MASKS)
     none = {f: np.zeros(getattr(batch, of[f]).shape, bool) for f in read}
-    losses, slopes = with_slopes(objective, batch._replace(**none), _log_prob_fields(objective, batch))
+    losses, slopes = with_slopes(objective, batch._replace(**none), log_prob_fields(objective, batch))
     assert np.isfinite(losses).all()
     assert not any(slope.any() for slope in slopes.values())
 

@@ -9,7 +9,8 @@ import poz
 import poz.reference
 from poz.reference._stable import sigmoid
 from poz.testing import draw_case
-from poz.testing.conformance import _log_prob_fields, reference
+from poz.testing.conformance import reference
+from poz.testing.runners import log_prob_fields
 
 NAMES = [name for name in witnesses.FORMULAS if name not in literal.FORMULAS]
 every_name = pytest.mark.parametrize("name", NAMES)
@@ -45,7 +46,7 @@ def test_gradients_are_the_derivative_of_the_literal_formula(name, seed):
     """Of the sum of all losses, so that coupled examples count too; what is held constant stays at the drawn point."""
     objective, batch, fields, params = drawn(name, seed)
     gradients = reference(objective, batch)[1]
-    assert set(gradients) == set(_log_prob_fields(objective, batch))
+    assert set(gradients) == set(log_prob_fields(objective, batch))
     if name in witnesses.HELD:
         params |= {"held": witnesses.HELD[name](fields, params)}
     rng = np.random.default_rng(seed)

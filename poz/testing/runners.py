@@ -65,7 +65,7 @@ def _numpy(candidate: Candidate | None, objective: Objective, batch: Any, dtype:
 def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
     import torch
 
-    names = _log_prob_fields(objective, batch)
+    names = log_prob_fields(objective, batch)
     given = {
         n: torch.tensor(x, dtype=getattr(torch, dtype) if x.dtype.kind == "f" else None, requires_grad=n in names)
         for n, x in batch._asdict().items()
@@ -92,7 +92,7 @@ def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: s
     import jax
     import jax.numpy as jnp
 
-    names = _log_prob_fields(objective, batch)
+    names = log_prob_fields(objective, batch)
     with jax.enable_x64(dtype == "float64"):
         given = {
             n: jnp.asarray(x, dtype if x.dtype.kind == "f" else None)
@@ -126,7 +126,8 @@ def _triton(candidate: Candidate | None, objective: Objective, batch: Any, dtype
     return _torch(candidate or fused, objective, batch, dtype)
 
 
-def _log_prob_fields(objective: Objective, batch: Any) -> list[str]:
+def log_prob_fields(objective: Objective, batch: Any) -> list[str]:
+    """The fields that are log-probs, are read, and are there: what there are gradients of."""
     from poz.families import SHAPES
 
     read = objective.reads | objective.optional
