@@ -100,14 +100,15 @@ def check_dtensor(rank, world):
     mesh = init_device_mesh("cpu", (world,))
     hidden, weight, _, targets = problem()
     sharded = distribute_tensor(weight, mesh, [Shard(0)]).requires_grad_()
-    made = linear_logps(hidden, sharded, targets)
+    group = mesh.get_group()
+    made = linear_logps(hidden, sharded, targets, group=group)
     torch.testing.assert_close(made, linear_logps(hidden, weight, targets), rtol=1e-5, atol=1e-5)
     made.sum().backward()
     weight.requires_grad_()
     linear_logps(hidden, weight, targets).sum().backward()
     torch.testing.assert_close(sharded.grad.full_tensor(), weight.grad, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="must be sharded on dimension 0"):
-        linear_logps(hidden, distribute_tensor(weight.detach(), mesh, [Replicate()]), targets)
+        linear_logps(hidden, distribute_tensor(weight.detach(), mesh, [Replicate()]), targets, group=group)
 
 
 def check_refusals(rank):
@@ -121,7 +122,7 @@ def check_refusals(rank):
         weight[: 10 + rank], mesh, [Shard(0)], shape=torch.Size((VOCABULARY, HIDDEN)), stride=(HIDDEN, 1)
     )
     with pytest.raises(ValueError, match="in all, but the head has 301"):
-        linear_logps(hidden, wrong, targets)
+        linear_logps(hidden, wrong, targets, group=mesh.get_group())
 
 
 @pytest.mark.parametrize("world", sorted(SHARDS))

@@ -14,5 +14,6 @@ from poz.torch._linear_plan import Plan as Plan
 from poz.torch._logps import logps as logps
 from poz.torch.extragradient import Extragradient as Extragradient
 from poz.torch.lcpo import LCPO as LCPO
+from poz.torch.logps_head import LogpsHead as LogpsHead
 from poz.torch.whole_batch import slopes as slopes
 from poz.torch.whole_batch import whole_batch as whole_batch

@@ -16,6 +16,7 @@ from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import choose_implementation, make_plan
 from poz.torch._linear_tiles import Head, compute_dtype, padded
 from poz.torch._logps import once
+from poz.torch._vocab_parallel import local_part
 
 NO_SECOND = (
     "poz.torch.fused_objective has no second derivative. Take log-probabilities from logits with torch operations where one is "
@@ -82,6 +83,7 @@ def fused_objective(
         ValueError: the objective couples examples, so that no chunk's loss is known before all are done; or bad arguments.
     """
     check_scaling(temperature, logit_scale, softcap, precision)
+    weight, bias = local_part("weight", weight, None), local_part("bias", bias, None)
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 from poz.torch import _linear_ops as operators
 from poz.torch._linear_fastest import fastest
 from poz.torch._linear_plan import Plan, make_plan
-from poz.torch._vocab_parallel import shard_of, shard_of_bias
+from poz.torch._vocab_parallel import local_part, shard_of
 
 OUTPUTS = ("logps", *operators.EXTRAS)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -66,7 +66,8 @@ def linear_logps(
 
     Args:
         hidden: (..., D) float32, bfloat16, float16 (or float64, which is computed and returned in float64).
-        weight: (V, D), the dtype of `hidden`; any strides; a local shard if `group` is given, or a DTensor sharded on V.
+        weight: (V, D), the dtype of `hidden`; any strides; a local shard if `group` is given, or a DTensor sharded on V over
+            that group. A DTensor without `group` is refused: under FSDP, call a `poz.torch.LogpsHead`.
         targets: (...) int64 in [0, V), or `ignore_index`. On a GPU they are only checked under POZ_CHECK_TARGETS=1; the
             log-probability of a target that does not exist is NaN.
         bias: (V,), sharded as `weight`.
@@ -87,8 +88,9 @@ def linear_logps(
             one, so "auto" leaves it alone: a policy that equals its reference has a margin of exactly 0. "fastest" gives
             that up, where "fused" serves and was faster in the calls that the first call for a head measures (on 4096
             drawn rows, which come on top of `memory`); another process, or another run, may find otherwise.
-        group: process group over which V is sharded. Gradients of `hidden` are summed over it. Not under torch.compile, as
-            the sizes of the shards are asked for.
+        group: process group over which V is sharded. All its processes must be given the same rows, targets and settings,
+            or all of them raise. Gradients of `hidden` are summed over it. Not under torch.compile, as the sizes of the
+            shards are asked for.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
             finding out. The others are taken to be ignored.
 
@@ -137,16 +139,25 @@ def _prepare(
 ) -> _Call:  # fmt: skip
     check_scaling(temperature, logit_scale, softcap, precision)
     chosen = _check_outputs(outputs)
-    shard = shard_of(weight, group)
+    flat_targets = targets.reshape(-1)
+    if rows is None and not torch.compiler.is_compiling():
+        rows = operators.taking_part(flat_targets, None, ignore_index)
+    alike: tuple[Any, ...] = ()
+    if group is not None:
+        alike = (
+            hidden.shape, hidden.dtype, hidden.requires_grad and torch.is_grad_enabled(), targets.shape, targets.dtype,
+            weight.dtype, None if bias is None else (bias.dtype, bias.shape[0] == weight.shape[0]), temperature, logit_scale,
+            softcap, chosen, memory, precision, implementation, torch.is_autocast_enabled(hidden.device.type),
+        )  # fmt: skip
+    shard = shard_of(weight, group, flat_targets, rows, alike)
     local = shard.weight
-    bias = shard_of_bias(bias)
+    bias = local_part("bias", bias, group)
+    bias = None if bias is None else bias.contiguous()
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)
     check_tensors(hidden, local, targets, bias, rows)
-    flat_hidden, flat_targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-    if rows is None and not torch.compiler.is_compiling():
-        rows = operators.taking_part(flat_targets, None, ignore_index)
+    flat_hidden = hidden.reshape(-1, hidden.shape[-1])
     count = flat_targets.shape[0] if rows is None else rows.shape[0]
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     if implementation == "fastest":

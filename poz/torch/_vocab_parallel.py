@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, NamedTuple
 
 import torch
@@ -97,45 +98,80 @@ class Shard(NamedTuple):
     largest: int
 
 
-def shard_of(weight: Any, group: Any) -> Shard:
-    """Return the local shard and where it lies.
+def shard_of(weight: Any, group: Any, targets: Tensor, rows: Tensor | None, alike: tuple[Any, ...]) -> Shard:
+    """Return the local shard and where it lies, once all processes of the group are seen to ask for the same.
 
-    A DTensor sharded on dimension 0 brings its own group and size. Plain shards may differ in size: the sizes are gathered,
-    which costs a host synchronisation on an accelerator.
+    Shards may differ in size: the sizes are gathered, which costs a host synchronisation on an accelerator.
+
+    Args:
+        weight: this process's part, or a DTensor sharded on dimension 0 over `group`.
+        group: process group, or None when this is the whole vocabulary.
+        targets: (tokens,), which all processes must have alike.
+        rows: which of them take part, None if all do; likewise.
+        alike: what else must be.
 
     Raises:
-        ValueError: the DTensor is laid out otherwise, shards disagree in width, or they do not add up to the vocabulary.
+        ValueError: on all processes; they differ in what they are given, shards disagree in width, or they do not add up to
+            the vocabulary.
     """
-    expected = None
-    if hasattr(weight, "device_mesh"):
-        placements = weight.placements
-        if weight.device_mesh.ndim != 1 or len(placements) != 1 or not placements[0].is_shard(0):
-            raise ValueError(
-                f"A DTensor head must be sharded on dimension 0 (the vocabulary) of a one-dimensional mesh; got {placements}. "
-                "Redistribute it to [Shard(0)]."
-            )
-        mesh_group = weight.device_mesh.get_group()
-        if group is not None and group.group_name != mesh_group.group_name:
-            raise ValueError("`group` and the DTensor's own process group differ; give one of them.")
-        expected, group, weight = weight.shape[0], mesh_group, weight.to_local()
+    expected = weight.shape[0] if hasattr(weight, "device_mesh") else None
+    weight = local_part("weight", weight, group)
     if group is None:
         return Shard(weight, "", 0, weight.shape[0], weight.shape[0])
-    mine = torch.tensor([weight.shape[0], weight.shape[1]], device=weight.device)
-    sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(sizes, mine, group=group)
-    shards = torch.stack(sizes).tolist()
-    if len({width for _, width in shards}) > 1:
-        raise ValueError(f"All shards of the head must have one hidden size; got {[width for _, width in shards]}.")
-    rank, total = dist.get_rank(group), sum(size for size, _ in shards)
+    count = len(targets if rows is None else rows)
+    marks = [_checksum(targets, rows), zlib.crc32(repr(alike).encode())]
+    mine = torch.tensor([*weight.shape, count, *marks], device=weight.device)
+    gathered = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(gathered, mine, group=group)
+    sizes, widths, *same = torch.stack(gathered).t().tolist()
+    for what, values in zip(("rows that take part", "targets and ignored rows", "other arguments"), same, strict=True):
+        if len(set(values)) > 1:
+            raise ValueError(
+                "`group` says that its processes share their rows and that each holds a part of the vocabulary, so all must be "
+                f"given the same {what}; theirs differ{f': {values}' if values is same[0] else ''}. Where each has rows of its "
+                "own, leave `group` out and let the head be a poz.torch.LogpsHead."
+            )
+    if len(set(widths)) > 1:
+        raise ValueError(f"All shards of the head must have one hidden size; got {widths}.")
+    rank, total = dist.get_rank(group), sum(sizes)
     if expected is not None and total != expected:
+        raise ValueError(f"The shards have {sizes} tokens, {total} in all, but the head has {expected}.")
+    return Shard(weight, str(group.group_name), sum(sizes[:rank]), total, max(sizes))
+
+
+def _checksum(*columns: Tensor | None) -> int:
+    """Return a number that other integers, or the same in another order, hardly ever have."""
+    mark = 0
+    for column in columns:
+        if column is not None:
+            weights = torch.arange(1, 2 * len(column), 2, device=column.device) * 0x5851F42D4C957F2D  # modulo 2^64
+            mark = mark * 31 + int((column.long() * (weights ^ weights >> 29)).sum())
+    return (mark + 2**63) % 2**64 - 2**63
+
+
+def local_part(name: str, tensor: Any, group: Any) -> Any:
+    """Return this process's part of a head's weight or bias.
+
+    Raises:
+        ValueError: it is a DTensor, and nothing says that the processes share their rows, or it is laid out otherwise.
+    """
+    if not hasattr(tensor, "device_mesh"):
+        return tensor
+    mesh, placements = tensor.device_mesh, tensor.placements
+    if group is None:
         raise ValueError(
-            f"The shards have {[size for size, _ in shards]} tokens, {total} in all, but the head has {expected}."
+            f"`{name}` is a DTensor, {placements}, whose layout does not say whether the processes share their rows. Where each "
+            "has rows of its own (FSDP), let the head be a poz.torch.LogpsHead, shard that and call it, or call head.unshard() "
+            "before, which is enough without gradients. Where all have the same rows, and the vocabulary is sharded, give the "
+            "process group as `group=`."
         )
-    first, largest = sum(size for size, _ in shards[:rank]), max(size for size, _ in shards)
-    return Shard(weight, str(group.group_name), first, total, largest)
-
-
-def shard_of_bias(bias: Any) -> Tensor | None:
-    """Return the local part of a bias laid out as its head, its numbers side by side."""
-    local: Tensor | None = bias.to_local() if hasattr(bias, "device_mesh") else bias
-    return None if local is None else local.contiguous()
+    if mesh.ndim != 1 or not placements[0].is_shard(0):
+        raise ValueError(
+            f"A DTensor head must be sharded on dimension 0 (the vocabulary) of a one-dimensional mesh; `{name}` is "
+            f"{placements}. Redistribute it to [Shard(0)]."
+        )
+    if group.group_name != mesh.get_group().group_name:
+        raise ValueError(
+            f"`group` and the process group of `{name}`, a DTensor, differ; give that one, or a local tensor."
+        )
+    return tensor.to_local()

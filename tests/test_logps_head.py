@@ -1,0 +1,146 @@
+"""A head sharded over processes that have rows of their own (FSDP), and processes that should share their rows."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import poz
+from poz.torch import fused_objective, linear_logps, linear_logps_plan
+
+VOCABULARY, HIDDEN, ROWS = 37, 8, (9, 10)
+BARE = "is a DTensor"
+
+
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(sum(ROWS), HIDDEN, generator=generator)
+    targets = torch.randint(0, VOCABULARY, (sum(ROWS),), generator=generator)
+    targets[::7] = -100
+    linear = torch.nn.Linear(HIDDEN, VOCABULARY)
+    with torch.no_grad():
+        for parameter in linear.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return hidden, targets, linear
+
+
+def alone():
+    """What one process gets from all rows: log-probs, and the gradients of their mean."""
+    hidden, targets, linear = problem()
+    hidden.requires_grad_()
+    made = linear_logps(hidden, linear.weight, targets, bias=linear.bias)
+    made.mean().backward()
+    return made.detach(), hidden.grad, linear.weight.grad, linear.bias.grad
+
+
+def start(rank, path):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    return slice(0, ROWS[0]) if rank == 0 else slice(ROWS[0], sum(ROWS))
+
+
+def data_parallel(rank, path):
+    """Each process has its own rows; FSDP2 shards the head, gathers it for the pass and averages its gradients."""
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import init_device_mesh
+
+    mine, mesh = start(rank, path), init_device_mesh("cpu", (2,))
+    want, by_hidden, by_weight, by_bias = alone()
+    for outputs in (("logps",), ("logps", "entropy")):
+        hidden, targets, linear = problem()
+        head = poz.torch.LogpsHead(linear, memory="1MiB")
+        fully_shard(head, mesh=mesh)
+        rows = hidden[mine].clone().requires_grad_()
+        made = head(rows, targets[mine], outputs=outputs)
+        made = made if outputs == ("logps",) else made.logps
+        torch.testing.assert_close(made, want[mine])
+        (made.sum() * 2 / sum(ROWS)).backward()  # FSDP takes the mean over the processes
+        torch.testing.assert_close(rows.grad, by_hidden[mine] * 2)
+        torch.testing.assert_close(head.weight.grad.full_tensor(), by_weight)
+        torch.testing.assert_close(head.bias.grad.full_tensor(), by_bias)
+
+    hidden, targets, linear = problem()
+    fully_shard(linear, mesh=mesh)
+    rows, pairs = hidden[mine], (hidden[:12].view(2, 2, 3, HIDDEN), targets[:12].view(2, 2, 3))
+    for call in (linear_logps, linear_logps_plan):
+        for implementation in ("auto", "fastest"):
+            with pytest.raises(ValueError, match="`weight` " + BARE) as refused:
+                call(rows, linear.weight, targets[mine], implementation=implementation)
+            for way in ("LogpsHead", "unshard()", "group="):
+                assert way in str(refused.value)
+        with pytest.raises(ValueError, match="`bias` " + BARE):
+            call(rows, linear.weight.full_tensor(), targets[mine], bias=linear.bias)
+    for name, weight in (("weight", linear.weight), ("bias", linear.weight.full_tensor())):
+        with pytest.raises(ValueError, match=f"`{name}` {BARE}"):
+            fused_objective(poz.cpo, pairs[0], weight, pairs[1], bias=linear.bias)
+    linear.unshard()
+    with torch.no_grad():
+        made = linear_logps(rows, linear.weight, targets[mine], bias=linear.bias)
+    torch.testing.assert_close(made, want[mine])
+    dist.destroy_process_group()
+
+
+def other_rows(rank, path):
+    """With `group`, every process must have the same rows: whatever differs is raised by both."""
+    start(rank, path)
+    hidden, targets, linear = problem()
+    shard = linear.weight.detach()[: 20 + rank].clone()
+    ignored, moved = targets.clone(), targets.clone()
+    ignored[3], moved[3] = -100, (targets[3] + 1) % VOCABULARY
+    swapped = targets.clone()
+    swapped[[1, 2]] = targets[[2, 1]]
+    rows = (targets != -100).nonzero().squeeze(1)
+    different = {
+        "count": (hidden[: 18 + rank], targets[: 18 + rank], {}),
+        "ignored": (hidden, (targets, ignored)[rank], {}),
+        "targets": (hidden, (targets, moved)[rank], {}),
+        "order": (hidden, (targets, swapped)[rank], {}),
+        "rows": (hidden, targets, {"rows": (rows, rows.flip(0))[rank]}),
+        "settings": (hidden, targets, {"temperature": 1.0 + rank}),
+        "outputs": (hidden, targets, {"outputs": (("logps",), ("logps", "entropy"))[rank]}),
+        "dtype": (hidden if rank else hidden.double(), targets, {}),
+        "gradient": (hidden.clone().requires_grad_(rank == 0), targets, {}),
+    }
+    for name, (h, t, options) in different.items():
+        for call in (linear_logps, linear_logps_plan):
+            with pytest.raises(ValueError, match="must be given the same") as refused:
+                call(h, shard, t, group=dist.group.WORLD, **options)
+            assert "`group`" in str(refused.value), name
+    whole = torch.cat([linear.weight.detach()[:20], linear.weight.detach()[:21]])
+    made = linear_logps(hidden, shard, targets, group=dist.group.WORLD)
+    torch.testing.assert_close(made, linear_logps(hidden, whole, targets))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("work", ["data_parallel", "other_rows"])
+def test_processes(work, tmp_path):
+    command = [sys.executable, __file__, work, str(tmp_path / "store")]
+    processes = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    try:
+        errors = [process.communicate(timeout=110)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(error[-2500:] for error in errors)
+
+
+def test_the_head_is_the_linear_layer_with_other_hands():
+    """Its parameters are those of the layer under the same names, so checkpoints and ties stay as they are."""
+    hidden, targets, linear = problem()
+    head = poz.torch.LogpsHead(linear, temperature=2.0)
+    assert head.weight is linear.weight
+    assert list(head.state_dict()) == list(linear.state_dict())
+    want = (linear(hidden) / 2).log_softmax(-1).gather(1, targets.clamp(min=0)[:, None])[:, 0]
+    torch.testing.assert_close(head(hidden, targets), want.where(targets != -100, torch.zeros(())))
+    torch.testing.assert_close(head(hidden), linear(hidden))
+    assert head(hidden, targets, outputs=("lse",)).lse.shape == targets.shape
+    with pytest.raises(TypeError, match="a linear layer"):
+        poz.torch.LogpsHead(torch.nn.Embedding(3, 4).weight)
+
+
+if __name__ == "__main__":
+    {"data_parallel": data_parallel, "other_rows": other_rows}[sys.argv[1]](int(sys.argv[3]), sys.argv[2])
+    os._exit(0)  # leaving the ordinary way, gloo's threads sometimes abort the interpreter as it ends
