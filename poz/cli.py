@@ -74,20 +74,21 @@ def show(name: str) -> None:
             + f"; where given: {', '.join(optional)}" * bool(optional)
         )
     )
-    table = Table(Column("parameter", no_wrap=True), *map(_folded, ("default", "domain", "published", "meaning")))
+    table = Table(Column("parameter", no_wrap=True), *map(_folded, ("default", "domain", "meaning")))
     for parameter, (default, domain) in spec.params.items():
-        shown = ", ".join(map(str, spec.published.get(parameter, ())))
         unit = getattr(domain, "unit", "1")
         meaning = domain.meaning + f" ({unit})" * (unit != "1")
         cells = (
             parameter,
             default.name if isinstance(default, Objective) else repr(default),
             domain.describe(),
-            shown,
             meaning,
         )
         table.add_row(*(Text(str(cell)) for cell in cells))
     out.print(table)
+    for where, values in spec.published:
+        used = "; ".join(f"{parameter} {', '.join(map(str, tried))}" for parameter, tried in values.items())
+        out.print(Text(f"Published: {used} ({where})."))
     if spec.gradient_stops:
         out.print(Text(f"Held constant in the gradient: {spec.gradient_stops}."))
     if spec.coupled:

@@ -49,6 +49,13 @@ class Deviation(NamedTuple):
     here: str
 
 
+class Published(NamedTuple):
+    """Hyper-parameters that a paper or its released code uses: for each the values tried, and where that was read."""
+
+    where: str
+    values: Mapping[str, tuple[Any, ...]]
+
+
 def _nothing(values: Values) -> str:
     return ""
 
@@ -91,7 +98,7 @@ class Objective:
         family: What it is given, a class of `poz.families`.
         params: Hyper-parameters with default and domain.
         aliases: Other names in use.
-        published: Values of the hyper-parameters used in the paper.
+        published: Values of the hyper-parameters in the paper and the released code, with where they were read.
         reduces_to: Limits that are other objectives.
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
@@ -110,7 +117,7 @@ class Objective:
     needs: Callable[[Values], tuple[str, ...]]
     may_read: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    published: Values = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
     reduces_to: tuple[Limit, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
@@ -256,7 +263,8 @@ class Objective:
         return f"poz.{self.name}.bind({bound})"
 
     def _paper_uses(self, name: str) -> str:
-        return f" The paper uses {self.published[name]}." if name in self.published else ""
+        used = dict.fromkeys(value for one in self.published for value in one.values.get(name, ()))
+        return f" Published are {', '.join(map(str, used))}." if used else ""
 
     def __reduce__(self) -> tuple[Callable[..., Objective], tuple[str, dict[str, Any]]]:
         return _restore, (self.name, dict(self.values))
@@ -274,7 +282,7 @@ def objective(
     reads: str | Callable[[Values], str],
     optional: str = "",
     aliases: Iterable[str] = (),
-    published: Values | None = None,
+    published: Iterable[Published] = (),
     reduces_to: Iterable[Limit] = (),
     deviations: Iterable[Deviation] = (),
     gradient_stops: str = "",
@@ -313,7 +321,7 @@ def objective(
             needs=_words(reads),
             may_read=tuple(optional.split()),
             aliases=tuple(aliases),
-            published=MappingProxyType(dict(published or {})),
+            published=tuple(published),
             reduces_to=tuple(reduces_to),
             deviations=tuple(deviations),
             gradient_stops=gradient_stops,

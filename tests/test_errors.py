@@ -22,7 +22,7 @@ BAD = {
     "out of domain": (
         lambda: poz.dpo.bind(beta=0.0),
         ValueError,
-        r"`dpo` needs a number in \(0, inf\) for beta; got 0.0. The paper uses",
+        r"`dpo` needs a number in \(0, inf\) for beta; got 0.0. Published are",
     ),
     "betas that do not fit": (
         lambda: poz.dpo(PAIRS, beta=np.ones((len(ONE), 1))),

@@ -35,7 +35,9 @@ def test_the_spec_is_complete(name):
     assert spec.formula
     assert spec.basis
     assert spec.__doc__.endswith(".\n    ") or spec.__doc__.rstrip().endswith(".")
-    assert set(spec.published) <= set(spec.params), "published values are of parameters"
+    for one in spec.published:
+        assert set(one.values) <= set(spec.params), "published values are of parameters"
+        assert all(isinstance(tried, tuple) for tried in one.values.values())
     assert all(param.domain.meaning for param in spec.params.values())
     assert all(param.domain.problem(param.default) is None for param in spec.params.values())
     assert spec.reads | spec.optional <= set(spec.family._fields)

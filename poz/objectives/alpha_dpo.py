@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _coupled(p: Values) -> str:
@@ -22,7 +22,7 @@ def _coupled(p: Values) -> str:
     equation="the AlphaDPO loss",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\Delta_\pi-\gamma'-\alpha\tfrac{G-M}{S}\bigr]\Bigr),\quad G=\Delta_\pi-\Delta_{ref},\ \Delta=\tfrac{\log p(y_w)}{|y_w|}-\tfrac{\log p(y_l)}{|y_l|}",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
-    published={"beta": (10.0,), "gamma_beta_ratio": (0.4,), "alpha": (0.05, 0.1, 0.2)},
+    published=[Published("", {"beta": (10.0,), "gamma_beta_ratio": (0.4,), "alpha": (0.05, 0.1, 0.2)})],
     gradient_stops="γ' + α (G - M) / S, the target margin of a pair",
     coupled=_coupled,
     reduces_to=[

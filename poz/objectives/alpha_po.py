@@ -7,7 +7,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the α-reward; table 3 for the values",
     formula=r"-\log\sigma\bigl(\beta[r_\alpha(\bar p_w)-r_\alpha(\bar p_l)]-\gamma\bigr),\quad r_\alpha(\bar p)=\frac{1-e^{-\alpha\bar p}}{\alpha},\ \bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)},
+    published=[Published("", {"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)})],
     reduces_to=[
         Limit(
             "simpo",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Limit, objective
     equation="the forget loss",
     formula=r"-\tfrac{2}{\beta}\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[Limit("dpo", "β = 2", lambda p: {"beta": 2.0}, lambda p: {"beta": 2.0})],
     basis="The authors' code, read; the retain term is left to poz.combine.",
 )

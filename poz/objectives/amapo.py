@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -16,7 +16,7 @@ from poz.objectives._pairs import one
     equation="the AMaPO loss",
     formula=r"-\log\sigma\bigl(\beta m-\beta e^{(\mu-m)\mu/S}\,[m<\mu]\bigr),\quad m=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|}",
     reads="chosen rejected chosen_len rejected_len",
-    published={"beta": (2.0, 2.5, 3.0)},
+    published=[Published("", {"beta": (2.0, 2.5, 3.0)})],
     gradient_stops="the margin of a pair",
     coupled="mean μ and standard deviation S of m over the batch",
     reduces_to=[

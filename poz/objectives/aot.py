@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -17,7 +17,7 @@ from poz.objectives._pairs import one
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=u_{(i)}-v_{(i)},\ u=\log\tfrac{\pi(y_w)}{\pi(y_l)},\ v=\log\tfrac{\pi_{ref}(y_w)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("aot_pair", "aot_paired"),
-    published={"beta": (0.01,)},
+    published=[Published("", {"beta": (0.01,)})],
     coupled="both sorts run over all pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -16,7 +16,7 @@ from poz.objectives._pairs import one
     equation="the unpaired AOT loss with the logistic penalty, section 3 as TRL cites it",
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=a_{(i)}-b_{(i)},\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.01,)},
+    published=[Published("", {"beta": (0.01,)})],
     coupled="both sorts run over all completions of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[

@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -14,7 +14,7 @@ from poz.objective import Deviation, objective
     equation="the APO-zero loss; section 4 and eq. 7 as TRL cites them",
     formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with estimator='zero'")],
     basis="The formula of TRL's `apo_zero`; gradient checked in float64.",
 )

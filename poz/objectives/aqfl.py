@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -17,7 +17,7 @@ from poz.objective import Deviation, objective
     equation="AQFL in the table of discovered losses (v3)",
     formula=r"-w\log\sigma(\beta h)+(1-w)\max(0,1-\beta h),\quad w=\sigma\bigl(0.1\,|h-q|\bigr),\ q=0.95\operatorname{std}(h)\,\overline{\sigma(-h)}+0.05\,\sigma(\bar h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.05,)},
+    published=[Published("", {"beta": (0.05,)})],
     coupled="the quantile follows the mean, the spread and the wins of the batch's margins",
     deviations=[Deviation("the authors' code", "NaN for a single pair", "its spread is 0")],
     basis="The paper's table (v3) and the authors' code, read.",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import objective
     equation="AQL in the table of discovered losses (v3)",
     formula=r"-w\log\sigma(\beta h)+(1-w)\max(0,1-\beta h),\quad w=\sigma\bigl(-\beta(h-q)\bigr),\ q=\tfrac12+0.01\bigl(\sigma(\bar h)-\tfrac12\bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.05,)},
+    published=[Published("", {"beta": (0.05,)})],
     coupled="the quantile follows the mean margin of the batch",
     basis="The paper's table (v3) and the authors' code, read.",
 )

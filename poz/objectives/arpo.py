@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the ARPO loss; constants from the authors' code",
     formula=r"-\log\sigma\bigl(\beta[\log\pi(y_w)-\tau\log\pi(y_l)]\bigr)-\alpha\,\bar p_w,\quad\tau=\min(1,s\,e^{\rho|\bar p_w-\bar p_l|}-1),\ \bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"beta": (0.1,), "nll_weight": (1.0,), "scale": (0.9,), "rate": (0.4,)},
+    published=[Published("", {"beta": (0.1,), "nll_weight": (1.0,), "scale": (0.9,), "rate": (0.4,)})],
     reduces_to=[
         Limit(
             "cpo",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Unpaired
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, objective
     formula=r"-\log\sigma(\pm(\beta a-\delta)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)}",
     reads="logps ref_logps desirable",
     optional="weights",
-    published={"beta": (0.01,)},
+    published=[Published("", {"beta": (0.01,)})],
     gradient_stops="δ, a number from outside",
     deviations=[
         Deviation("TRL to 1.13", "δ is the cumulative mean of all βa, this batch included", "poz.algorithms.baseline"),

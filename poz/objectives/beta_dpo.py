@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -17,7 +17,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the batch-level β and its DPO loss",
     formula=r"-\log\sigma(\beta_B h),\quad\beta_B=\max\bigl(\beta_{min},\ \beta\,[1+\alpha(\bar h-M_0)]\bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.1,), "alpha": (0.6,), "floor": (0.001,)},
+    published=[Published("", {"beta": (0.1,), "alpha": (0.6,), "floor": (0.001,)})],
     gradient_stops="β_B, the β of the batch",
     coupled="β follows the mean margin of the batch",
     reduces_to=[

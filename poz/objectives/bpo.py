@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     equation="the balanced reward margin",
     formula=r"f\bigl(\beta\min(a,-\alpha b)\bigr),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"alpha": (0.3, 1.0)},
+    published=[Published("", {"alpha": (0.3, 1.0)})],
     deviations=[
         Deviation("torch.min", "splits the gradient at a = -α b, as at the reference", "all of it goes to rejected"),
         Deviation("BPO of arXiv:2505.19601", "is another one, from Bregman divergences", "not this objective"),

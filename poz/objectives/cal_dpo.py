@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the Cal-DPO loss; c from the authors' code",
     formula=r"-\log\sigma(h)+c\Bigl[\bigl(a-\tfrac{1}{2\beta}\bigr)^2+\bigl(b+\tfrac{1}{2\beta}\bigr)^2\Bigr],\quad h=a-b,\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.002,), "calibration_weight": (0.5,)},
+    published=[Published("", {"beta": (0.002,), "calibration_weight": (0.5,)})],
     reduces_to=[
         Limit("dpo", "c = 0", lambda p: {**p, "calibration_weight": 0.0}, lambda p: {"beta": 1.0}),
     ],

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, objective
     equation="CELL in the table of discovered losses (v3)",
     formula=r"\tfrac12e^{-\beta h}-\tfrac12\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.05,)},
+    published=[Published("", {"beta": (0.05,)})],
     deviations=[
         Deviation("the authors' code", "overflows float32 below z = -88", "a tangent continues e^-z beyond e^60")
     ],

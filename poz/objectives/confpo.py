@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -18,7 +18,7 @@ from poz.objective import objective
     formula=r"-\log\sigma\bigl(\beta(m_w-m_l)-\gamma\bigr),\quad m=\tfrac{1}{|T|}\sum_{t\in T}\log\pi(y_t),\ T=\bigl\{t:\log\pi(y_t)<\tfrac{1}{|y|}\log\pi(y)\bigr\}",
     reads="chosen rejected",
     optional="chosen_mask rejected_mask",
-    published={"beta": (2.0,), "gamma_beta_ratio": (0.25,)},
+    published=[Published("", {"beta": (2.0,), "gamma_beta_ratio": (0.25,)})],
     gradient_stops="T, which tokens are selected",
     basis="The authors' code, read.",
 )

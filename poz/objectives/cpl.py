@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs, TokenPairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
 
 
@@ -22,7 +22,9 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
     check_values=_check_values,
-    published={"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)},
+    published=[
+        Published("", {"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)})
+    ],
     reduces_to=[
         Limit(
             "dpo",

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked, TokenPairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _lists as ranked
 
 
@@ -24,7 +24,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\}",
     reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
     optional="mask",
-    published={"alpha": (0.1,), "bias": (0.5,)},
+    published=[Published("", {"alpha": (0.1,), "bias": (0.5,)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

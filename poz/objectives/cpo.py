@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="eq. 3 and 5",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_w|}\log\pi(y_w)",
     reads=lambda p: "chosen rejected" + " chosen_len rejected_len" * (p["nll"] == "mean"),
-    published={"beta": (0.1,), "nll_weight": (1.0,)},
+    published=[Published("", {"beta": (0.1,), "nll_weight": (1.0,)})],
     reduces_to=[
         Limit(
             "dpo",

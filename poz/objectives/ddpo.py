@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import limit
 
 
@@ -17,7 +17,7 @@ from poz.objectives._tokens import limit
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\tfrac{1}{N}\sum_tw_t\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)},\ w_t\in\{1,\gamma\},\ N=\sum_tw_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_changed rejected_changed",
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.5,), "gamma": (5.0,)},
+    published=[Published("", {"beta": (0.5,), "gamma": (5.0,)})],
     reduces_to=[
         limit("dpo", "γ = 1, sums", gamma=1.0, normalize=False),
         limit("ln_dpo", "γ = 1, means", gamma=1.0, normalize=True),

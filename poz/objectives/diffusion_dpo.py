@@ -7,7 +7,7 @@ import numpy as np
 from poz.backends import Array, Namespace
 from poz.domains import NUMBERS, Real
 from poz.families import Denoising, Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _constraint(values: Values) -> str | None:
@@ -25,7 +25,7 @@ def _constraint(values: Values) -> str | None:
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " timestep" * (p["first"] is not None or p["last"] is not None)
     ),
-    published={"beta": (5000.0, 2000.0)},
+    published=[Published("", {"beta": (5000.0, 2000.0)})],
     constraint=_constraint,
     reduces_to=[
         Limit(

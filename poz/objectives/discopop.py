@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, objective
     formula=r"-(1-m)\log\sigma(z)+m\,e^{-z},\quad m=\sigma(z/\tau),\ z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("lrml",),
-    published={"beta": (0.05,), "tau": (0.05,)},
+    published=[Published("", {"beta": (0.05,), "tau": (0.05,)})],
     deviations=[
         Deviation("TRL 1.16, Liger, ms-swift, EasyDeL", "NaN loss and gradient in float32 below z = -88.7", "finite"),
         Deviation("EasyDeL 0.3", "τ defaults to 1", "tau=1.0"),

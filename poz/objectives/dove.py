@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, Limit, objective
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(x_w,y_w)}{\pi_{ref}(x_w,y_w)}-\beta\log\tfrac{\pi(x_l,y_l)}{\pi_{ref}(x_l,y_l)}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("jpo",),
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[Limit("dpo", "one instruction for both, which then cancels", lambda p: p, lambda p: p)],
     deviations=[
         Deviation(

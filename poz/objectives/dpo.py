@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, objective
     formula=r"-(1-\varepsilon)\log\sigma(\beta h)-\varepsilon\log\sigma(-\beta h),\quad h=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("sigmoid", "cdpo", "spin"),
-    published={"beta": (0.1, 0.5), "label_smoothing": (0.0,)},
+    published=[Published("", {"beta": (0.1, 0.5), "label_smoothing": (0.0,)})],
     deviations=[
         Deviation("TRL 1.16, Liger 0.8.5", "ignore label_smoothing for `sigmoid`", "label_smoothing=0"),
         Deviation("TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "poz.robust_dpo"),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Limit, objective
     equation="DPO^γ of the sensitivity study; section 5 of v4 by a secondary source",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)},
+    published=[Published("", {"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)})],
     reduces_to=[
         Limit("dpo", "γ = 1", lambda p: {**p, "gamma": 1.0}, lambda p: {"beta": p["beta"]}),
         Limit(

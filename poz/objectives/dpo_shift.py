@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Limit, objective
     equation="eq. 3 (v2)",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\lambda\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"shift": (0.5, 0.75, 0.95, 1.0)},
+    published=[Published("", {"shift": (0.5, 0.75, 0.95, 1.0)})],
     reduces_to=[Limit("dpo", "λ = 1", lambda p: {**p, "shift": 1.0}, lambda p: {"beta": p["beta"]})],
     basis="Paper (v2, section 2) and the authors' code, executed in float64 (9e-16); they fix λ or move it between 0.5 and 1, the default is in between.",
 )

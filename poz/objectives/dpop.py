@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="eq. 3, v3",
     formula=r"-\log\sigma\Bigl(\beta\bigl[h-\lambda\max\bigl(0,\log\tfrac{\pi_{ref}(y_w)}{\pi(y_w)}\bigr)\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)},
+    published=[Published("", {"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)})],
     reduces_to=[
         Limit("dpo", "λ = 0", lambda p: {**p, "penalty": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(

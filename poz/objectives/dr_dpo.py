@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -18,7 +18,7 @@ from poz.objectives._pairs import one
     equation="the Dr. DPO loss",
     formula=r"-\beta'\log\tfrac1B\sum_j e^{-L_j/\beta'},\quad L_j=-\log\sigma(\beta h_j)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"robustness": (1.0,)},
+    published=[Published("", {"robustness": (1.0,)})],
     coupled="a log of a mean over the pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one)],
     basis="The authors' code, executed in float64 (gradient to 1e-17). Every example has the batch's value.",

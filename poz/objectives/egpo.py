@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -17,7 +17,7 @@ from poz.objective import Deviation, Limit, objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected margin" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[
         Limit(
             "ipo",

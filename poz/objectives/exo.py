@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, objective
     formula=r"\sigma(z)\log\frac{\sigma(z)}{1-\varepsilon}+\sigma(-z)\log\frac{\sigma(-z)}{\varepsilon},\quad z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("exo_pair",),
-    published={"beta": (0.5, 0.1), "label_smoothing": (1e-3, 4.5e-5)},
+    published=[Published("", {"beta": (0.5, 0.1), "label_smoothing": (1e-3, 4.5e-5)})],
     deviations=[
         Deviation(
             "the authors' code", "labels (0, -10), not normalised: less log(1 + e^-10)", "label_smoothing=4.54e-5"

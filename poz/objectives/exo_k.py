@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
-from poz.objective import objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -18,7 +18,7 @@ from poz.objective import objective
     formula=r"\sum_i p_i\log\frac{p_i}{q_i},\quad p=\operatorname{softmax}(\beta\log\tfrac{\pi}{\pi_{ref}}),\ q=\operatorname{softmax}(r/\beta_r)",
     reads="logps ref_logps scores",
     optional="mask",
-    published={"beta": (0.5, 0.1), "reward_beta": (0.5, 0.1)},
+    published=[Published("", {"beta": (0.5, 0.1), "reward_beta": (0.5, 0.1)})],
     basis="The authors' code, executed in float64 with K = 4 (equal to the last bit).",
 )
 def exo_k(

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -19,7 +19,7 @@ from poz.objectives._pairs import one
     formula=r"-\log\sigma(r_i-\gamma N p_i),\quad p=\arg\min_{p\in\Delta}\tfrac1N\sum_i\log\bigl(1+e^{\gamma N p_i-r_i}\bigr)+\tau\,KL(p\,\|\,\tfrac1N),\ r=\tfrac{\beta\log\pi(y_w)}{|y_w|}-\tfrac{\beta\log\pi(y_l)}{|y_l|}",
     reads="chosen rejected chosen_len rejected_len",
     aliases=("gamma_simpo",),
-    published={"tau": (3.0, 20.0)},
+    published=[Published("", {"tau": (3.0, 20.0)})],
     gradient_stops="γ N p_i, the target margin of a pair",
     coupled="the target margins are shared out over the pairs of the batch",
     reduces_to=[

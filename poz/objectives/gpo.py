@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Samples
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
@@ -19,7 +19,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     equation="eq. 5.3 (v3) with log Z = 0",
     formula=r"\tfrac1K\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\tfrac{\hat s_k}{\beta}\bigr)^2,\quad \hat s_k=\tfrac1K\sum_j s(y_k\succ y_j)",
     reads="logps anchor_logps winrates",
-    published={"beta": (0.001,)},
+    published=[Published("", {"beta": (0.001,)})],
     check_values=_check_values,
     deviations=[
         Deviation("SPPO", "scores P - 1/2, 1/β called η, and half the sum", "winrates=P-1/2, beta=1/eta, times K / 2"),

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 def log_softmax(xp: Namespace, logits: Array, valid: Array) -> Array:
@@ -34,7 +34,7 @@ def targets(xp: Namespace, lists: Ranked, alpha: Array, valid: Array) -> Array:
     formula=r"-\sum_i q_i\log\operatorname{softmax}(s)_i,\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
     reads="logps ref_logps scores",
     optional="mask",
-    published={"beta": (0.01,), "alpha": (0.01, 0.001)},
+    published=[Published("", {"beta": (0.01,), "alpha": (0.01, 0.001)})],
     reduces_to=[
         Limit(
             "dpo",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _constraint(p: Values) -> str | None:
@@ -32,7 +32,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         "chosen rejected ref_chosen ref_rejected opponents_chosen opponents_rejected"
         + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
-    published={"eta": (0.1, 0.01, 0.0075, 0.005, 0.002), "tau": ("eta / 3",)},
+    published=[Published("", {"eta": (0.1, 0.01, 0.0075, 0.005, 0.002), "tau": ("eta / 3",)})],
     constraint=_constraint,
     check_values=_check_values,
     reduces_to=[

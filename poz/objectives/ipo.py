@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -17,7 +17,7 @@ from poz.objective import Deviation, objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
-    published={"tau": (0.1, 0.5, 1.0)},
+    published=[Published("", {"tau": (0.1, 0.5, 1.0)})],
     deviations=[
         Deviation(
             "TRL 1.16 DPOTrainer, CPOTrainer, LLaMA-Factory, ms-swift", "per-token means", "length_normalized=True"

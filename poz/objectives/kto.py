@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Unpaired
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def _needs(p: Values) -> str:
@@ -26,7 +26,7 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
     formula=r"\lambda_y\,\sigma(\mp\beta(a-K)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)},\ K=\max\bigl(0,\overline{\log\tfrac{\pi(y')}{\pi_{ref}(y')}}\bigr)",
     reads=_needs,
     optional="weights",
-    published={"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)},
+    published=[Published("", {"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)})],
     gradient_stops="K, the estimate of the KL",
     coupled=lambda p: "K comes from the KL samples of the batch" * (p["estimator"] in ("mean", "nonzero_mean")),
     check_values=_check_values,

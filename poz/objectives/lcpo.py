@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Base, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Objective, Values, objective
+from poz.objective import Deviation, Objective, Published, Values, objective
 from poz.objectives.dpo import dpo
 
 CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
@@ -57,7 +57,7 @@ def _constraint(p: Values) -> str | None:
     reads=lambda p: " ".join(p["base"].reads),
     optional="annotator",
     aliases=("re_po", "lcpo_em"),
-    published={"reliability": (0.9, 0.99, 0.75, 0.55)},
+    published=[Published("", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
     gradient_stops="w, the posterior that the label is clean",
     constraint=_constraint,
     check_values=_check_values,

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import first, limit, summed, whole
 
 
@@ -17,7 +17,7 @@ from poz.objectives._tokens import first, limit, summed, whole
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\sum_{t\le L}r_t+\alpha\sum_{t>L}r_t,\ L=\min(|y_w|,|y_l|),\ r_t=\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)}",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.1,), "alpha": (0.5,)},
+    published=[Published("", {"beta": (0.1,), "alpha": (0.5,)})],
     reduces_to=[
         limit("dpo", "α = 1", alpha=1.0),
         limit("dpo", "equal lengths", lambda t: (first(t), summed(first(t)))),

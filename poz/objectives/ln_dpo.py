@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, Limit, objective
     formula=r"-\log\sigma\Bigl(\tfrac{\beta}{|y_w|}\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\tfrac{\beta}{|y_l|}\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
     aliases=("sigmoid_norm", "dpo_norm"),
-    published={"beta": (5.0,)},
+    published=[Published("", {"beta": (5.0,)})],
     reduces_to=[
         Limit(
             "dpo",

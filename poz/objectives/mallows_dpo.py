@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
 
 
@@ -30,7 +30,7 @@ def _cauchy(xp: Namespace, z: Array) -> Array:
     equation="Mallows-θ-DPO",
     formula=r"-\log F(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref},\ F(z)\in\{\sigma(z),\ \tfrac12+\tfrac1\pi\arctan z\}",
     reads="chosen rejected ref_chosen ref_rejected entropy",
-    published={"kappa": (0.29,)},
+    published=[Published("", {"kappa": (0.29,)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Denoising, Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the quotient has lost its digits
 
@@ -17,7 +17,7 @@ SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the qu
     equation="eq. 9 to 11 (v2), in the form of the authors' code",
     formula=r"m_w-\lambda\log\sigma\bigl(T(f(m_w)-f(m_l))\bigr),\quad f(m)=\tfrac{cm}{e^{cm}-1}",
     reads="chosen rejected",
-    published={"ratio_weight": (0.1,), "snr": (0.5,), "timesteps": (1000.0,)},
+    published=[Published("", {"ratio_weight": (0.1,), "snr": (0.5,), "timesteps": (1000.0,)})],
     reduces_to=[
         Limit("sft", "λ = 0", lambda p: {**p, "ratio_weight": 0.0}, batch=lambda b: (b, Pairs(-b.chosen))),
     ],

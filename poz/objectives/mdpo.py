@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
-from poz.objective import Values, objective
+from poz.objective import Published, Values, objective
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -22,7 +22,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     equation="the mDPO loss: DPO, conditional and anchored",
     formula=r"-\log\sigma(\beta(a-b))-\log\sigma(\beta(a-c))-\log\sigma(\beta a-\delta),\quad (a,b,c)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w|m,\ y_l|m,\ y_w|\tilde m)",
     reads="logps ref_logps",
-    published={"beta": (0.1,), "delta": (0.0,)},
+    published=[Published("", {"beta": (0.1,), "delta": (0.0,)})],
     check_values=_check_values,
     basis="The authors' code, executed in float64 (1e-16).",
 )

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="eq. 5, section 4.2: the dynamic reward scaling β(δ)",
     formula=r"-\log\sigma(\beta(\delta)h),\quad\beta(\delta)=\beta\bigl(1+w(1-e^{-k\max(\delta,0)})\bigr),\ \delta=r_w-r_l",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published={"beta": (0.1,), "w": (0.5,), "k": (0.5,)},
+    published=[Published("", {"beta": (0.1,), "w": (0.5,), "k": (0.5,)})],
     reduces_to=[
         Limit("dpo", "w = 0", lambda p: {**p, "w": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(

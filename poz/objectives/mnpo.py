@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real, Weights
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 SQUARED = {"beta": 1.0, "distance": "squared", "target": "constant"}
 HARD = {"distance": "backward_kl", "target": "hard", "length_normalized": False}
@@ -44,12 +44,17 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="eq. 17, v3; τ from the released trainer (its `ratio` is τ/η)",
     formula=r"D\bigl(\beta[\Delta_\pi-\tfrac{\tau}{\eta}\Delta_{ref}-(1-\tfrac{\tau}{\eta})\textstyle\sum_j\lambda_j\Delta_{\pi_j}]\,\big\|\,b\bigr),\quad b\in\{\tfrac{1}{2\eta},\ \eta(r^*_w-r^*_l),\ \infty\}",
     reads=_needs,
-    published={
-        "beta": (0.01, 10.0),
-        "eta": (0.1, 0.01, 0.0075, 0.005, 0.002),
-        "tau": ("eta / 3",),
-        "weights": (0, 0.1, 0.333, 0.5, 0.667, 0.9),
-    },
+    published=[
+        Published(
+            "",
+            {
+                "beta": (0.01, 10.0),
+                "eta": (0.1, 0.01, 0.0075, 0.005, 0.002),
+                "tau": ("eta / 3",),
+                "weights": (0, 0.1, 0.333, 0.5, 0.667, 0.9),
+            },
+        )
+    ],
     constraint=_constraint,
     check_values=_check_values,
     reduces_to=[

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _labels as labels
 
 
@@ -23,7 +23,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     optional="chosen_mask",
     check_values=_check_values,
     aliases=("nash_md_pg",),
-    published={"tau": (0.005, 0.008, 0.01, 0.02), "kl_credit": ("to_go",)},
+    published=[Published("", {"tau": (0.005, 0.008, 0.01, 0.02), "kl_credit": ("to_go",)})],
     deviations=[
         Deviation("the paper's main text", "log-ratio of the whole completion", "kl_credit='sequence'"),
         Deviation("the paper's appendix", "a token is charged for the log-ratios from it on", "kl_credit='to_go'"),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives.info_nca import targets
 
 
@@ -17,7 +17,7 @@ from poz.objectives.info_nca import targets
     formula=r"-\sum_i\bigl[q_i\log\sigma(s_i)+\tfrac1K\log\sigma(-s_i)\bigr],\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
     reads="logps ref_logps scores",
     optional="mask",
-    published={"beta": (0.01,), "alpha": (0.01, 0.001)},
+    published=[Published("", {"beta": (0.01,), "alpha": (0.01, 0.001)})],
     deviations=[
         Deviation("TRL 1.16 `nca_pair`", "K = 2 and q = (1, 0); β = 0.1 by default", "scores=(1, 0), alpha=1e-3"),
         Deviation("the authors' code", "adds 0.01 to the first score, against ties", "scores with the 0.01 in"),

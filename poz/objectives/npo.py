@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Unpaired
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Limit, objective
     formula=r"-\tfrac{2}{\beta}\log\sigma\Bigl(-\beta\log\tfrac{\pi(y)}{\pi_{ref}(y)}\Bigr)",
     reads="logps ref_logps",
     optional="weights",
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[
         Limit(
             "sim_npo",

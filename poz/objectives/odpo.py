@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -25,7 +25,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="the ODPO loss",
     formula=r"-\log\sigma(\beta h-m),\quad m=\alpha\log(r_w-r_l)\ \text{or}\ \alpha(r_w-r_l)",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published={"beta": (0.05, 0.7), "alpha": (1.0, 0.5)},
+    published=[Published("", {"beta": (0.05, 0.7), "alpha": (1.0, 0.5)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 CERTAIN = -1e-12  # nats: a rejected completion that is certain has infinite odds, and so an infinite loss
 LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
@@ -20,7 +20,7 @@ LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
     equation="eq. 6 and 7, with the odds of eq. 4",
     formula=r"-\bar p_w-\lambda\log\sigma\Bigl(\log\tfrac{e^{\bar p_w}}{1-e^{\bar p_w}}-\log\tfrac{e^{\bar p_l}}{1-e^{\bar p_l}}\Bigr),\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"odds_weight": (0.1, 1.0)},
+    published=[Published("", {"odds_weight": (0.1, 1.0)})],
     deviations=[
         Deviation("TRL, Liger", "call λ `beta`", "odds_weight=beta"),
         Deviation("the authors' command line", "λ = 1", "odds_weight=1.0"),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import objective
     equation="PADLL in the table of discovered losses (v3)",
     formula=r"-0.9\,\bigl(1-\tfrac12[h<0]\bigr)\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.05,)},
+    published=[Published("", {"beta": (0.05,)})],
     gradient_stops="the step at h = 0",
     basis="The paper's table (v3) and the authors' code, read.",
 )

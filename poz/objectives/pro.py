@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _lists as ranked
 
 
@@ -26,7 +26,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     formula=r"\sum_{k<K}\Bigl[\operatorname{LSE}\bigl(s_k G_k,\{s_i g_{ki}\}_{i>k}\bigr)-s_k G_k\Bigr]+\beta(K-1)^2(-\log\pi(y_1)),\quad g_{ki}=R_k-R_i,\ G_k=\max_{i>k}g_{ki}",
     reads=lambda p: "logps lengths" + " scores" * (p["temperature"] == "reward_gap"),
     optional="mask",
-    published={"sft_weight": (0.05,)},
+    published=[Published("", {"sft_weight": (0.05,)})],
     check_values=_check_values,
     deviations=[
         Deviation(

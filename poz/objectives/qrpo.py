@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Samples
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def _check_values(xp: Namespace, batch: Samples, values: Values) -> None:
@@ -26,7 +26,7 @@ def _check_values(xp: Namespace, batch: Samples, values: Values) -> None:
     equation="the QRPO loss",
     formula=r"\tfrac12\sum_i\bigl(T(q_i)-\beta\log Z-\beta\log\tfrac{\pi(y_i)}{\pi_{ref}(y_i)}\bigr)^2,\quad Z=\mathbb E_{q\sim U(0,1)}e^{T(q)/\beta}",
     reads="logps ref_logps winrates",
-    published={"beta": (0.1,), "transform": ("log",)},
+    published=[Published("", {"beta": (0.1,), "transform": ("log",)})],
     check_values=_check_values,
     deviations=[
         Deviation("the authors' code, T = identity", "β log(β e^{1/β}), without the -1 of Z", "Z as defined"),

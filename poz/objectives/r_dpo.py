@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="eq. 9, as cited by a port",
     formula=r"-\log\sigma\bigl(\beta h+\alpha(|y_w|-|y_l|)\bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
-    published={"alpha": (0.005, 0.1, 1.0)},
+    published=[Published("", {"alpha": (0.005, 0.1, 1.0)})],
     reduces_to=[
         Limit("dpo", "α = 0", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(

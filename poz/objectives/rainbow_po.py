@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
 
 
@@ -23,7 +23,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected chosen_len rejected_len" + " entropy" * (p["kappa"] is not None)
     ),
-    published={"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,), "beta": (10.0,)},
+    published=[Published("", {"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,), "beta": (10.0,)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the regression of Algorithm 1, times η²",
     formula=r"\bigl(h-\eta(r_w-r_l)\bigr)^2",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published={"eta": (1.0, 1e6)},
+    published=[Published("", {"eta": (1.0, 1e6)})],
     reduces_to=[
         Limit(
             "ipo",

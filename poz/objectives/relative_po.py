@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -27,7 +27,7 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
     formula=r"-\sum_j m_{ij}\log\sigma\bigl(\beta\,w_{ij}(a_i-b_j)\bigr),\quad w_{ij}=\operatorname{softmax}_j\tfrac{\cos(x_i,x_j)}{T},\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="prompt_embedding",
-    published={"beta": (0.1,), "temperature": (0.5,), "diagonal_weight": (0.8,)},
+    published=[Published("", {"beta": (0.1,), "temperature": (0.5,), "diagonal_weight": (0.8,)})],
     coupled="each chosen completion meets the rejected ones of the whole batch",
     reduces_to=[
         Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Limit, objective
     equation="the RePO loss",
     formula=r"\max\bigl(0,\gamma-(\bar p_w-\bar p_l)\bigr),\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"gamma": (0.4, 0.6)},
+    published=[Published("", {"gamma": (0.4, 0.6)})],
     reduces_to=[
         Limit(
             "slic_hf",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Limit, objective
     formula=r"D\bigl(\beta h\,\big\|\,\eta(r_w-r_l)\bigr),\quad D\in\{(z-g)^2,\ \mathrm{KL}(\sigma(g)\|\sigma(z)),\ \mathrm{KL}(\sigma(z)\|\sigma(g))\}",
     reads="chosen rejected ref_chosen ref_rejected margin",
     aliases=("rpo_sq", "rpo_bwd_kl", "rpo_fwd_kl"),
-    published={"eta": (1.0,)},
+    published=[Published("", {"eta": (1.0,)})],
     reduces_to=[
         Limit(
             "rebel",

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives import _lists as ranked
 
 
@@ -19,7 +19,7 @@ from poz.objectives import _lists as ranked
     formula=r"\tfrac12\sum_k\Bigl(\log\tfrac{\pi(y_k)}{\pi_{ref}(y_k)}-\tfrac{r_k-V}{\tau}\Bigr)^2,\quad V=\tau\log\sum_k\pi_{ref}(y_k)^{1/|y_k|}e^{r_k/\tau}",
     reads="logps ref_logps scores lengths",
     optional="mask",
-    published={"tau": (0.7,)},
+    published=[Published("", {"tau": (0.7,)})],
     gradient_stops="V, the value of the prompt",
     deviations=[
         Deviation("the paper's formula", "V has the reference's probability", "its per-token mean, as the code")

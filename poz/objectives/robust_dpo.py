@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,7 @@ from poz.objective import Deviation, Limit, objective
     formula=r"\frac{-(1-\varepsilon)\log\sigma(\beta h)+\varepsilon\log\sigma(-\beta h)}{1-2\varepsilon}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("robust", "rdpo"),
-    published={"label_smoothing": (0.1,)},
+    published=[Published("", {"label_smoothing": (0.1,)})],
     reduces_to=[
         Limit("dpo", "ε = 0: no flips", lambda p: {**p, "label_smoothing": 0.0}, lambda p: {"beta": p["beta"]})
     ],

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the RPO loss, section 5 as TRL cites it",
     formula=r"-\log\sigma(\beta h)-\eta\beta\log\pi(y_w)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published={"beta": (0.01, 0.05), "eta": (0.005,)},
+    published=[Published("", {"beta": (0.01, 0.05), "eta": (0.005,)})],
     reduces_to=[Limit("dpo", "η = 0", lambda p: {**p, "eta": 0.0}, lambda p: {"beta": p["beta"]})],
     deviations=[
         Deviation("TRL's `rpo_alpha`, ms-swift", "a mean NLL, not scaled by β", "poz.combine of dpo and an SFT term")

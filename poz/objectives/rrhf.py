@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _lists as ranked
 
 
@@ -21,7 +21,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     formula=r"w\sum_{r_i<r_j}\max(0,q_i-q_j)-\tfrac{1}{|y_1|}\log\pi(y_1),\quad q=\tfrac{1}{|y|^\kappa}\log\pi(y)",
     reads="logps lengths scores",
     optional="mask",
-    published={"weight": (1.0, 100.0), "length_power": (1.0,)},
+    published=[Published("", {"weight": (1.0, 100.0), "length_power": (1.0,)})],
     check_values=_check_values,
     deviations=[
         Deviation("the authors' class", "w defaults to 100; every script sets 1", "weight=100.0"),

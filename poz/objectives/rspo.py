@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Samples
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives.sppo import sppo, win_rates
 
 
@@ -22,7 +22,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     equation="the RSPO loss",
     formula=r"\mathcal L_{SPPO}+\lambda\sum_k R(d_k),\ d=\log\tfrac{\pi}{\pi_{ref}},\quad R\in\{d^2,\ e^{\min(-d,c)},\ e^{\min(d,c)},\ (\log\pi)^2\}",
     reads="logps anchor_logps ref_logps winrates",
-    published={"eta": (1000.0,), "regularization_weight": (0.1, 0.5), "clamp": (10.0,)},
+    published=[Published("", {"eta": (1000.0,), "regularization_weight": (0.1, 0.5), "clamp": (10.0,)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
-from poz.objective import Limit, objective
+from poz.objective import Limit, Published, objective
 from poz.objectives import _lists as ranked
 
 
@@ -17,7 +17,7 @@ from poz.objectives import _lists as ranked
     reads="logps ref_logps",
     optional="mask",
     aliases=("softmax_dpo",),
-    published={"beta": (1.0,)},
+    published=[Published("", {"beta": (1.0,)})],
     reduces_to=[
         Limit(
             "dpo",

@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._tokens import both, limit, summed, whole
 from poz.objectives.tis_dpo import tis_dpo
 
@@ -17,7 +17,7 @@ from poz.objectives.tis_dpo import tis_dpo
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_{t\in T_w}\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_{t\in T_l}\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr),\quad|T_w|=|T_l|=\min(|y_w|,|y_l|)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[
         Limit("tis_dpo", "drawn weights", then=lambda p: p, batch=lambda t: (whole(t), whole(t))),
         limit("dpo", "every token kept, as of equal lengths", lambda t: (both(t, weights=1.0), summed(t))),

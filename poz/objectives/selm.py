@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -20,7 +20,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="eq. 4.2",
     formula=r"-\log\sigma(\beta h)+\alpha\beta\,\mathbb{E}_{\tilde y\sim\pi_{ref}}\bigl[\log\tfrac{\pi(\tilde y)}{\pi_{ref}(\tilde y)}\bigr]",
     reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
-    published={"alpha": (1e-3, 1e-4), "beta": (0.1,)},
+    published=[Published("", {"alpha": (1e-3, 1e-4), "beta": (0.1,)})],
     check_values=_check_values,
     reduces_to=[
         Limit("vpo", "optimistic", lambda p: p, lambda p: {**p, "sign": 1}),

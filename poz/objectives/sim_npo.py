@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -15,7 +15,11 @@ from poz.objective import Deviation, objective
     equation="eq. 4",
     formula=r"-\omega\tfrac{2}{\beta}\log\sigma\bigl(-\beta[\bar p_l+\gamma]\bigr)-\rho\,\bar p_w,\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"beta": (2.5, 4.5, 0.7, 0.75), "gamma": (0.0,), "forget_weight": (0.125, 1.0), "retain_weight": (1.0,)},
+    published=[
+        Published(
+            "", {"beta": (2.5, 4.5, 0.7, 0.75), "gamma": (0.0,), "forget_weight": (0.125, 1.0), "retain_weight": (1.0,)}
+        )
+    ],
     deviations=[
         Deviation("elsewhere", "γ outside β: βp + γ' with γ' = βγ", "gamma=gamma/beta"),
         Deviation("the authors' code", "separate batches to forget and to retain", "one pair: rejected, chosen"),

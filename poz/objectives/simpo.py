@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def _constraint(p: Values) -> str | None:
@@ -23,7 +23,7 @@ def _constraint(p: Values) -> str | None:
     equation="eq. 6; hinge and label smoothing from the authors' trainer",
     formula=r"-\log\sigma\bigl(\tfrac{\beta}{|y_w|}\log\pi(y_w)-\tfrac{\beta}{|y_l|}\log\pi(y_l)-\gamma\bigr)",
     reads="chosen rejected chosen_len rejected_len",
-    published={"beta": (2.0, 2.5, 10.0), "gamma_beta_ratio": (0.1, 0.3, 0.5, 0.55, 0.8)},
+    published=[Published("", {"beta": (2.0, 2.5, 10.0), "gamma_beta_ratio": (0.1, 0.3, 0.5, 0.55, 0.8)})],
     constraint=_constraint,
     deviations=[
         Deviation(

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, objective
     equation="the rank calibration loss with its cross-entropy regulariser, section 2 as TRL cites it",
     formula=r"\max\bigl(0,\delta-\log\pi(y_w)+\log\pi(y_l)\bigr)-\lambda\log\pi(y_w)",
     reads="chosen rejected",
-    published={"delta": (1.0,), "regularization_weight": (0.1,)},
+    published=[Published("", {"delta": (1.0,), "regularization_weight": (0.1,)})],
     reduces_to=[
         Limit(
             "hinge",

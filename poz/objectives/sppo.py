@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Samples
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def win_rates(name: str, xp: Namespace, samples: Samples) -> None:
@@ -27,7 +27,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     equation="the SPPO loss on K completions, section 3 as TRL cites it",
     formula=r"\tfrac12\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\eta(\hat P(y_k\succ\pi_t)-\tfrac12)\bigr)^2",
     reads="logps anchor_logps winrates",
-    published={"eta": (1000.0,)},
+    published=[Published("", {"eta": (1000.0,)})],
     check_values=_check_values,
     deviations=[
         Deviation(

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import objective
+from poz.objective import Published, objective
 from poz.objectives._tokens import limit
 
 
@@ -16,7 +16,7 @@ from poz.objectives._tokens import limit
     equation="the Step-DPO loss",
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(s_w\mid x,s_{<k})}{\pi_{ref}(s_w\mid x,s_{<k})}-\beta\log\tfrac{\pi(s_l\mid x,s_{<k})}{\pi_{ref}(s_l\mid x,s_{<k})}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_mask rejected_mask",
-    published={"beta": (0.5, 0.4)},
+    published=[Published("", {"beta": (0.5, 0.4)})],
     reduces_to=[limit("dpo", "sums over the step")],
     basis="The paper's loss is DPO's; the masks say which tokens are the step.",
 )

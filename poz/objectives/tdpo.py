@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import both, limit, summed
 
 
@@ -17,7 +17,7 @@ from poz.objectives._tokens import both, limit, summed
     formula=r"-\log\sigma\bigl(\beta[h-\alpha(D_l-\mathrm{sg}\,D_w)]\bigr),\quad D=\sum_tD_{KL}(\pi_{ref}\|\pi)_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_kl rejected_kl",
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.1,), "alpha": (0.5,)},
+    published=[Published("", {"beta": (0.1,), "alpha": (0.5,)})],
     reduces_to=[
         limit("dpo", "TDPO2 with α = 0", version="tdpo2", alpha=0.0),
         limit("dpo", "no KL on either side", lambda t: (both(t, kl=0.0), summed(t))),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import both, limit, summed
 
 
@@ -17,7 +17,7 @@ from poz.objectives._tokens import both, limit, summed
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_tw^w_t\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_tw^l_t\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.1,)},
+    published=[Published("", {"beta": (0.1,)})],
     reduces_to=[limit("dpo", "every token counts 1", lambda t: (both(t, weights=1.0), summed(t)))],
     deviations=[
         Deviation("the authors' code", "with `token_level`, a term of weighted KL(π || π_ref)", "not offered"),

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs, Ranked
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -27,7 +27,7 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
     equation="the TPO and TPO-L losses",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_{gold}|}\log\pi(y_{gold})",
     reads="logps lengths",
-    published={"beta": (0.01, 0.1), "nll_weight": (1.0, 0.05), "gamma": (0.5, 5.4)},
+    published=[Published("", {"beta": (0.01, 0.1), "nll_weight": (1.0, 0.05), "gamma": (0.5, 5.4)})],
     check_values=_check_values,
     reduces_to=[
         Limit(

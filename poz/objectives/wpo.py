@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, Values, objective
+from poz.objective import Deviation, Published, Values, objective
 
 
 def _needs(p: Values) -> str:
@@ -20,7 +20,7 @@ def _needs(p: Values) -> str:
     formula=r"w\,\ell(\beta h),\quad w=\min\Bigl(1,\exp\sum_{y\in\{y_w,y_l\}}\tfrac{1}{|y|}\sum_t\bigl[\log\pi(y_t)-\log\textstyle\sum_v\pi(v)^2\bigr]\Bigr)",
     reads=_needs,
     optional="chosen_mask rejected_mask",
-    published={"beta": (0.01,)},
+    published=[Published("", {"beta": (0.01,)})],
     gradient_stops="w, the weight of the pair",
     deviations=[
         Deviation("TRL from 0.29", "does not clamp the weight", "clamp=False"),

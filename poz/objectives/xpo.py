@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, Values, objective
+from poz.objective import Limit, Published, Values, objective
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -20,7 +20,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="Algorithm 1 (body not read)",
     formula=r"-\log\sigma(\beta h)+\alpha\,\mathbb{E}_{\tilde y\sim\pi_{ref}}[\log\pi(\tilde y)]",
     reads="chosen rejected ref_chosen ref_rejected calibration",
-    published={"alpha": (1e-5, 5e-6), "beta": (0.1,)},
+    published=[Published("", {"alpha": (1e-5, 5e-6), "beta": (0.1,)})],
     check_values=_check_values,
     reduces_to=[
         Limit("dpo", "α = 0", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]}),
