@@ -7,17 +7,15 @@ DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...)
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import trl
 from packaging.version import Version
-from peft import PeftModel
 from transformers import TrainerCallback
 from trl.trainer import dpo_config, dpo_trainer
 
@@ -26,6 +24,14 @@ from poz.integrations import batches
 from poz.integrations.trl_head import install as install
 from poz.integrations.trl_head import installed
 from poz.integrations.trl_head import uninstall as uninstall
+from poz.integrations.trl_reference import (
+    as_prepared,
+    disable_dropout,
+    evaluating,
+    no_reference_pass,
+    own_cache,
+    policy_is_reference,
+)
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
 from poz.torch.whole_batch import whole_batch
@@ -51,7 +57,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
     `label_smoothing`, ...) must stay at their defaults.
 
     * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
-    * A model that was built in memory, and so has no path to load the reference from, is copied before training.
+    * Where no `ref_model` is given, the reference is the policy before training: a copy of the model that is handed
+      over, wherever it was read from, or the base of an adapter. It has no dropout, whatever the model has in training,
+      and `disable_dropout` reaches the rates of attention too.
     * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
       row, that token counts but has no log-prob.
     * `label`, `margin`, `annotator`, `entropy` and `prompt_embedding` are columns of the data set, and so are
@@ -76,7 +84,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
 
     Args:
         model: As for TRL.
-        ref_model: As for TRL; refused where the objective reads no reference.
+        ref_model: As for TRL; refused where the objective reads no reference, asked for where the policy is sharded or
+            quantised.
         args: `trl.DPOConfig`.
         objective: A name of `poz.zoo`, an objective with its hyper-parameters bound, such as
             `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then move once for each optimiser
@@ -121,34 +130,17 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
         precompute = args.precompute_ref_log_probs and self._reads_reference
-        if self._reads_reference and is_copied(given):
-            given["ref_model"] = frozen_copy(model)
         collision = batches.needs_collision(self._spec)  # asked for, so that TRL's head computes it
-        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), self._loading():
+        reference = policy_is_reference(self, dpo_trainer, model, read=self._reads_reference)
+        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), reference:
             super().__init__(**given)
+        if args.disable_dropout:
+            disable_dropout(self.model)
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
         if isinstance(self._objective, LCPO):
             self._objective.to(self.accelerator.device)
             self.add_callback(_Stateful(self._objective))
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        """Where no reference is read, TRL is given none when it loads one.
-
-        It loads the policy before it has an accelerator, and the reference afterwards.
-        """
-        names: Any = dpo_trainer
-        load = names.create_model_from_path
-
-        def policy_alone(*args: Any, **kwargs: Any) -> Any:
-            return None if hasattr(self, "accelerator") else load(*args, **kwargs)
-
-        names.create_model_from_path = load if self._reads_reference else policy_alone
-        try:
-            yield
-        finally:
-            names.create_model_from_path = load
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
         name = self._spec.name
@@ -185,7 +177,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference for chosen and for rejected, each (batch,)."""
-        with installed():
+        with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
             return super().compute_ref_log_probs(model, self._split(inputs)[1])
 
     def _split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -368,61 +360,6 @@ def changed(args: Any, **fields: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(args, name, value)
-
-
-@contextmanager
-def own_cache(trainer: Any) -> Iterator[None]:
-    """Keeps precomputed log-probs apart from TRL's, and from those of poz that another setting makes.
-
-    The key is TRL's, weights and data, with what else changes the numbers: the head, the precision, and where the
-    collator cuts.
-    """
-    known = trainer._precompute_model_hash
-    collator = getattr(trainer.data_collator, "collator", trainer.data_collator)
-    cut = [getattr(collator, name, None) for name in ("max_length", "truncation_mode")]
-    with installed() as head:
-        how = ("poz", head.settings["precision"], trainer.accelerator.mixed_precision, *cut)
-        trainer._precompute_model_hash = (known, *how)
-        try:
-            yield
-        finally:
-            trainer._precompute_model_hash = known
-
-
-@contextmanager
-def as_prepared(trainer: Any) -> Iterator[None]:
-    """The reference runs in the precision that accelerate prepared it for, as the policy does in training.
-
-    Otherwise TRL's pass adds autocast, which the policy lacks where an earlier trainer has prepared it.
-    """
-    trainer.accelerator.autocast = nullcontext
-    try:
-        yield
-    finally:
-        del trainer.accelerator.autocast
-
-
-@contextmanager
-def no_reference_pass(trainer: Any) -> Iterator[None]:
-    """TRL takes the reference's log-probs from the batch."""
-    known, trainer.precompute_ref_logps = trainer.precompute_ref_logps, True
-    try:
-        yield
-    finally:
-        trainer.precompute_ref_logps = known
-
-
-def is_copied(given: Mapping[str, Any]) -> bool:
-    """Whether the reference is a copy of the model: a model built in memory, which TRL cannot load again."""
-    if given.get("ref_model") is not None or given.get("peft_config") is not None:
-        return False
-    model, precomputed = given["model"], given["args"].precompute_ref_log_probs
-    return not precomputed and not isinstance(model, str | PeftModel) and not model.config._name_or_path
-
-
-def frozen_copy(model: Any) -> Any:
-    """A copy that is not trained and has no dropout, as a reference that TRL loads."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 _TRL_LOSS = {

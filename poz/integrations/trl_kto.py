@@ -17,21 +17,24 @@ from poz.families import Unpaired
 from poz.integrations import batches
 from poz.integrations.trl import (
     Recorder,
-    as_prepared,
     by_name,
     changed,
     check_columns,
     check_config,
     first_of,
     folder,
-    frozen_copy,
-    is_copied,
     name_after,
-    no_reference_pass,
-    own_cache,
     spec_of,
 )
 from poz.integrations.trl_head import installed
+from poz.integrations.trl_reference import (
+    as_prepared,
+    disable_dropout,
+    evaluating,
+    no_reference_pass,
+    own_cache,
+    policy_is_reference,
+)
 from poz.objective import Objective
 from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo
@@ -62,7 +65,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
 
     Args:
         model: As for TRL.
-        ref_model: As for TRL; a model that was built in memory is copied where this is None.
+        ref_model: As for `poz.integrations.trl.DPOTrainer`: the policy before training where this is None.
         args: `trl.KTOConfig`.
         objective: "kto", "bco", or an objective on `poz.Unpaired` with its hyper-parameters bound.
         *others: The other arguments of TRL's KTOTrainer, in its order.
@@ -108,13 +111,13 @@ class KTOTrainer(Base):  # type: ignore[misc]
         self._used = set(self._columns) & set(first)
         if "image" in first or "images" in first:
             raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
-        if is_copied(given):
-            given["ref_model"] = frozen_copy(model)
         kind = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
         # TRL gives advice on the weights where the data set is not balanced; it has none on 0.
         weights = {name: spec.values.get(name, 0.0) for name in ("desirable_weight", "undesirable_weight")}
-        with changed(args, loss_type=kind, **weights):
+        with changed(args, loss_type=kind, **weights), policy_is_reference(self, kto_trainer, model):
             super().__init__(**given)
+        if args.disable_dropout:
+            disable_dropout(self.model)
         self.beta = batches.reward_scale(spec)
         self.desirable_weight = self.undesirable_weight = 0.0  # so TRL's own loss is 0
         self.data_collator = batches.Columns(self.data_collator, self._columns)
@@ -134,7 +137,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference for the completions and for the KL samples, or None."""
-        with installed():
+        with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
             return super().compute_ref_log_probs(model, inputs)
 
     def _compute_kl_logps(self, model: Any, batch: Mapping[str, Any]) -> Any:
