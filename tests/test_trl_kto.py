@@ -142,8 +142,9 @@ class TestEqualsTRL:
             said = contextlib.nullcontext()
             if objective:
                 said = pytest.warns(UserWarning, match="each micro-batch makes its own estimate")
+            data = {"examples": UNPAIRED[:6], "eval_dataset": evaluated}  # in TRL a last batch of one is its own sample
             with said:
-                made = trainer(tmp_path, policy, objective, ref_model=reference, arguments=more, eval_dataset=evaluated)
+                made = trainer(tmp_path, policy, objective, ref_model=reference, arguments=more, **data)
             made.train()
             logs.append(made.state.log_history)
         for theirs, ours in zip(*logs, strict=True):

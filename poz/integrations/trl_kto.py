@@ -56,7 +56,8 @@ class KTOTrainer(Base):  # type: ignore[misc]
     the mean over the completions of a batch.
 
     * Where the objective reads KL samples, as KTO does with its default estimator, they are TRL's: each completion
-      under its neighbour's prompt, which needs sequential sampling. The samples of all processes make one estimate, and
+      under its neighbour's prompt, which needs sequential sampling, where a last batch of one example has a neighbour
+      in the batch before. The samples of all processes make one estimate, and
       each micro-batch of gradient accumulation its own, as in TRL. Other objectives need neither.
     * `kl` and `weights` are columns of the data set; `poz.Unpaired` says what they mean.
     * `rewards/*` are beta * (log-prob - reference's log-prob), with the objective's beta, and `kl` is the KL that the
@@ -125,7 +126,17 @@ class KTOTrainer(Base):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         where = f"the data set {dataset_name!r}"
         check_columns(self._objective, self._used, first_of(dataset, where), where)
-        return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        sampled, self.calculate_KL = self.calculate_KL, False
+        try:
+            made = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        finally:
+            self.calculate_KL = sampled
+        if not sampled:
+            return made
+        with kto_trainer.global_then_local_main_first():  # in one process each, where blocks are those of training
+            return made.map(
+                Neighbours(where), with_indices=True, batched=True, batch_size=args.per_device_train_batch_size
+            )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -181,6 +192,34 @@ class KTOTrainer(Base):  # type: ignore[misc]
             counted = torch.ones_like(samples) if "given" in used else samples != 0
             total, count = self.accelerator.gather(torch.stack((samples.sum(), counted.sum()))[None]).sum(0)
             self._metrics[mode]["kl"][-1] = (total / count.clamp(min=1)).clamp(min=0).item()
+
+
+class Neighbours:
+    """KL samples as TRL makes them: in each block, every example has the completion before it, the first the last one.
+
+    A block of one, which TRL gives its own completion, has the last one of the block before.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.before: list[int] | None = None
+
+    def __call__(self, block: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        """The block with the column `KL_completion_ids`.
+
+        Raises:
+            ValueError: There is one example only.
+        """
+        completions = block["completion_ids"]
+        before = None if indices[0] == 0 else self.before
+        first = completions[-1] if len(completions) > 1 else before
+        if first is None:
+            raise ValueError(
+                f"A KL sample needs the completion of a second example, and {self.where} has one. Give more, or an "
+                "objective without samples, such as kto(estimator='zero')."
+            )
+        self.before = completions[-1]
+        return {**block, "KL_completion_ids": [first, *completions[:-1]]}
 
 
 _TRL_LOSS = {"loss_type": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
