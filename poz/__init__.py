@@ -6,6 +6,8 @@
 `poz.zoo` holds every objective by name. `import poz` costs NumPy only.
 """
 
+from typing import TYPE_CHECKING
+
 from poz.combination import combine as combine
 from poz.families import Denoising as Denoising
 from poz.families import Pairs as Pairs
@@ -19,3 +21,8 @@ from poz.zoo import UnknownObjective as UnknownObjective
 from poz.zoo import zoo as zoo
 
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # else checkers would take any name for one that is there
+
+    def __getattr__(name: str) -> None:
+        raise AttributeError(f"`poz` has no attribute {name!r}. {zoo.hint(name)}")

@@ -8,6 +8,13 @@ from collections.abc import Iterator, Mapping
 from poz import objectives
 from poz.objective import Objective
 
+# What people migrate with and that has meant several objectives: the caller says which.
+AMBIGUOUS = {
+    "aot_pair": "`aot_unpaired`, which TRL 0.9.6 to 0.27 trained under this name, or `aot`, the loss of paired data",
+    "rdpo": "`r_dpo`, as SimPO's models are called (it pays for length), `gr_dpo`, as its authors' configuration is "
+    "(robust to groups), or `robust_dpo` (robust to flipped labels)",
+}
+
 
 class Zoo(Mapping[str, Objective]):
     """A read-only mapping from names, and aliases, to objectives; iterates over names in order of publication."""
@@ -20,10 +27,16 @@ class Zoo(Mapping[str, Objective]):
     def __getitem__(self, name: str) -> Objective:
         found = self._named.get(name) or self._aliases.get(name)
         if found is None:
-            near = difflib.get_close_matches(str(name).lower(), [*self._named, *self._aliases], n=3, cutoff=0.4)
-            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "`poz list` shows all."
-            raise UnknownObjective(f"There is no objective {name!r}. {hint}")
+            raise UnknownObjective(f"There is no objective {name!r}. {self.hint(name)}")
         return found
+
+    def hint(self, name: object) -> str:
+        """What a name that is none may have meant, in a sentence."""
+        said = str(name).lower()
+        if meant := AMBIGUOUS.get(said.replace("-", "_")):
+            return f"That name has meant {meant}: say which."
+        near = difflib.get_close_matches(said, [*self._named, *self._aliases], n=3, cutoff=0.4)
+        return f"Did you mean {' or '.join(map(repr, near))}?" if near else "`poz list` shows all."
 
     def __contains__(self, name: object) -> bool:
         return name in self._named or name in self._aliases

@@ -16,7 +16,7 @@ from poz.objectives._pairs import one
     equation="the paired AOT loss with the logistic penalty, section 3 as TRL cites it",
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=u_{(i)}-v_{(i)},\ u=\log\tfrac{\pi(y_w)}{\pi(y_l)},\ v=\log\tfrac{\pi_{ref}(y_w)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    aliases=("aot_pair", "aot_paired"),
+    aliases=("aot_paired",),
     published=[Published("", {"beta": (0.01,)})],
     coupled="both sorts run over all pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],

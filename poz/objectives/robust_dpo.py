@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the unbiased loss, section 3.1 as TRL cites it",
     formula=r"\frac{-(1-\varepsilon)\log\sigma(\beta h)+\varepsilon\log\sigma(-\beta h)}{1-2\varepsilon}",
     reads="chosen rejected ref_chosen ref_rejected",
-    aliases=("robust", "rdpo"),
+    aliases=("robust",),
     published=[Published("", {"label_smoothing": (0.1,)})],
     reduces_to=[
         Limit("dpo", "ε = 0: no flips", lambda p: {**p, "label_smoothing": 0.0}, lambda p: {"beta": p["beta"]})
