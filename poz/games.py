@@ -51,13 +51,13 @@ def win_rates(P: npt.ArrayLike, opponent: npt.ArrayLike) -> Vector:
     Returns:
         (actions,) win rates in [0, 1].
     """
-    preferences = _preferences(P)
+    preferences = _constant_sum(P)
     return preferences @ as_policy("opponent", opponent, len(preferences))
 
 
 def preference_value(P: npt.ArrayLike, policy: npt.ArrayLike, opponent: npt.ArrayLike) -> float:
     """Probability that a draw from `policy` is preferred to one from `opponent`: p^T P q."""
-    preferences = _preferences(P)
+    preferences = _constant_sum(P)
     return float(
         as_policy("policy", policy, len(preferences)) @ preferences @ as_policy("opponent", opponent, len(preferences))
     )
@@ -130,7 +130,7 @@ def best_response(P: npt.ArrayLike, opponent: npt.ArrayLike, reference: npt.Arra
         reference: (actions,) policy; what it never plays, the answer never plays.
         tau: Weight of the KL divergence, >= 0.
     """
-    preferences = _preferences(P)
+    preferences = _constant_sum(P)
     rates = preferences @ as_policy("opponent", opponent, len(preferences))
     prior = as_policy("reference", reference, len(preferences))
     if _temperature(tau) == 0:
@@ -234,7 +234,7 @@ def _log(weights: Vector) -> Vector:
     return logs
 
 
-def _preferences(P: npt.ArrayLike) -> Matrix:
+def _constant_sum(P: npt.ArrayLike) -> Matrix:
     matrix = np.asarray(P, np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(
@@ -242,11 +242,6 @@ def _preferences(P: npt.ArrayLike) -> Matrix:
         )
     if not np.all((matrix >= 0) & (matrix <= 1)):
         raise ValueError(f"P holds probabilities in [0, 1]; got {_worst(matrix, 0.5)}.")
-    return matrix
-
-
-def _constant_sum(P: npt.ArrayLike) -> Matrix:
-    matrix = _preferences(P)
     off = matrix + matrix.T - 1
     if np.max(np.abs(off)) > _SLACK:
         row, column = np.unravel_index(np.argmax(np.abs(off)), off.shape)

@@ -105,10 +105,12 @@ def test_inpo_last_iterate_reaches_the_equilibrium(eta):
 def test_inpo_stability_threshold():
     # Golden numbers: uniform reference, start (.6, .3, .1), stable iff eta > (tau^2 + s^2/12) / (2 tau) = 0.23333.
     # After 20000 rounds, eta = 0.225 is on a cycle, KL(policy || uniform) = .0400 and KL(uniform || policy) = .0443.
-    cycling, *settled = (
-        nth(tabular.inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=eta, start=SKEWED), 20_000)
-        for eta in (0.225, 0.235, 0.24)
-    )
+    with pytest.warns(UserWarning, match="At eta = 0.225 and tau = 0.2 the iterates leave the equilibrium"):
+        cycle = tabular.inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=0.225, start=SKEWED)
+    cycling = nth(cycle, 20_000)
+    settled = [
+        nth(tabular.inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=eta, start=SKEWED), 20_000) for eta in (0.235, 0.24)
+    ]
     assert games.kl(cycling, UNIFORM) == pytest.approx(0.0400, abs=5e-5)
     assert games.kl(UNIFORM, cycling) == pytest.approx(0.0443, abs=5e-5)
     for last in settled:

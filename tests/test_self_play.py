@@ -1,7 +1,10 @@
 """Self-play against golden numbers and rates, the extragradient step, and parameters moved along a line."""
 
+import contextlib
 import itertools
+import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ import poz
 from poz import games
 from poz.algorithms import self_play
 from poz.algorithms.apo_nesterov import next_reference
+from poz.algorithms.tabular import inpo_iterates, mnpo_iterates
 from poz.algorithms.weights import towards
 from poz.torch.extragradient import Extragradient
 
@@ -119,10 +123,10 @@ def test_egpo_last_iterate_is_linear():
 def test_egpo_is_stable_where_mirror_descent_cycles(step, mirror_descent, extragradient):
     # EGPO against online mirror descent around a uniform equilibrium: at step 1/.225 = 4.44 only EGPO converges, at 4.0
     # both do, at 5.0 (eta tau = 1) neither does.
-    from poz.algorithms.tabular import inpo_iterates
-
     looks = first(self_play.egpo(BENCH, SKEWED, UNIFORM, tau=TAU, eta=step), 20001)[-1]
-    plain = next(itertools.islice(inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=1 / step, start=SKEWED), 20000, None))
+    with contextlib.nullcontext() if mirror_descent or step == 5 else pytest.warns(UserWarning, match="leave the"):
+        iterates = inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=1 / step, start=SKEWED)
+    plain = next(itertools.islice(iterates, 20000, None))
     assert (games.kl(UNIFORM, plain) < 1e-8) == mirror_descent
     assert (games.kl(UNIFORM, looks) < 1e-8) == extragradient
 
@@ -132,6 +136,11 @@ def test_egpo_is_stable_where_mirror_descent_cycles(step, mirror_descent, extrag
     (lambda: self_play.onpo(BENCH, SKEWED, eta=0.0), "eta must be > 0 and finite; got 0.0"),
     (lambda: self_play.gpo(BENCH, SKEWED, beta=1.0), "antisymmetric"),
     (lambda: towards({"a": 1}, {"b": 1}, 0.5), "only one has"),
+    (lambda: towards({"a": np.ones(2)}, {"a": np.ones(2)}, 2.0), "share must be at least 0 and below 2; got 2.0"),
+    (lambda: towards({"a": np.ones(2)}, {"a": np.ones(2)}, float("nan")), "share must be at least 0 and below 2; got nan"),
+    (lambda: towards({"a": np.ones(2)}, {"a": np.ones((3, 2))}, 0.5), r"'a' has shape \(2,\) and \(3, 2\)"),
+    (lambda: towards({"a": np.ones((2, 1))}, {"a": np.ones((2, 3))}, 1), "both need the same"),
+    (lambda: games.win_rates(np.full((2, 2), 0.7), [0.5, 0.5]), "P \\+ P.T must be 1"),
     (lambda: next_reference({"a": 1}, {"a": 2}, 1.0), "alpha must be at least 0 and below 1.*got 1.0"),
     (lambda: next_reference({"a": 1}, {"b": 2}), "only one has"),
 ])  # fmt: skip
@@ -183,6 +192,26 @@ def test_towards_has_exact_ends_and_any_library():
     np.testing.assert_allclose(towards(a, b, 0.25)["w"], [0.15, 5.0], rtol=1e-15)
     there = towards({"w": torch.zeros(2)}, {"w": torch.ones(2)}, 1e-3)["w"]
     torch.testing.assert_close(there, torch.full((2,), 1e-3))
+
+
+@pytest.mark.parametrize(
+    "array", [lambda x: torch.tensor(x, dtype=torch.bfloat16), lambda x: jnp.asarray(x, jnp.bfloat16)]
+)
+def test_an_average_of_16_bit_parameters_moves(array):
+    # From 1 towards 1.5 by 1e-3 a step: 1.5 - 0.5 (1 - 1e-3)^5000 = 1.4966; a step of 5e-4 rounds away in bfloat16.
+    average, policy = {"w": array([1.0])}, {"w": array([1.5])}
+    for _ in range(5000):
+        average = towards(average, policy, 1e-3)
+    assert average["w"].dtype in (torch.float32, jnp.float32)
+    assert float(average["w"][0]) == pytest.approx(1.4966, abs=1e-4)  # float32 rounds 5000 times
+
+
+def test_counters_lie_on_no_line():
+    start = {"num_batches_tracked": torch.tensor(3), "mask": torch.tensor([True])}
+    end = {"num_batches_tracked": torch.tensor(4), "mask": torch.tensor([False])}
+    assert towards(start, end, 0.5) == towards(start, end, 1) == end
+    assert towards(start, end, 0) == start
+    assert towards(start, end, 0.5)["num_batches_tracked"].dtype == torch.int64
 
 
 @pytest.mark.parametrize("kind", ["SGD", "AdamW"])
@@ -297,3 +326,48 @@ def test_optimum_of_soft_labels_can_outrank_the_reference():
 
     optimizer.step(closure)
     assert logit.item() == pytest.approx(10.862943611, abs=1e-6)
+
+
+PUBLISHED = 0.005  # INPO's and MNPO's eta in the released configurations, with tau = eta / 3
+
+
+def inpo_distance(eta, strength, rounds):
+    tau, game = eta / 3, games.rock_paper_scissors(strength)
+    iterates = inpo_iterates(game, UNIFORM, tau=tau, eta=eta, start=SKEWED)
+    return games.kl(next(itertools.islice(iterates, rounds, None)), UNIFORM)
+
+
+def test_the_published_step_leaves_the_equilibrium_of_a_mildly_cyclic_game():
+    # strength .1: stable above (tau^2 + .01/12) / (2 tau) = .2508; from .0333 + .0125 on at eta = .1, which holds
+    with pytest.warns(UserWarning, match=r"leave the equilibrium .* grows 5.81187-fold"):
+        assert inpo_distance(PUBLISHED, 0.1, 2000) > 0.07
+    assert inpo_distance(0.1, 0.1, 2000) < 1e-15
+
+
+@pytest.mark.parametrize("step", [0.98, 1.02])
+def test_the_warning_comes_at_the_threshold_of_the_docstring(step):
+    # (tau^2 + s^2 / 12) / (2 tau), at a tau of its own, not eta / 3
+    tau, strength = 0.2, 0.8
+    eta = step * (tau**2 + strength**2 / 12) / (2 * tau)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        inpo_iterates(games.rock_paper_scissors(strength), UNIFORM, tau=tau, eta=eta)
+    assert bool(said) == (step < 1)
+
+
+@pytest.mark.parametrize(("history", "beta"), [(1, 1.0), (2, 1.0), (3, 0.5)])
+def test_the_warning_tells_how_the_iterates_go(history, beta):
+    # A start next to the equilibrium: after 4000 rounds it is nearer or further, as was said; eta on either side.
+    tau = 0.05
+    equilibrium = games.regularized_nash(BENCH, SKEWED, tau * beta)
+    near = games.tilted(np.log(equilibrium) + 1e-3 * np.array([1.0, -0.5, 0.0]))
+    seen = set()
+    for eta in (0.06, 0.15, 0.3, 0.5, 0.8, 1.5):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            iterates = mnpo_iterates(BENCH, SKEWED, tau=tau, eta=eta, beta=beta, history=history, start=near)
+        last = next(itertools.islice(iterates, 4000, None))
+        grows = games.kl(last, equilibrium) > games.kl(near, equilibrium)
+        assert grows == bool(said), eta
+        seen.add(grows)
+    assert seen == {True, False}

@@ -7,6 +7,7 @@ fits are perfect. NumPy only; win probabilities and policies as in `poz.games`.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -92,8 +93,8 @@ def inpo_iterates(
     """The INPO policies, without end: the start, then one exact round after another.
 
     The last iterate converges to `poz.games.regularized_nash(P, reference, tau)` where eta is large enough: around a
-    uniform equilibrium of `rock_paper_scissors(s)`, where eta > (tau^2 + s^2 / 12) / (2 tau). Take as many as you
-    want with `itertools.islice`.
+    uniform equilibrium of `rock_paper_scissors(s)`, where eta > (tau^2 + s^2 / 12) / (2 tau). At a constant eta too
+    small for its game there is a warning. Take as many as you want with `itertools.islice`.
 
     Args:
         P: (actions, actions) win probabilities.
@@ -129,6 +130,9 @@ def mnpo_iterates(
             history tempers nothing. None for equal ones.
         start: (actions,) first policy; the reference where it is not given.
 
+    Warns:
+        UserWarning: eta is constant and too small for the game: the equilibrium repels the iterates.
+
     Source: Wu et al. 2025, arXiv 2509.23102 v3, TD-MNPO; first in, first out, as in the released code.
     """
     if history < 1:
@@ -139,6 +143,14 @@ def mnpo_iterates(
     first = games.as_policy("start", reference if start is None else start)
     mnpo_step([first], None, reference, P, tau=tau, eta=eta(0) if callable(eta) else eta, beta=beta)  # checks all
     prior, preferences = np.asarray(reference, np.float64), np.asarray(P, np.float64)
+    if not callable(eta) and 0 < tau < eta:
+        radius = _spectral_radius(preferences, prior, tau=tau, eta=eta, beta=beta, shares=shares)
+        if radius > 1 + 1e-9:
+            warnings.warn(
+                f"At eta = {eta} and tau = {tau} the iterates leave the equilibrium of this game: a small distance grows "
+                f"{radius:.6g}-fold in a round. Take a larger eta, or eta_t = tau (t + 2) / 2.",
+                stacklevel=2,
+            )
 
     def rounds() -> Iterator[games.Vector]:
         kept = deque([first], maxlen=history)
@@ -168,6 +180,23 @@ def _round(
             if (1 - ratio) * share > 0:
                 log_weights += (1 - ratio) * share * np.log(opponent)
     return games.tilted(log_weights)
+
+
+def _spectral_radius(
+    P: games.Matrix, reference: games.Vector, *, tau: float, eta: float, beta: float, shares: Sequence[float]
+) -> float:
+    """By how much a round stretches a small distance from the equilibrium, for a history that is full.
+
+    In logits x a round is x' = (1 - tau/eta) sum_j w_j x_j + P softmax(x_0) / (eta beta) + constant, so its slope at the
+    equilibrium p is (1 - tau/eta) w_j, and P (diag p - p p^T) / (eta beta) beside the newest.
+    """
+    p = games.regularized_nash(P, reference, tau * beta)
+    n, history = len(p), len(shares)
+    slope = np.eye(n * history, k=-n)  # what was the newest becomes the next
+    for j, share in enumerate(shares):
+        slope[:n, j * n : (j + 1) * n] = (1 - tau / eta) * share / sum(shares) * np.eye(n)
+    slope[:n, :n] += P @ (np.diag(p) - np.outer(p, p)) / (eta * beta)
+    return float(np.abs(np.linalg.eigvals(slope)).max())
 
 
 def _ratio(tau: float, eta: float) -> float:

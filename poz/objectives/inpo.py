@@ -68,7 +68,12 @@ def inpo(
     ] = None,
     length_normalized: Annotated[bool, Choice("divide each completion's log-probs by its own length", FLAG)] = False,
 ) -> Array:
-    """Squared distance of the margin over the geometric mix of reference and current policy from 1/(2η)."""
+    """Squared distance of the margin over the geometric mix of reference and current policy from 1/(2η).
+
+    At a constant η its rounds settle only where η is large enough for the game: around the uniform equilibrium of
+    `poz.games.rock_paper_scissors(s)` above (τ² + s²/12) / (2τ). With τ = η/3 that is s < 2.58 η: at η = 0.005 hardly any
+    cycle of preferences may be there. `poz.algorithms.tabular.inpo_iterates` warns.
+    """
     ours, reference, opponent = (terms.gap(xp, pairs, of, length_normalized) for of in ("", "ref_", "opponents_"))
     if tau is None:
         tau = eta / 3

@@ -130,7 +130,12 @@ def mnpo(
     ] = "constant",
     length_normalized: Annotated[bool, Choice("divide each completion's log-probs by its own length", FLAG)] = False,
 ) -> Array:
-    """Distance between the margin over a geometric mix of opponents (and reference) and a target gap."""
+    """Distance between the margin over a geometric mix of opponents (and reference) and a target gap.
+
+    With one opponent and β = 1 its rounds are INPO's, which leave the equilibrium of a cyclic game of strength s where
+    η < (τ² + s²/12) / (2τ), see `poz.inpo`; at the default η that is s > 2.58 η = 0.0194.
+    `poz.algorithms.tabular.mnpo_iterates` warns, whatever the history.
+    """
     gaps = terms.gap(xp, pairs, "opponents_", length_normalized)
     if weights is None:
         weights = (1 / gaps.shape[0],) * gaps.shape[0]
