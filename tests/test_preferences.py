@@ -37,8 +37,6 @@ def test_whole_dialogues(tmp_path, zipped):
         (DIALOGUE + " Yes", DIALOGUE + " Yes, and no", DIALOGUE),
         (DIALOGUE + " Yes", DIALOGUE, DIALOGUE),
         ("The sky is blue", "The sky is black", "The sky is "),
-        ("A cat", "One cat", ""),
-        ("Sunny", "Sun", ""),
     ],
 )
 def test_prompt_is_what_both_begin_with(tmp_path, chosen, rejected, prompt):
@@ -88,7 +86,6 @@ GOOD = {"prompt": "a", "chosen": "b", "rejected": "c"}
         ({**GOOD, "prompt": {"secret": 1}}, "'prompt' must be a text or a list of messages; got an object"),
         ({**GOOD, "chosen": ["secret"]}, "'chosen' must hold messages with the texts 'role' and 'content'; got a text"),
         ({**GOOD, "chosen": [{"role": "user"}]}, "'chosen' must hold messages with the texts 'role' and 'content'"),
-        ({**GOOD, "prompt": [{"role": "user", "content": "a"}]}, "'chosen' must be a list of messages, as 'prompt' is"),
         ('{"chosen": ' + "[" * 100_000, "is nested too deeply"),
         ('{"chosen": "secret", "margin": ' + "9" * 5000 + "}", "holds an integer of more than 64 bits"),
         ({**GOOD, "annotator": 2**63}, "holds an integer of more than 64 bits"),
