@@ -15,7 +15,7 @@ Source: Cao et al. 2025, arXiv 2509.24159 (RE-PO), eq. 2 to 7 and Algorithm 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,8 +108,14 @@ def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
         num_annotators: How many there are.
 
     A pair whose posterior is NaN counts for nobody.
+
+    Raises:
+        ValueError: A posterior outside [0, 1], or an id that is no row.
     """
     xp = namespace(posterior)
+    given = None if xp.kind(posterior) == "half" else xp.values(posterior)
+    if given is not None and not np.all((given >= 0) & (given <= 1) | np.isnan(given)):
+        raise ValueError(f"A posterior is a probability in [0, 1]; got {given.tolist()}.")
     _check_ids(annotator, num_annotators)
     known = posterior == posterior
     counted = xp.astype(known, posterior)
@@ -170,7 +176,7 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
         The new state; its waiting sums are 0.
 
     Raises:
-        ValueError: step_size outside (0, 1].
+        ValueError: step_size outside (0, 1], or sums that no labels have.
 
     Source: arXiv 2509.24159, Algorithm 1; the clamp is not in the paper.
     """
@@ -178,6 +184,7 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
         raise ValueError(f"step_size is a share in (0, 1]; got {step_size}. The paper uses 0.1.")
     before = state.reliability
     xp = namespace(before)
+    _check_sums(xp.values(found.total), xp.values(found.count))
     total, count = xp.astype(found.total, before), xp.astype(found.count, before)
     present = count > 0
     mean = total / xp.where(present, count, xp.constant(1.0, before))
@@ -189,6 +196,17 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
 def one_or_all(reliability: Array, annotator: Array) -> Array:
     """The reliability of all labels where annotators are not known, else the table."""
     return reliability[0] if annotator is None else reliability
+
+
+def _check_sums(total: Any, count: Any) -> None:
+    if total is None or count is None:
+        return
+    rounding = 1e-5  # of float32 sums of a million posteriors
+    if not np.all((total >= 0) & (total <= count * (1 + rounding)) & (count < np.inf)):
+        raise ValueError(
+            "The sum of an annotator's posteriors lies between 0 and the number of their labels; got sums "
+            f"{total.tolist()} for counts {count.tolist()}."
+        )
 
 
 def _check_ids(annotator: Array, num_annotators: int) -> None:

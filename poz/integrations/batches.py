@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from poz.combination import Combination
 from poz.families import Pairs, Ranked, TokenPairs, Unpaired
+from poz.integrations import annotators
 from poz.objective import Objective
 from poz.preferences import COLUMNS
 
@@ -39,10 +40,15 @@ class Scored(NamedTuple):
 
 
 class Columns:
-    """A collator that adds columns of the data set to what another collator makes."""
+    """A collator that adds columns of the data set to what another collator makes; `known` annotators as their row."""
 
-    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], names: Sequence[str]) -> None:
-        self.collator, self.names = collator, names
+    def __init__(
+        self,
+        collator: Callable[[list[dict[str, Any]]], dict[str, Any]],
+        names: Sequence[str],
+        known: Mapping[Hashable, int] | None = None,
+    ) -> None:
+        self.collator, self.names, self.known = collator, names, known
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """The other collator's batch, and a tensor for each column that the examples have.
@@ -57,6 +63,8 @@ class Columns:
             if name not in examples[0]:
                 continue
             values = [example[name] for example in examples]
+            if name == annotators.COLUMN and self.known is not None:
+                values = annotators.rows(self.known, values, "the data")
             if name.endswith("_weights"):
                 chosen, rejected = made["completion_mask"].bool().chunk(2)
                 made[name] = _per_token(name, values, chosen if name.startswith("chosen") else rejected)[:, 1:]

@@ -8,6 +8,7 @@ DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...)
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from transformers import TrainerCallback
 from trl.trainer import dpo_config, dpo_trainer
 
 from poz.families import TokenPairs
-from poz.integrations import batches
+from poz.integrations import annotators, batches
 from poz.integrations.trl_head import install as install
 from poz.integrations.trl_head import installed
 from poz.integrations.trl_head import uninstall as uninstall
@@ -45,6 +46,8 @@ if Version(trl.__version__) < Version("1.16"):
 Base: Any = dpo_trainer.DPOTrainer
 STATE = "objective.pt"
 """The file of a checkpoint that holds the state of an objective that has one."""
+RELIABILITY = "reliability.json"
+"""The file beside a saved model that says how reliable LCPO found each annotator."""
 
 
 class DPOTrainer(Base):  # type: ignore[misc]
@@ -89,7 +92,11 @@ class DPOTrainer(Base):  # type: ignore[misc]
         args: `trl.DPOConfig`.
         objective: A name of `poz.zoo`, an objective with its hyper-parameters bound, such as
             `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then move once for each optimiser
-            step, not in evaluation, and are saved with each checkpoint.
+            step, not in evaluation, and are saved with each checkpoint. "lcpo", "lcpo_em" and "re_po" are names of
+            LCPO-EM: they make one, over DPO, with a reliability for each id, of any kind, in the column `annotator`, or
+            one for all where there is no such column. Reliabilities are logged as `reliability/ID` (of more than 50
+            annotators their least, mean and greatest) and saved beside the model as `reliability.json`. `poz.lcpo`
+            itself is the loss at the reliability that it is given.
         calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
             it goes with `sign=-1`), the "rejected" ones, or "both".
         *others: The other arguments of TRL's DPOTrainer, in its order.
@@ -114,8 +121,12 @@ class DPOTrainer(Base):  # type: ignore[misc]
         calibration: str = "chosen",
         **kwargs: Any,
     ) -> None:
+        given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        self._annotators: dict[Any, int] | None = None
+        if isinstance(objective, str):
+            objective = self._named(objective, given.get("train_dataset"))
         # `objective` is for callers; a search for hyper-parameters puts its own number there
-        self.objective = self._objective = zoo[objective] if isinstance(objective, str) else objective
+        self.objective = self._objective = objective
         self._spec = spec_of(self._objective)
         batches.check(self._spec)
         if calibration not in batches.CALIBRATION:
@@ -123,7 +134,6 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._calibration = calibration
         self._columns = sum(batches.columns_read(self._spec), ())
         name_after(self, self._spec)
-        given = by_name(Base, model, ref_model, args, *others, **kwargs)
         args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
         first = first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self._columns) & set(first)
@@ -137,10 +147,20 @@ class DPOTrainer(Base):  # type: ignore[misc]
         if args.disable_dropout:
             disable_dropout(self.model)
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
-        self.data_collator = batches.Columns(self.data_collator, self._columns)
+        self.data_collator = batches.Columns(self.data_collator, self._columns, self._annotators)
         if isinstance(self._objective, LCPO):
             self._objective.to(self.accelerator.device)
             self.add_callback(_Stateful(self._objective))
+
+    def _named(self, name: str, dataset: Any) -> Objective | LCPO:
+        """The objective of a name; of LCPO, what learns the reliabilities of the data's annotators."""
+        objective = zoo[name]
+        if objective.name != "lcpo":
+            return objective
+        if dataset is None or annotators.COLUMN not in first_of(dataset, "the training data set"):
+            return LCPO()
+        self._annotators = annotators.numbered(dataset, "the training data set")
+        return LCPO(num_annotators=len(self._annotators))
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
         name = self._spec.name
@@ -165,6 +185,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         where = f"the data set {dataset_name!r}"
         check_columns(self._spec, self._used, first_of(dataset, where), where)
+        if self._annotators is not None and hasattr(dataset, "__len__"):
+            annotators.rows(self._annotators, dataset[annotators.COLUMN], where)
         return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -232,11 +254,38 @@ class DPOTrainer(Base):  # type: ignore[misc]
         for name, value in values.items():
             self._metrics[mode][f"rewards/{name}"][-1] = self.accelerator.gather(value).mean().item()
 
+    def _reliabilities(self) -> dict[Any, float]:
+        """Of each annotator by their id; of all of them by None where they are not known."""
+        if not isinstance(self._objective, LCPO):
+            return {}
+        found = self._objective.reliability.tolist()
+        alone = len(found) == 1 and annotators.COLUMN not in self._used
+        names = [None] if alone else range(len(found)) if self._annotators is None else self._annotators
+        return dict(zip(names, found, strict=True))
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's, with the reliabilities that LCPO has found so far."""
+        found = self._reliabilities() if "loss" in logs else {}
+        if len(found) > 50:
+            numbers = list(found.values())
+            found = {"min": min(numbers), "mean": sum(numbers) / len(numbers), "max": max(numbers)}
+        named = {"reliability" if name is None else f"reliability/{name}": value for name, value in found.items()}
+        super().log({**logs, **named}, *args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """TRL's, with the reliabilities that LCPO has found, in `reliability.json`."""
+        super().save_model(output_dir, *args, **kwargs)
+        if isinstance(self._objective, LCPO) and self.args.should_save:
+            found = [{"annotator": name, "reliability": value} for name, value in self._reliabilities().items()]
+            with open(os.path.join(output_dir or self.args.output_dir, RELIABILITY), "w", encoding="utf-8") as file:
+                json.dump(found, file, indent=1, ensure_ascii=False, default=str)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if isinstance(self._objective, LCPO) and self.args.should_save:
             checkpoint = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
             os.makedirs(checkpoint, exist_ok=True)
-            torch.save(self._objective.state_dict(), os.path.join(checkpoint, STATE))
+            state = {**self._objective.state_dict(), "annotators": self._annotators and list(self._annotators)}
+            torch.save(state, os.path.join(checkpoint, STATE))
         super()._save_checkpoint(model, trial)  # last, as it uploads the checkpoint and deletes old ones
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -256,7 +305,11 @@ class DPOTrainer(Base):  # type: ignore[misc]
             raise FileNotFoundError(
                 f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
             )
-        self._objective.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        saved, known = state.pop("annotators"), self._annotators and list(self._annotators)
+        if saved != known:
+            raise ValueError(f"{path} has the reliabilities of the annotators {saved}; the training data have {known}.")
+        self._objective.load_state_dict(state)
 
 
 class Recorder:

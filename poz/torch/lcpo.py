@@ -26,6 +26,11 @@ class LCPO(nn.Module):
         loss.attach(optimizer)                       # or call loss.step() after each optimizer.step()
         loss(pairs).mean().backward()
 
+    The reliabilities are as good as the policy's log-odds are. With log-odds of c times the true ones, these distributed
+    normally with mean 0 and deviation 2, and annotators right in .729 of their labels, they settle at 1.000 (c = .1), .989
+    (.3), .729 (1) and .662 (3): a policy that is too sure finds too many flips, one that is not sure enough, such as one
+    before training, finds none, and drives them towards 1.
+
     Args:
         base: The objective on pairs whose labels are doubted.
         num_annotators: How many annotators there are; 1 where they are not known, then no ids are needed.
@@ -83,12 +88,23 @@ class LCPO(nn.Module):
         self._waiting = moved.sums
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
-        """Calls `step` after each step of the optimiser; `.remove()` on what it returns undoes it."""
+        """Calls `step` after each step of the optimiser, or of the one in it after `accelerator.prepare`.
+
+        `.remove()` on what it returns undoes it.
+        """
+        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+            optimizer = optimizer.optimizer  # type: ignore[attr-defined]
         return optimizer.register_step_post_hook(lambda *_: self.step())
 
     def extra_repr(self) -> str:
         """Shown by `print`."""
         return f"{self.base!r}, num_annotators={len(self.reliability)}, step_size={self.step_size}, mode={self.mode!r}"
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        given = state_dict.get(f"{prefix}reliability")
+        if given is not None and not bool(((given >= 0) & (given <= 1)).all()):
+            raise ValueError(f"A reliability is a probability in [0, 1]; the state holds {given.tolist()}.")
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def _state(self) -> lcpo_em.State:
         total, count = (part.to(self.reliability) for part in self._waiting)

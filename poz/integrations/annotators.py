@@ -1,0 +1,51 @@
+"""Who labelled each pair: ids of any kind, as the rows of a table of reliabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+COLUMN = "annotator"
+
+
+def numbered(dataset: Any, where: str) -> dict[Hashable, int]:
+    """A row for each annotator of a data set, in the order of their ids, or of appearance where they have none.
+
+    Raises:
+        ValueError: A data set that is streamed, an annotator that is missing, or one that is no id.
+    """
+    if not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"{where} is streamed, so the annotators of its column {COLUMN!r} cannot be counted beforehand. Number them "
+            "from 0 and give objective=poz.torch.LCPO(num_annotators=...)."
+        )
+    seen: dict[Hashable, int] = {}
+    for row, annotator in enumerate(dataset[COLUMN]):
+        if not isinstance(annotator, Hashable) or annotator is None or annotator != annotator:
+            raise ValueError(
+                f"The column {COLUMN!r} of {where} must hold an id for whoever labelled the pair, a number or a text; "
+                f"row {row} holds {annotator!r}."
+            )
+        seen.setdefault(annotator, row)
+    names: Iterable[Any] = seen
+    with suppress(TypeError):  # ids of several kinds have no order
+        names = sorted(seen)  # type: ignore[type-var]
+    return {name: number for number, name in enumerate(names)}
+
+
+def rows(known: Mapping[Hashable, int], annotators: Iterable[Hashable], where: str) -> list[int]:
+    """The row of each.
+
+    Raises:
+        ValueError: One who is not known.
+    """
+    found = []
+    for annotator in annotators:
+        if annotator not in known:
+            raise ValueError(
+                f"The annotator {annotator!r} of {where} labelled no pair of the training data, so nothing is known of "
+                "their reliability. Leave their pairs out."
+            )
+        found.append(known[annotator])
+    return found

@@ -1,0 +1,164 @@
+"""LCPO-EM by its name in TRL's DPOTrainer: annotators of any kind, reliabilities that learn, are logged and saved."""
+
+import json
+
+import accelerate
+import datasets
+import numpy as np
+import pytest
+import torch
+from test_trl import PAIRS, Bytes, inputs, policy, settings, tiny, trainer  # noqa: F401 - `policy` is a fixture
+
+import poz
+from poz.algorithms import lcpo_em
+from poz.integrations.trl import RELIABILITY, STATE, DPOTrainer
+from poz.torch.lcpo import LCPO
+
+pytestmark = [pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")]
+
+NAMES = ["bo", "al", "bo", "al"]
+SIGNED = [{**pair, "annotator": name} for pair, name in zip(PAIRS, NAMES, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["lcpo_em", "re_po", "lcpo"])
+def test_the_name_runs_em(tmp_path, policy, name):  # noqa: F811
+    made = trainer(tmp_path, policy, name, SIGNED, arguments={"max_steps": 3})
+    made.train()
+    found = made.objective.reliability
+    assert isinstance(made.objective, LCPO)
+    assert found.shape == (2,)
+    assert (found != 0.9).all()
+    logged = [entry for entry in made.state.log_history if "loss" in entry]
+    assert logged[-1]["reliability/al"] == pytest.approx(found[0].item())
+    assert logged[-1]["reliability/bo"] == pytest.approx(found[1].item())
+
+
+def test_rows_are_those_of_the_ids(tmp_path, policy):  # noqa: F811
+    made = trainer(tmp_path, policy, "lcpo_em", SIGNED)
+    batch = inputs(made)
+    assert batch["annotator"].tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "ids", [[7, 30, 7, 30], ["7", "30", "7", "30"], [0.5, -1.0, 0.5, -1.0], [True, False, True, False]]
+)
+def test_ids_of_any_kind(tmp_path, policy, ids):  # noqa: F811
+    data = [{**pair, "annotator": name} for pair, name in zip(PAIRS, ids, strict=True)]
+    made = trainer(tmp_path, policy, "lcpo_em", data)
+    row = {name: i for i, name in enumerate(sorted(set(ids)))}
+    assert inputs(made)["annotator"].tolist() == [row[name] for name in ids]
+
+
+def test_without_the_column_one_reliability_learns(tmp_path, policy):  # noqa: F811
+    made = trainer(tmp_path, policy, "lcpo_em")
+    made.train()
+    assert made.objective.reliability.shape == (1,)
+    assert made.objective.reliability.item() != pytest.approx(0.9)
+    assert made.state.log_history[0]["reliability"] == pytest.approx(0.9, abs=0.1)
+
+
+def test_the_objective_itself_stays_the_loss_of_a_given_reliability(tmp_path, policy):  # noqa: F811
+    made = trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8))
+    made.train()
+    assert made.objective.values["reliability"] == 0.8
+    assert not any("reliability" in entry for entry in made.state.log_history)
+
+
+def test_what_is_saved_names_the_annotators(tmp_path, policy):  # noqa: F811
+    arguments = {"save_strategy": "steps", "save_steps": 1}
+    made = trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments)
+    made.train()
+    made.save_model(str(tmp_path / "model"))
+    found = made.objective.reliability.tolist()
+    for folder in ("model", "checkpoint-2"):
+        said = json.loads((tmp_path / folder / RELIABILITY).read_text())
+        assert said == [{"annotator": "al", "reliability": found[0]}, {"annotator": "bo", "reliability": found[1]}]
+    state = torch.load(tmp_path / "checkpoint-1" / STATE, weights_only=True)
+    assert state["annotators"] == ["al", "bo"]
+    resumed = trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments)
+    resumed.train(str(tmp_path / "checkpoint-1"))
+    assert torch.equal(resumed.objective.reliability, made.objective.reliability)
+    others = [{**pair, "annotator": pair["annotator"] + "!"} for pair in SIGNED]
+    with pytest.raises(ValueError, match=r"annotators \['al', 'bo'\]; the training data have \['al!', 'bo!'\]"):
+        trainer(tmp_path, policy, "lcpo_em", others, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
+
+
+def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):  # noqa: F811
+    data = [{**PAIRS[i % 4], "annotator": f"a{i}"} for i in range(60)]
+    made = trainer(tmp_path, policy, "lcpo_em", data, arguments={"max_steps": 1})
+    made.train()
+    logged = {key for key in made.state.log_history[0] if key.startswith("reliability")}
+    assert logged == {"reliability/min", "reliability/mean", "reliability/max"}
+    made.save_model(str(tmp_path / "model"))
+    assert len(json.loads((tmp_path / "model" / RELIABILITY).read_text())) == 60
+
+
+@pytest.mark.parametrize(("broken", "sentence"), [
+    ([*NAMES[:3], None], r"must hold an id .* row 3 holds None"),
+    ([1.0, 2.0, float("nan"), 1.0], r"must hold an id .* row 2 holds nan"),
+    ([["al"], ["bo"], ["al"], ["bo"]], r"must hold an id .* row 0 holds \['al'\]"),
+])  # fmt: skip
+def test_what_is_no_id_is_refused(tmp_path, policy, broken, sentence):  # noqa: F811
+    data = [{**pair, "annotator": name} for pair, name in zip(PAIRS, broken, strict=True)]
+    with pytest.raises(ValueError, match=sentence):
+        trainer(tmp_path, policy, "lcpo_em", data)
+
+
+def test_an_unknown_annotator_of_the_evaluation_is_refused(tmp_path, policy):  # noqa: F811
+    evaluated = datasets.Dataset.from_list([{**PAIRS[0], "annotator": "eve"}])
+    with pytest.raises(ValueError, match="'eve' of the data set 'eval' labelled no pair of the training data"):
+        trainer(tmp_path, policy, "lcpo_em", SIGNED, eval_dataset=evaluated)
+
+
+def test_a_streamed_data_set_is_refused(tmp_path):
+    streamed = datasets.Dataset.from_list(SIGNED).to_iterable_dataset()
+    with pytest.raises(ValueError, match=r"is streamed, so the annotators .* cannot be counted"):
+        DPOTrainer(
+            tiny(0), args=settings(tmp_path), train_dataset=streamed, processing_class=Bytes(), objective="lcpo_em"
+        )
+
+
+def test_attach_after_prepare():
+    """`accelerator.prepare` hands back a wrapper, which has no hooks of its own."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimizer = accelerate.Accelerator(cpu=True).prepare(torch.optim.SGD([weight], lr=0.1))
+    objective = LCPO(num_annotators=1)
+    objective.attach(optimizer)
+    pairs = poz.Pairs(weight, -weight, ref_chosen=torch.ones(2), ref_rejected=torch.zeros(2))
+    objective(pairs).mean().backward()
+    assert objective.reliability.item() == pytest.approx(0.9)
+    optimizer.step()
+    assert objective.reliability.item() != pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("sureness", "settled"), [(0.1, 1.0), (0.3, 0.989), (1.0, 0.729), (3.0, 0.662)])
+def test_where_reliabilities_settle_under_a_policy_that_is_not_sure_enough(sureness, settled):
+    """The figures of the docstring: exact EM over log-odds N(0, 2), whose labels are right at .729."""
+    at = (np.arange(2001) + 0.5) / 2001
+    true = 2 * np.sqrt(2) * torch.special.erfinv(torch.tensor(2 * at - 1)).numpy()
+    clean = 1 / (1 + np.exp(-true))
+    share = 0.729 * clean + 0.271 * (1 - clean)  # of labels that say "chosen"
+    state = lcpo_em.init(1)
+    for _ in range(3000):
+        u = np.concatenate([sureness * true, -sureness * true])
+        w = lcpo_em.posterior(u, None, state.reliability)
+        total = np.sum(w * np.concatenate([share, 1 - share]))
+        state = lcpo_em.update(state, lcpo_em.Sums(np.array([total]), np.array([2001.0])), step_size=1.0)
+    assert state.reliability[0] == pytest.approx(settled, abs=6e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 5.0, -0.1])
+def test_a_state_that_is_no_probability_is_refused(value):
+    with pytest.raises(ValueError, match=r"A reliability is a probability in \[0, 1\]; the state holds"):
+        LCPO().load_state_dict({"reliability": torch.tensor([value])})
+
+
+@pytest.mark.parametrize(("call", "sentence"), [
+    (lambda: lcpo_em.sums(np.array([0.5, 1.5]), None, 1), r"A posterior is a probability in \[0, 1\]; got \[0.5, 1.5\]"),
+    (lambda: lcpo_em.update(lcpo_em.init(), lcpo_em.Sums(np.array([3.0]), np.array([2.0]))), "sums .3.0. for counts .2.0."),
+    (lambda: lcpo_em.update(lcpo_em.init(), lcpo_em.Sums(np.array([-1.0]), np.array([2.0]))), "lies between 0 and"),
+    (lambda: lcpo_em.update(lcpo_em.init(), lcpo_em.Sums(np.array([np.nan]), np.array([2.0]))), "lies between 0 and"),
+])  # fmt: skip
+def test_sums_that_no_labels_have_are_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
