@@ -30,7 +30,7 @@ def numbered(dataset: Any, where: str) -> dict[Hashable, int]:
         seen.setdefault(annotator, row)
     names: Iterable[Any] = seen
     with suppress(TypeError):  # ids of several kinds have no order
-        names = sorted(seen)  # type: ignore[type-var]
+        names = sorted(seen)
     return {name: number for number, name in enumerate(names)}
 
 
