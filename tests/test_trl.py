@@ -783,13 +783,15 @@ class TestCoupled:
         with pytest.raises(ValueError, match=r"is defined over the whole batch \(.* gradient_accumulation_steps=2"):
             trainer(tmp_path, policy, objective, arguments={"gradient_accumulation_steps": 2})
 
-    @pytest.mark.parametrize("normalizer", ["sum", "mean"])
-    def test_sft_over_micro_batches_is_one_batch(self, tmp_path, policy, normalizer):
+    @pytest.mark.parametrize(
+        "objective", [poz.sft.bind(normalizer="sum"), poz.sft.bind(normalizer="mean"), poz.vpo.bind(alpha=0.5, sign=-1)]
+    )
+    def test_micro_batches_are_one_batch(self, tmp_path, policy, objective):
         arguments = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
         after = []
         for size, count in ((4, 1), (2, 2)):
             how = {**arguments, "per_device_train_batch_size": size, "gradient_accumulation_steps": count}
-            made = trainer(tmp_path, policy, poz.sft.bind(normalizer=normalizer), arguments=how)
+            made = trainer(tmp_path, policy, objective, arguments=how)
             made.train()
             after.append(dict(made.model.named_parameters()))
         for name, p in policy.named_parameters():

@@ -167,7 +167,9 @@ class DPOTrainer(Base):  # type: ignore[misc]
         if "image" in first or "images" in first:
             raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
         check_config(self._spec, args, _TRL_LOSS)
-        if self._spec.coupled and args.gradient_accumulation_steps > 1:
+        # Calibration samples are completions of the batch, whose mean over micro-batches is that over all of them.
+        coupled = [part for part in batches.parts(self._spec) if part.coupled and "calibration" not in part.reads]
+        if coupled and args.gradient_accumulation_steps > 1:
             raise ValueError(
                 f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
                 f"{args.gradient_accumulation_steps} would change it. Set 1, or use poz.torch.slopes in your own loop."

@@ -21,6 +21,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"-\log\sigma(\beta h)+\alpha\beta\,\mathbb{E}_{\tilde y\sim\pi_{ref}}\bigl[\log\tfrac{\pi(\tilde y)}{\pi_{ref}(\tilde y)}\bigr]",
     reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
     published=[Published("", {"alpha": (1e-3, 1e-4), "beta": (0.1,)})],
+    coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[
         Limit("vpo", "optimistic", lambda p: p, lambda p: {**p, "sign": 1}),

@@ -20,6 +20,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="Algorithms 1 and 2 with the reward written as β log(π/π_ref), v4",
     formula=r"-\log\sigma(\beta h)+s\,\alpha\beta\;\mathbb{E}_{\pi_{cal}}\bigl[\log\tfrac{\pi(y)}{\pi_{ref}(y)}\bigr]",
     reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
+    coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
     deviations=[

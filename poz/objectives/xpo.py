@@ -21,6 +21,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"-\log\sigma(\beta h)+\alpha\,\mathbb{E}_{\tilde y\sim\pi_{ref}}[\log\pi(\tilde y)]",
     reads="chosen rejected ref_chosen ref_rejected calibration",
     published=[Published("", {"alpha": (1e-5, 5e-6), "beta": (0.1,)})],
+    coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[
         Limit("dpo", "α = 0", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]}),

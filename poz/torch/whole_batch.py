@@ -1,13 +1,14 @@
-"""Objectives that are defined over the whole batch (`Objective.coupled`), under data parallelism and accumulation.
+"""The mean over a whole batch, under data parallelism and accumulation, however it is shared out.
 
-What such an objective needs of each example is a few numbers, so the whole batch fits anywhere; only the model's
-activations do not. Over processes the numbers are gathered (`whole_batch`), over micro-batches they are computed first and
-the gradient is handed back to each (`slopes`).
+What an objective that is defined over the batch (`Objective.coupled`) needs of each example is a few numbers, so the
+whole batch fits anywhere; only the model's activations do not. Over processes the numbers are gathered (`whole_batch`),
+over micro-batches they are computed first and the gradient is handed back to each (`slopes`).
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -21,39 +22,146 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
 
     The mean of the result has, in this process's log-probs, the gradient of the global mean times the number of processes.
     The averaging of gradients that data parallelism does makes that the gradient of the global mean, however unequal the
-    shares are.
+    shares are. A share may be empty; the mean of no losses is NaN, so a loop that has such shares takes
+    `losses.sum() / max(len(losses), 1)`.
 
     Args:
-        objective: Any objective; for one that is not coupled this is `objective(batch)`.
-        batch: This process's share; fields that belong to all examples (calibration samples) are gathered too.
+        objective: Any objective, the same on all processes.
+        batch: This process's share, with the same fields of the same dtypes on all processes; fields that belong to all
+            examples (calibration samples) are gathered too.
         group: The processes that share a batch; the default group if None. Without torch.distributed, one process.
 
     Returns:
         (examples here,) losses.
 
     Raises:
-        ValueError: A hyper-parameter or a weight of `poz.combine` is an array with one number per example.
+        ValueError: On all processes: what one of them gave is no share of one batch with the others', or the objective
+            refuses it, or a hyper-parameter or a weight of `poz.combine` is an array with one number per example. The
+            process whose own batch is refused raises what the objective raised, such as a TypeError.
     """
-    if not objective.coupled or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return cast(Tensor, objective(batch))
-    _check_shared(objective)
-    world = torch.distributed.get_world_size(group)
-    shapes = SHAPES[objective.family]
-    fields = {name: value for name, value in batch._asdict().items() if value is not None}
-    gathered, counts = {}, [0] * world
-    for name, value in fields.items():
-        dims = shapes[name][0]
-        parts = _gather(value, dims.index("b") if "b" in dims else 0, world, group)
-        counts = [part.shape[dims.index("b")] for part in parts] if "b" in dims else counts
-        gathered[name] = torch.cat(parts, dims.index("b") if "b" in dims else 0)
+    losses, here, error = None, _Share(), None
+    try:
+        here = _share_of(objective, batch)
+        losses = None if objective.coupled else objective(batch)
+        here = here if losses is None else here._replace(rows=losses.numel())
+    except Exception as raised:  # the others must hear of it, whatever it is
+        error, here = raised, _Share(problem=f"{type(raised).__name__}: {raised}")
+    world, rank = torch.distributed.get_world_size(group), torch.distributed.get_rank(group)
+    shares = cast(list[_Share], [None] * world)
+    torch.distributed.all_gather_object(shares, here, group=group)
+    if error is not None:
+        raise error
+    _check_alike(shares)
+    total = sum(share.rows for share in shares)
+    scale = world / max(total, 1)
+    apply: Any = _Scaled.apply if losses is not None else _Part.apply
+    if losses is not None:
+        return losses if here.rows * world == total else cast(Tensor, apply(losses, here.rows * scale))
+    gathered = {}
+    for name in here.layout:
+        dims = SHAPES[objective.family][name][0]
+        axis = dims.index("b") if "b" in dims else 0
+        sizes = [share.rows if "b" in dims else share.samples for share in shares]
+        gathered[name] = torch.cat(_gather(getattr(batch, name), axis, sizes, rank, group), axis)
     losses = cast(Tensor, objective(type(batch)(**gathered)))
-    rank = torch.distributed.get_rank(group)
-    before, here = sum(counts[:rank]), counts[rank]
-    apply: Any = _Share.apply
-    return cast(Tensor, apply(losses, before, here, world / max(sum(counts), 1)))
+    return cast(Tensor, apply(losses, sum(share.rows for share in shares[:rank]), here.rows, scale))
 
 
-class _Share(torch.autograd.Function):
+class _Share(NamedTuple):
+    """What the processes tell each other of their shares before anything else."""
+
+    objective: str = ""
+    layout: Mapping[str, str] = {}
+    rows: int = 0
+    samples: int = 0
+    trained_samples: bool = False
+    problem: str = ""
+
+
+def _share_of(objective: Objective, batch: Any) -> _Share:
+    if type(batch) is not objective.family:
+        raise TypeError(f"`{objective.name}` reads poz.{objective.family.__name__}; got {type(batch).__name__}.")
+    layout, counts, trained = {}, {"b": {}, "c": {}}, False
+    for name in sorted(objective.reads | objective.optional):
+        value, dims = getattr(batch, name), SHAPES[objective.family][name][0]
+        if value is None:
+            if name in objective.reads:
+                raise ValueError(f"`{objective.name}` reads {name}, which is missing.")
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(f"whole_batch needs tensors; got {type(value).__name__} for {name}.")
+        if objective.coupled:
+            if value.ndim != len(dims):
+                raise ValueError(
+                    f"`{objective.name}` is defined over a batch ({objective.coupled}), so {name} needs {len(dims)} "
+                    f"dimensions; got shape {tuple(value.shape)}."
+                )
+            others = [str(size) for dim, size in zip(dims, value.shape, strict=True) if dim not in "bc"]
+            layout[name] = " ".join((str(value.dtype), *others))
+            key = "b" if "b" in dims else "c"
+            counts[key][name] = value.shape[dims.index(key)]
+            trained = trained or (key == "c" and value.requires_grad)
+        else:
+            layout[name] = str(value.dtype)
+    for sizes in counts.values():
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"`{objective.name}` needs as many in each field; got {sizes}.")
+    if objective.coupled:
+        _check_shared(objective)
+    rows, samples = (next(iter(sizes.values()), 0) for sizes in counts.values())
+    return _Share(_named(objective), layout, rows, samples, trained)
+
+
+def _named(value: Any) -> str:
+    """An objective with its hyper-parameters, of arrays the shape only: a learned number is on another device each."""
+    if not isinstance(value, Objective):
+        return str(tuple(value.shape)) if hasattr(value, "dtype") else repr(value)
+    parts = [f"{_named(part)} * {_named(weight)}" for part, weight in getattr(value, "parts", ())]
+    bound = [f"{name}={_named(given)}" for name, given in value.values.items()]
+    return f"{value.name}({', '.join(parts or bound)})"
+
+
+def _check_alike(shares: list[_Share]) -> None:
+    """Raises the same on every process."""
+    first = shares[0]
+    for rank, share in enumerate(shares):
+        if share.problem:
+            raise ValueError(f"Process {rank} could not compute its share of the batch. {share.problem}")
+        if share.objective != first.objective:
+            raise ValueError(
+                f"Processes that share a batch need one objective; got {first.objective} on process 0 and "
+                f"{share.objective} on process {rank}."
+            )
+        for name in sorted({*first.layout, *share.layout}):
+            one, other = first.layout.get(name, "none"), share.layout.get(name, "none")
+            if one != other:
+                raise ValueError(
+                    f"Processes that share a batch need the same fields, of one dtype; got {name} as {one} on process 0 "
+                    f"and as {other} on process {rank}."
+                )
+        if share.trained_samples and share.samples and not share.rows:
+            raise ValueError(
+                f"Process {rank} has calibration samples with a gradient, but no example whose loss would train them. "
+                "Leave them out there, or give it an example."
+            )
+
+
+class _Scaled(torch.autograd.Function):
+    """Losses whose gradient is multiplied."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return losses.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
+        return ctx.scale * upstream, None
+
+
+class _Part(torch.autograd.Function):
     """Some of the losses, whose mean has the gradient of the sum of all times `share`."""
 
     @staticmethod
@@ -105,24 +213,20 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
         if value is not None
     }
     moving = [name for name, value in given.items() if value.requires_grad]
-    losses = whole_batch(objective, type(batch)(**given), group)
-    found = torch.autograd.grad(
-        losses.mean(), [given[name] for name in moving], materialize_grads=True, allow_unused=True
-    )
+    with torch.enable_grad():
+        losses = whole_batch(objective, type(batch)(**given), group)
+        leaves = [given[name] for name in moving]
+        found = torch.autograd.grad(losses.mean(), leaves, materialize_grads=True, allow_unused=True)
     empty = dict.fromkeys(batch._fields)
     return losses.detach(), type(batch)(**{**empty, **dict(zip(moving, found, strict=True))})
 
 
-def _gather(value: Tensor, axis: int, world: int, group: Any) -> list[Tensor]:
+def _gather(value: Tensor, axis: int, sizes: list[int], rank: int, group: Any) -> list[Tensor]:
     # Shares may differ in size along `axis`; this process's own keeps its graph.
-    size = torch.tensor([value.shape[axis]], device=value.device)
-    sizes = [torch.empty_like(size) for _ in range(world)]
-    torch.distributed.all_gather(sizes, size, group=group)
-    most = int(torch.stack(sizes).max())
     given = value.detach().movedim(axis, 0).contiguous()
-    padded = torch.cat([given, given.new_zeros(most - given.shape[0], *given.shape[1:])])
-    parts = [torch.empty_like(padded) for _ in range(world)]
+    padded = torch.cat([given, given.new_zeros(max(sizes) - given.shape[0], *given.shape[1:])])
+    parts = [torch.empty_like(padded) for _ in sizes]
     torch.distributed.all_gather(parts, padded, group=group)
-    made = [part[: int(count)].movedim(0, axis) for part, count in zip(parts, sizes, strict=True)]
-    made[torch.distributed.get_rank(group)] = value
+    made = [part[:size].movedim(0, axis) for part, size in zip(parts, sizes, strict=True)]
+    made[rank] = value
     return made
