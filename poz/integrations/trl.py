@@ -103,8 +103,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
         **kwargs: The same by name.
 
     Raises:
-        ValueError: Pairs cannot serve the objective, a column that it must find is missing, or settings contradict
-            each other.
+        ValueError: Pairs cannot serve the objective, a column that it must find is missing, settings contradict each
+            other, or the model's head does more than multiply its last hidden states.
         poz.UnknownObjective: No objective of that name.
     """
 
@@ -142,7 +142,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = batches.needs_collision(self._spec)  # asked for, so that TRL's head computes it
         reference = policy_is_reference(self, dpo_trainer, model, read=self._reads_reference)
-        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), reference:
+        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), installed(), reference:
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)

@@ -11,6 +11,7 @@ on every device, where TRL scores them off a GPU.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poz.integrations.probe import check_head
 from poz.torch import linear_logps
 
 NAMES = {"entropy": "entropy", "log_sum_sq_probs": "log_sum_sq_probs", "mean_logits": "mean_logit", "is_top1": "top1"}
@@ -94,8 +96,9 @@ class Head:
 def install(memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto") -> None:
     """Puts poz's log-probs under TRL's DPO, KTO, GRPO, RLOO and SFT in this process, until `uninstall`.
 
-    Called again, it changes the settings. Experimental trainers with log-probs of their own, such as CPO and ORPO, do
-    not pass through it.
+    It comes before trainers are made: each model is compared with its own logits when TRL gives it its head, and one
+    whose head does more than multiply is refused with a ValueError. Called again, it changes the settings. Experimental
+    trainers with log-probs of their own, such as CPO and ORPO, do not pass through it.
 
     Args:
         memory: As for `Head`.
@@ -138,10 +141,25 @@ def _standing() -> Head | None:
 def _put(head: Head | None) -> None:
     """Puts a head under TRL, or TRL's own where there is none."""
     utils = _utils()
-    for name in ("_ChunkedLogProbFunction", "_use_triton"):
+    for name in ("_ChunkedLogProbFunction", "_use_triton", "add_fused_lm_head"):
         _TRLS.setdefault(name, getattr(utils, name))
+    theirs = _TRLS["add_fused_lm_head"]
+    for name, module in list(sys.modules.items()):  # each trainer has a name of its own for it
+        if name.startswith("trl.") and vars(module).get("add_fused_lm_head") in (theirs, _add_compared_head):
+            vars(module)["add_fused_lm_head"] = theirs if head is None else _add_compared_head
     utils._ChunkedLogProbFunction = _TRLS["_ChunkedLogProbFunction"] if head is None else head
     utils._use_triton = _TRLS["_use_triton"] if head is None else _leave_masked_tokens_out
+
+
+def _add_compared_head(model: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
+    """TRL's `add_fused_lm_head`, which a trainer calls before it shards a model; one that is not understood is refused."""
+    before = vars(model).get("forward")
+    _TRLS["add_fused_lm_head"](model, temperature, *args, **kwargs)
+    try:
+        check_head(model, temperature)
+    except ValueError:
+        model.__dict__.pop("forward", None) if before is None else setattr(model, "forward", before)
+        raise
 
 
 def _leave_masked_tokens_out(device: torch.device) -> bool:

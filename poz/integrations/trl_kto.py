@@ -115,7 +115,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
         kind = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
         # TRL gives advice on the weights where the data set is not balanced; it has none on 0.
         weights = {name: spec.values.get(name, 0.0) for name in ("desirable_weight", "undesirable_weight")}
-        with changed(args, loss_type=kind, **weights), policy_is_reference(self, kto_trainer, model):
+        with changed(args, loss_type=kind, **weights), installed(), policy_is_reference(self, kto_trainer, model):
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)
