@@ -180,7 +180,7 @@ def verify(
 def demo(
     objective: Annotated[str, typer.Option(help="Any objective of `poz list` that pairs can serve.")] = "simpo",
     data: Annotated[
-        Path | None, typer.Option(help="JSONL with chosen/rejected, with or without prompt; gzip too.")
+        Path | None, typer.Option(help="JSON lines or array, CSV, Parquet or Arrow, in a layout of docs/data.md.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The curves, as a PNG.")] = Path("poz-demo.png"),

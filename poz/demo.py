@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import tempfile
@@ -91,8 +92,8 @@ def run(
 
     Raises:
         ImportError: TRL or matplotlib is not installed.
-        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, or
-            an objective that pairs, or these pairs, cannot serve.
+        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, an
+            objective that pairs, or these pairs, cannot serve, or a loss that is no number.
     """
     name = objective if isinstance(objective, str) else objective.name
     objective = zoo[objective] if isinstance(objective, str) else objective
@@ -111,9 +112,9 @@ def run(
         for column in assumed:
             show(f"{name} reads {column}, which the pairs do not have: it is {ASSUMED[column]:g} for every pair")
         show(f"{len(train)} pairs to train on, {len(held_out)} held out; {trainer.model.num_parameters():,} parameters")
-        before = _measured(trainer.evaluate(), "eval_")
+        before = _finite(_measured(trainer.evaluate(), "eval_"), "before any step")
         trainer.train()
-        after = _measured(trainer.evaluate(), "eval_")
+        after = _finite(_measured(trainer.evaluate(), "eval_"), f"after {steps} steps")
         history = trainer.state.log_history
     curves = {
         prefix: [(log["step"], _measured(log, prefix)) for log in history if f"{prefix}loss" in log]
@@ -248,6 +249,14 @@ def _shortened(pair: preferences.Pair, max_length: int) -> preferences.Pair:
 def _measured(metrics: dict[str, float], prefix: str) -> Measured:
     loss, margin, accuracy = (metrics[f"{prefix}{key}"] for key in ("loss", "rewards/margins", "rewards/accuracies"))
     return Measured(loss, margin, 0.5 if margin == accuracy == 0 else accuracy)
+
+
+def _finite(measured: Measured, when: str) -> Measured:
+    if not math.isfinite(measured.loss):
+        raise ValueError(
+            f"The loss on held-out pairs is {measured.loss} {when}. Look at the data's numbers and at the rate."
+        )
+    return measured
 
 
 def _draw(result: Result, objective: Objective) -> None:

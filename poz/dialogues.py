@@ -52,7 +52,8 @@ def prompted(
     if all(isinstance(answer, str) for answer in answers):
         texts = [_text(answer, f"{where}: {name!r}") for answer, name in zip(answers, names, strict=True)]
         dialogues = len(texts) == 2 and all(text.lstrip().startswith("Human:") for text in texts)
-        if dialogues or (not before and not system and not begun and set(asked) <= {"prompt", "info"}):
+        told = any(name in row for name in (*SYSTEM, "history", BEGUN))  # so that rows without any are as those with it
+        if dialogues or (not before and not told and set(asked) <= {"prompt", "info"}):
             return _of_texts(row, asked, bool(before or system or begun), texts, dialogues, where)
         answers = [begun + text for text in texts]
     elif begun:

@@ -120,6 +120,12 @@ def test_long_texts_keep_the_end_of_the_prompt_and_the_beginning_of_the_completi
     assert demo._shortened(pair, 1000) == pair
 
 
+def test_a_loss_that_is_no_number_fails(tmp_path, lines):
+    with pytest.raises(ValueError, match="The loss on held-out pairs is nan after 2 steps"):
+        demo.run("simpo", steps=2, out=tmp_path / "x.png", learning_rate=1e30, show=lines.append)
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_refuses(tmp_path):
     few = tmp_path / "few.jsonl"
     few.write_text("".join(preferences.SHIPPED.read_text().splitlines(keepends=True)[:4]))

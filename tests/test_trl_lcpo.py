@@ -14,7 +14,10 @@ from poz.algorithms import lcpo_em
 from poz.integrations.trl import RELIABILITY, STATE, DPOTrainer
 from poz.torch.lcpo import LCPO
 
-pytestmark = [pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
+]
 
 NAMES = ["bo", "al", "bo", "al"]
 SIGNED = [{**pair, "annotator": name} for pair, name in zip(PAIRS, NAMES, strict=True)]

@@ -21,7 +21,7 @@ from transformers import TrainerCallback
 from trl.trainer import dpo_config, dpo_trainer
 
 from poz.families import TokenPairs
-from poz.integrations import annotators, batches
+from poz.integrations import annotators, batches, data
 from poz.integrations.trl_head import install as install
 from poz.integrations.trl_head import installed
 from poz.integrations.trl_head import uninstall as uninstall
@@ -135,7 +135,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         self._columns = sum(batches.columns_read(self._spec), ())
         name_after(self, self._spec)
         args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
-        first = first_of(given.get("train_dataset"), "the training data set")
+        first = data.first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self._columns) & set(first)
         self._reads_reference = batches.needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
@@ -157,7 +157,7 @@ class DPOTrainer(Base):  # type: ignore[misc]
         objective = zoo[name]
         if objective.name != "lcpo":
             return objective
-        if dataset is None or annotators.COLUMN not in first_of(dataset, "the training data set"):
+        if dataset is None or annotators.COLUMN not in data.first_of(dataset, "the training data set"):
             return LCPO()
         self._annotators = annotators.numbered(dataset, "the training data set")
         return LCPO(num_annotators=len(self._annotators))
@@ -186,10 +186,13 @@ class DPOTrainer(Base):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         where = f"the data set {dataset_name!r}"
-        check_columns(self._spec, self._used, first_of(dataset, where), where)
+        check_columns(self._spec, self._used, data.first_of(dataset, where), where)
+        dataset = data.prepared(dataset, self._columns, where)
         if self._annotators is not None and hasattr(dataset, "__len__"):
             annotators.rows(self._annotators, dataset[annotators.COLUMN], where)
-        return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        made = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        data.check_left(made, dataset, where, args.max_length)
+        return made
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -350,15 +353,6 @@ def spec_of(objective: Objective | LCPO) -> Objective:
         bound = zoo["lcpo"].bind(base=objective.base, mode=objective.mode)
         return bound.bind(reliability=objective.reliability) if len(objective.reliability) > 1 else bound
     raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
-
-
-def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
-    """The first example, which shows the columns; nothing where there is no data set."""
-    for example in () if dataset is None else dataset:
-        return example  # type: ignore[no-any-return]
-    if dataset is None:
-        return {}
-    raise ValueError(f"There is no example in {where}.")
 
 
 def check_columns(objective: Objective, used: set[str], first: Mapping[str, Any], where: str) -> None:

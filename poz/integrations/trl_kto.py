@@ -14,14 +14,13 @@ from typing import Any
 import torch
 
 from poz.families import Unpaired
-from poz.integrations import batches
+from poz.integrations import batches, data
 from poz.integrations.trl import (
     Recorder,
     by_name,
     changed,
     check_columns,
     check_config,
-    first_of,
     folder,
     name_after,
     spec_of,
@@ -108,7 +107,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
                 "as a column with kto(estimator='given').",
                 stacklevel=2,
             )
-        first = first_of(given.get("train_dataset"), "the training data set")
+        first = data.first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self._columns) & set(first)
         if "image" in first or "images" in first:
             raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
@@ -125,12 +124,14 @@ class KTOTrainer(Base):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         where = f"the data set {dataset_name!r}"
-        check_columns(self._objective, self._used, first_of(dataset, where), where)
+        check_columns(self._objective, self._used, data.first_of(dataset, where), where)
+        dataset = data.prepared(dataset, self._columns, where, single=True)
         sampled, self.calculate_KL = self.calculate_KL, False
         try:
             made = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         finally:
             self.calculate_KL = sampled
+        data.check_left(made, dataset, where, args.max_length)
         if not sampled:
             return made
         with kto_trainer.global_then_local_main_first():  # in one process each, where blocks are those of training

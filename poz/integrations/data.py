@@ -1,0 +1,133 @@
+"""Data sets for TRL's trainers: the layouts of docs/data.md, looked through row by row before anything is trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+
+from poz.dialogues import columns as names_of
+from poz.layouts import check_column, read, repeats, unrepeated
+
+
+def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
+    """The first example as it is trained on, which shows the columns; nothing where there is no data set.
+
+    Raises:
+        ValueError: There is none, or it is not understood.
+    """
+    for number, row in enumerate(() if dataset is None else dataset):
+        for example in [row] if "image" in row or "images" in row else read(row, f"{where}, row {number}"):
+            return example  # type: ignore[no-any-return]
+    if dataset is None:
+        return {}
+    raise ValueError(f"There is no example in {where}.")
+
+
+def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool = False) -> Any:
+    """The data set with prompt, chosen and rejected as TRL wants them, or the very same where it has them.
+
+    Args:
+        dataset: Of `datasets`; a stream is looked through while it is read.
+        columns: Those of the objective.
+        where: What an error names.
+        single: Whether completions with a label will do.
+
+    Raises:
+        ValueError: A row that is not understood, or that lacks a finite number in one of the columns.
+    """
+    first = first_of(dataset, where)
+    used = [name for name in columns if name in first]
+    examples = partial(_examples, first=first, used=used, where=where, single=single)
+    if isinstance(dataset, IterableDataset):
+        known = list(next(iter(dataset)))
+        return dataset.map(partial(_mapped, examples, list(first), False), batched=True, remove_columns=known)
+    if not isinstance(dataset, Dataset):
+        return dataset
+    rows = dataset.with_format(None)
+    changed, every, again, empty, count = False, True, False, 0, 0
+    for number, row in enumerate(rows):
+        found = examples(row, number)
+        changed = changed or found != [row]
+        for example in found:
+            count += 1
+            blank = not example["prompt"] or (isinstance(example["prompt"], str) and not example["prompt"].strip())
+            empty += blank
+            if not blank:
+                begun = repeats(example)
+                every, again = every and begun, again or begun
+    if empty:
+        warnings.warn(f"{where}: {empty} of {count} prompts are empty.", stacklevel=2)
+    if not changed and not again:
+        return dataset
+    return rows.map(
+        partial(_mapped, examples, list(first), every),
+        with_indices=True,
+        batched=True,
+        remove_columns=rows.column_names,
+    )
+
+
+def check_left(made: Any, dataset: Any, where: str, max_length: int | None) -> None:
+    """Says how many examples TRL has dropped from what was prepared, because their prompts leave no room.
+
+    Raises:
+        ValueError: All of them.
+    """
+    if not isinstance(made, Dataset):
+        return
+    given = len(dataset) * (2 if "completion_ids" in made.column_names and "chosen" in dataset.column_names else 1)
+    if not len(made):
+        raise ValueError(f"No example of {where} is left: each prompt alone fills max_length={max_length}. Raise it.")
+    if len(made) < given:
+        lost = f"left out {given - len(made)} of {given} examples, whose prompts alone fill max_length={max_length}"
+        warnings.warn(f"{where}: {lost}.", stacklevel=2)
+
+
+def _examples(
+    row: Mapping[str, Any],
+    number: int | str,
+    *,
+    first: Mapping[str, Any],
+    used: Sequence[str],
+    where: str,
+    single: bool,
+) -> list[dict[str, Any]]:
+    """What a row gives, if that is of the kind of the first."""
+    here = f"{where}, row {number}"
+    found = read(row, here)
+    for example in found:
+        if "completion" in example and not single:
+            raise ValueError(
+                f"{here} holds one completion and a label, not a pair. Use poz.integrations.trl_kto.KTOTrainer; it has "
+                f"{names_of(row)}."
+            )
+        if isinstance(example["prompt"], str) != isinstance(first["prompt"], str):
+            raise ValueError(
+                f"{here} holds {_kind(example)}, and the rows before it {_kind(first)}. Give all as one of them."
+            )
+        if example["prompt"] == []:
+            raise ValueError(f"{here} has no prompt before its messages; it has {names_of(row)}.")
+        for name in used:
+            if name not in example:
+                raise ValueError(
+                    f"{here} has no {name!r}, which the rows before it have. Give it in every row or in none."
+                )
+            check_column(name, example[name], here)
+        if "margin" not in used and "margin" not in row:
+            example.pop("margin", None)  # a gap of scores that nobody asked for
+    return found
+
+
+def _kind(example: Mapping[str, Any]) -> str:
+    return "texts" if isinstance(example["prompt"], str) else "messages"
+
+
+def _mapped(examples: Any, names: list[str], every: bool, batch: Mapping[str, list[Any]], indices: Any = None) -> Any:
+    numbers = indices or ["of the stream"] * len(next(iter(batch.values())))
+    rows: Iterator[Any] = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+    found = [unrepeated(one, every) for row, n in zip(rows, numbers, strict=True) for one in examples(row, n)]
+    return {name: [example[name] for example in found] for name in names if not found or name in found[0]}
