@@ -213,13 +213,21 @@ class Objective:
 
     def _called(self, batch: Any, params: Values) -> Array:
         values, required = self._with(params) if params else (self.values, self._required)
+        xp, fields = self._checked(batch, values, required)
+        return self.function(xp, fields, **values)
+
+    def check(self, batch: Any) -> None:
+        """Raises what a call would, and computes nothing."""
+        self._checked(batch, self.values, self._required)
+
+    def _checked(self, batch: Any, values: Values, required: tuple[str, ...]) -> tuple[Namespace, Any]:
         xp, fields = prepared(self.name, batch, self.family, required, self.may_read)
         self.check_arrays(xp, fields, values)
         if self.couples is not _nothing:
             self._check_batch(fields, values)
         if self.check_values is not None:
             self.check_values(xp, fields, values)
-        return self.function(xp, fields, **values)
+        return xp, fields
 
     def check_arrays(self, xp: Namespace, fields: Any, values: Values) -> None:
         """Refuse hyper-parameters of another library, or of a shape that would broadcast to more than the batch."""

@@ -1,5 +1,6 @@
 """`fused_objective` and `logps` at their edges: no tokens, no numbers, no second derivative, 16 bits, autocast."""
 
+import dataclasses
 import math
 import weakref
 
@@ -265,15 +266,13 @@ def test_autocast_is_followed_as_linear_logps_follows_it(dtype):
 
 
 def test_the_objective_itself_is_not_computed_in_16_bits():
-    class Product:
-        name, family, reads, optional, coupled = "product", poz.Pairs, frozenset(), frozenset(), ""
+    def multiplied(xp, pairs, **_):
+        return torch.stack((pairs.rejected, pairs.chosen), 1) @ torch.tensor([1.0, -1.0])
 
-        def __call__(self, pairs):
-            return torch.stack((pairs.rejected, pairs.chosen), 1) @ torch.tensor([1.0, -1.0])
-
+    product = dataclasses.replace(poz.slic_hf, function=multiplied, _required=("chosen", "rejected"))
     h, w, _, t = problem((2, 3, 9))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        made = fused_objective(Product(), h, w, t)
+        made = fused_objective(product, h, w, t)
     # Products with 1 and -1 are exact, so that one difference is all that is rounded.
     assert torch.equal(made.losses, made.logps[1] - made.logps[0])
 

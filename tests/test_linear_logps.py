@@ -579,11 +579,10 @@ def test_loss_in_the_loop_equals_the_objective(name, memory):
 
 
 def test_batch_coupled_objectives_are_refused():
-    class Coupled:
-        name, family, reads, optional, coupled = "coupled", poz.Pairs, frozenset(), frozenset(), "a sort"
-
-    with pytest.raises(ValueError, match=r"defined over the whole batch \(a sort\)"):
-        fused_objective(Coupled(), torch.zeros(2, 1, 1, 4), torch.zeros(3, 4), torch.zeros(2, 1, 1, dtype=torch.int64))
+    with pytest.raises(
+        ValueError, match=r"`aot` cannot be computed inside the loop: it is defined over the whole batch \("
+    ):
+        fused_objective(poz.aot, torch.zeros(2, 1, 1, 4), torch.zeros(3, 4), torch.zeros(2, 1, 1, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("inplace", [False, True])

@@ -66,7 +66,8 @@ def fused_objective(
         hidden: (2, B, T, D), chosen then rejected; for lists (B, K, T, D).
         weight: (V, D).
         targets: (2, B, T) or (B, K, T) int64; `ignore_index` where there is no completion token.
-        fields: what else the objective reads, by field name, such as `ref_chosen` (B,). Lengths and masks are filled in.
+        fields: what else the objective reads, by field name, such as `ref_chosen` (B,); log-probs of the policy, lengths and
+            masks are filled in.
         example_weights: (B,) factor of each example; 1/B where not given, which is the mean.
         bias: as in `linear_logps`, like all that follow.
         ignore_index: target that marks rows to leave out.
@@ -81,7 +82,12 @@ def fused_objective(
 
     Raises:
         ValueError: the objective couples examples, so that no chunk's loss is known before all are done; or bad arguments.
+        TypeError: something else than an objective or a tensor, or fields that the objective does not read.
     """
+    if not isinstance(objective, poz.Objective):
+        raise TypeError(
+            f"`objective` must be an objective, such as poz.simpo.bind(beta=2.0) or poz.zoo['simpo']; got {objective!r}."
+        )
     check_scaling(temperature, logit_scale, softcap, precision)
     weight, bias = local_part("weight", weight, None), local_part("bias", bias, None)
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
@@ -99,14 +105,17 @@ def fused_objective(
     examples = targets.shape[0] if lists else targets.shape[1]
     if example_weights is None:
         example_weights = hidden.new_full((examples,), 1 / max(examples, 1), dtype=compute_dtype(hidden))
+    if not isinstance(example_weights, Tensor):
+        kind = type(example_weights).__name__
+        raise TypeError(f"`example_weights` must be a tensor ({examples},); got a {kind}. Give torch.tensor(...).")
     if example_weights.shape != (examples,):
         raise ValueError(f"`example_weights` must be ({examples},); got {tuple(example_weights.shape)}.")
+    fields = dict(fields or {})
+    _check_fields(objective, fields, targets.shape, hidden)
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
     bias = None if bias is None else bias.contiguous()
-    settings = _Settings(
-        objective, dict(fields or {}), ignore_index, head, memory, implementation, _origins(hidden, weight, bias)
-    )
+    settings = _Settings(objective, fields, ignore_index, head, memory, implementation, _origins(hidden, weight, bias))
     apply: Any = _LossInTheLoop.apply
     with torch.autocast(hidden.device.type, enabled=False):
         return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
@@ -132,6 +141,35 @@ def _check_separable(objective: Any) -> None:
         )
 
 
+def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, hidden: Tensor) -> None:
+    """Refuse what the objective would refuse of the whole batch: a chunk alone cannot tell a field that is too long."""
+    logps = torch.zeros(shape, dtype=compute_dtype(hidden), device=hidden.device)
+    made = _made(objective, logps, logps == 0)
+    read = objective.reads | objective.optional
+    for name in fields:
+        if name in made:
+            raise TypeError(f"`fields` must not hold {name}, which is made from `hidden` and `targets`. Leave it out.")
+        if name not in read:
+            wanted = ", ".join(sorted(read - made.keys())) or "nothing else"
+            raise TypeError(f"`{objective.name}` does not read {name}, which `fields` holds; it reads {wanted}.")
+    objective.check(objective.family(**{**_used(objective, made), **fields}))
+
+
+def _made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Return what comes from the log-probs of the tokens, by field name."""
+    if objective.family is poz.TokenPairs:
+        return {"chosen": logps[0], "rejected": logps[1], "chosen_mask": mask[0], "rejected_mask": mask[1]}
+    sums, lengths = logps.sum(-1), mask.sum(-1).to(logps.dtype)
+    if objective.family is poz.Ranked:
+        return {"logps": sums, "lengths": lengths}
+    return {"chosen": sums[0], "rejected": sums[1], "chosen_len": lengths[0], "rejected_len": lengths[1]}
+
+
+def _used(objective: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
+    used = objective.reads | objective.optional | {"chosen", "rejected", "logps"}
+    return {name: value for name, value in made.items() if name in used}
+
+
 class _Chunk(NamedTuple):
     """The examples from `low` to `high`, and the loss on their log-probs."""
 
@@ -145,22 +183,12 @@ class _Chunk(NamedTuple):
 
     def batch(self, logps: Tensor, mask: Tensor) -> Any:
         objective = self.settings.objective
-        used = objective.reads | objective.optional
         fields = {name: self._slice(name, value) for name, value in self.settings.fields.items()}
-        if self.lists:
-            made = {"logps": logps.sum(-1), "lengths": mask.sum(-1).to(logps.dtype)}
-        elif objective.family is poz.TokenPairs:
-            made = {"chosen": logps[0], "rejected": logps[1], "chosen_mask": mask[0], "rejected_mask": mask[1]}
-        else:
-            lengths = mask.sum(-1).to(logps.dtype)
-            sums = logps.sum(-1)
-            made = {"chosen": sums[0], "rejected": sums[1], "chosen_len": lengths[0], "rejected_len": lengths[1]}
-        made = {name: value for name, value in made.items() if name in used or name in ("chosen", "rejected", "logps")}
-        return objective.family(**{**made, **fields})
+        return objective.family(**{**_used(objective, _made(objective, logps, mask)), **fields})
 
     def _slice(self, name: str, value: Any) -> Any:
-        if not isinstance(value, Tensor) or value.dim() == 0:
-            return value
+        if value is None:
+            return None
         if name.startswith("opponents_"):
             return value[:, self.low : self.high].detach()
         return value[self.low : self.high].detach()
