@@ -17,14 +17,19 @@ from poz.objectives._pairs import one
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=u_{(i)}-v_{(i)},\ u=\log\tfrac{\pi(y_w)}{\pi(y_l)},\ v=\log\tfrac{\pi_{ref}(y_w)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("aot_paired",),
-    published=[Published("", {"beta": (0.01,)})],
+    published=[
+        Published(
+            "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md, caption of figure 2", {"beta": (0.01,)}
+        )
+    ],
     coupled="both sorts run over all pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[
         Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
-        Deviation("TRL 1.16", "adds label smoothing to the paper's loss", "label_smoothing"),
+        Deviation("TRL 0.9.6 to 0.27 `aot_pair`", "is the unpaired loss", "poz.aot_unpaired"),
     ],
-    basis="TRL's trainer, read; no code of the authors was found. β is the paper's figure as TRL reports it.",
+    basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@f5168fd), and TRL 1.16: "
+    "tests/authors/aot.json. The paper was not read.",
 )
 def aot(
     xp: Namespace,

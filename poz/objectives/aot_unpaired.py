@@ -16,14 +16,19 @@ from poz.objectives._pairs import one
     equation="the unpaired AOT loss with the logistic penalty, section 3 as TRL cites it",
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=a_{(i)}-b_{(i)},\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.01,)})],
+    published=[
+        Published(
+            "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md, caption of figure 2", {"beta": (0.01,)}
+        )
+    ],
     coupled="both sorts run over all completions of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[
         Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
-        Deviation("TRL 1.16", "adds label smoothing to the paper's loss", "label_smoothing"),
+        Deviation("TRL 0.9.6 to 0.27", "call it `aot_pair`", "poz.aot_unpaired"),
     ],
-    basis="TRL's trainer, read; no code of the authors was found. β is the paper's figure as TRL reports it.",
+    basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@f5168fd), and TRL 0.27 and 1.16: "
+    "tests/authors/aot_unpaired.json. The paper was not read.",
 )
 def aot_unpaired(
     xp: Namespace,

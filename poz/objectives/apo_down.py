@@ -14,13 +14,14 @@ from poz.objective import Deviation, Published, objective
     equation="the APO-down loss; section 4 and eq. 8 as TRL cites them",
     formula=r"\sigma(\beta a)+1-\sigma(\beta(a-b)),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.1,)})],
     deviations=[
         Deviation(
-            "TRL before #6441 with an f-divergence", "transformed one of the two terms", "log-ratios in both terms"
+            "TRL 0.29 to 1.9 with an f-divergence", "transform one of the two terms", "log-ratios in both, as TRL 1.16"
         )
     ],
-    basis="The formula of TRL's `apo_down`; gradient checked in float64.",
+    basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@a7dc892), and Liger: tests/authors/apo_down.json. "
+    "The paper was not read.",
 )
 def apo_down(
     xp: Namespace,

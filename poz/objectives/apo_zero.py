@@ -14,9 +14,10 @@ from poz.objective import Deviation, Published, objective
     equation="the APO-zero loss; section 4 and eq. 7 as TRL cites them",
     formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.1,)})],
     deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with estimator='zero'")],
-    basis="The formula of TRL's `apo_zero`; gradient checked in float64.",
+    basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@a7dc892), and Liger: tests/authors/apo_zero.json. "
+    "The paper was not read.",
 )
 def apo_zero(
     xp: Namespace,

@@ -16,11 +16,12 @@ from poz.objective import Deviation, objective
     formula=r"-\log\sigma\bigl(\operatorname{clip}_{2R}[\beta\varphi(e^a)-\beta\varphi(e^b)]\bigr),\quad\varphi(u)=u+\log u,\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
     reads="chosen rejected ref_chosen ref_rejected",
     deviations=[
-        Deviation("the paper", "clips at twice the largest reward", "clip=2 * R; there the gradient is 0"),
-        Deviation("two ports", "do not clip", "default"),
+        Deviation("the paper, second hand", "clips at twice the largest reward", "clip=2 * R; there the gradient is 0"),
+        Deviation("oxRL", "does not clip the margin, but a to 20 inside of e^a", "default"),
         Deviation("the formula", "overflows: e^a for a > 88 in float32", "a tangent continues e^a beyond a = 60"),
     ],
-    basis="Abstract (DPO with only the link changed) and two ports; the level of the clip and β are not settled, so there is no clip by default.",
+    basis="Abstract (DPO with only the link changed), and a port, executed in float64 (warlockee/oxRL@2a2bd5d): "
+    "tests/authors/chi_po.json. The level of the clip and β are not settled, so there is no clip by default; no row has one.",
 )
 def chi_po(
     xp: Namespace,

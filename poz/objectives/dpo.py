@@ -16,12 +16,22 @@ from poz.objective import Deviation, Published, objective
     formula=r"-(1-\varepsilon)\log\sigma(\beta h)-\varepsilon\log\sigma(-\beta h),\quad h=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("sigmoid", "cdpo", "spin"),
-    published=[Published("", {"beta": (0.1, 0.5), "label_smoothing": (0.0,)})],
+    published=[
+        Published(
+            "eric-mitchell/direct-preference-optimization@f8b8c0f README.md, config/loss/dpo.yaml",
+            {"beta": (0.1,), "label_smoothing": (0.0,)},
+        ),
+        Published("second hand: arXiv:2305.18290 appendix B as others quote it, 0.5 for TL;DR", {"beta": (0.1, 0.5)}),
+    ],
     deviations=[
-        Deviation("TRL 1.16, Liger 0.8.5", "ignore label_smoothing for `sigmoid`", "label_smoothing=0"),
+        Deviation(
+            "TRL 1.16, Liger 0.8.5",
+            "ignore label_smoothing for `sigmoid`; TRL up to 0.28 does not",
+            "label_smoothing=0",
+        ),
         Deviation("TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "poz.robust_dpo"),
     ],
-    basis="Paper; agrees with the authors' code executed in float64.",
+    basis="Paper, and the authors' code, executed in float64 (eric-mitchell/direct-preference-optimization@f8b8c0f): tests/authors/dpo.json.",
 )
 def dpo(
     xp: Namespace,

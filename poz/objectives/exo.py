@@ -16,15 +16,31 @@ from poz.objective import Deviation, Published, objective
     formula=r"\sigma(z)\log\frac{\sigma(z)}{1-\varepsilon}+\sigma(-z)\log\frac{\sigma(-z)}{\varepsilon},\quad z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("exo_pair",),
-    published=[Published("", {"beta": (0.5, 0.1), "label_smoothing": (1e-3, 4.5e-5)})],
+    published=[
+        Published(
+            "haozheji/exact-optimization@a8ab360 exp/hh_exp, exp/tldr_exp; labels 0 and -10 in src/align_stage/loss.py",
+            {"beta": (0.5,), "label_smoothing": (4.54e-5,)},
+        ),
+        Published("the same, exp/imdb_exp", {"beta": (0.1,), "label_smoothing": (4.54e-5,)}),
+        Published(
+            "second hand: huggingface/trl@v1.16.0 says that the paper recommends it", {"label_smoothing": (1e-3,)}
+        ),
+    ],
     deviations=[
         Deviation(
             "the authors' code", "labels (0, -10), not normalised: less log(1 + e^-10)", "label_smoothing=4.54e-5"
         ),
-        Deviation("TRL 1.16, Liger", "ε = 1e-3; raise at 0", "default; 0 is refused"),
-        Deviation("ms-swift 4.6", "writes ε = 1e-3 into every other loss of its list", "a parameter of this one"),
+        Deviation(
+            "TRL 1.16, Liger 0.8.5", "their default of label_smoothing is 0, which they refuse", "1e-3; 0 is refused"
+        ),
+        Deviation(
+            "TRL up to 0.28, ms-swift",
+            "write 1e-3 over a label_smoothing of 0, for the other losses of the list too",
+            "a parameter of this one",
+        ),
     ],
-    basis="The authors' code, executed in float64 (4e-17).",
+    basis="The authors' code, executed in float64 (haozheji/exact-optimization@a8ab360), what its author added to TRL, and Liger: "
+    "tests/authors/exo.json. ms-swift (@3602360) is read.",
 )
 def exo(
     xp: Namespace,

@@ -18,8 +18,14 @@ from poz.objective import Published, objective
     formula=r"\sum_i p_i\log\frac{p_i}{q_i},\quad p=\operatorname{softmax}(\beta\log\tfrac{\pi}{\pi_{ref}}),\ q=\operatorname{softmax}(r/\beta_r)",
     reads="logps ref_logps scores",
     optional="mask",
-    published=[Published("", {"beta": (0.5, 0.1), "reward_beta": (0.5, 0.1)})],
-    basis="The authors' code, executed in float64 with K = 4 (equal to the last bit).",
+    published=[
+        Published(
+            "haozheji/exact-optimization@a8ab360 exp/hh_exp, exp/tldr_exp", {"beta": (0.5,), "reward_beta": (0.5,)}
+        ),
+        Published("the same, exp/imdb_exp", {"beta": (0.1,), "reward_beta": (0.1,)}),
+    ],
+    basis="The authors' code, executed in float64 (haozheji/exact-optimization@a8ab360): tests/authors/exo_k.json; masked lists are "
+    "not in it.",
 )
 def exo_k(
     xp: Namespace,

@@ -24,7 +24,8 @@ from poz.objective import Limit, objective
             lambda p: {"beta": p["alpha"] * p["beta"], "gamma": 1 / p["alpha"]},
         ),
     ],
-    basis="Derivation, the optimum ∝ (π_ref e^{r/β})^{1/α} (checked to 1e-16), and a port; the paper's α is not settled.",
+    basis="A port, executed in float64 (warlockee/oxRL@2a2bd5d): tests/authors/h_dpo.json; and a derivation, the optimum ∝ "
+    "(π_ref e^{r/β})^{1/α} (checked to 1e-16). No authors' code was found, and the paper was not read.",
 )
 def h_dpo(
     xp: Namespace,

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
@@ -18,9 +18,10 @@ from poz.objective import Deviation, objective
     aliases=("rso", "slic_norm"),
     deviations=[
         Deviation("torchtune's RSO", "calls β γ", "beta=gamma"),
-        Deviation("jax.numpy.maximum, torch.clamp", "have slope 1/2 or 1 at the kink", "slope 0"),
+        Deviation("jax.numpy.maximum, torch.clamp", "have slope 1/2 or 1 at the kink", "slope 0, as torch.relu"),
     ],
-    basis="Paper (section 3.1), TRL 1.16 and Liger 0.8.5, read; gradient checked in float64.",
+    published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.05,)})],
+    basis="Paper (section 3.1), and TRL and Liger, executed in float64, the kink too (huggingface/trl@v1.16.0): tests/authors/hinge.json.",
 )
 def hinge(
     xp: Namespace,

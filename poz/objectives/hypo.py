@@ -31,8 +31,11 @@ from poz.objective import Deviation, Limit, objective
             lambda b: ((wrong := b._replace(ref_chosen=b.ref_rejected - 1)), wrong),
         ),
     ],
-    deviations=[Deviation("HyPO of arXiv:2406.01462", "is DPO plus an online KL", "not this objective")],
-    basis="The abstract, which states the formula.",
+    deviations=[
+        Deviation("HyPO of arXiv:2406.01462", "is an offline contrastive loss plus an online KL", "not this objective"),
+        Deviation("the paper, second hand", "has another threshold than 0, or a softplus, as options", "not offered"),
+    ],
+    basis="The abstract, which states the formula. Nothing could be run: no code of the authors, nor of another library, was found.",
 )
 def hypo(
     xp: Namespace,

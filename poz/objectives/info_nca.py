@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
-from poz.objective import Limit, Published, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 def log_softmax(xp: Namespace, logits: Array, valid: Array) -> Array:
@@ -34,7 +34,11 @@ def targets(xp: Namespace, lists: Ranked, alpha: Array, valid: Array) -> Array:
     formula=r"-\sum_i q_i\log\operatorname{softmax}(s)_i,\quad s=\beta\log\tfrac{\pi}{\pi_{ref}},\ q=\operatorname{softmax}(r/\alpha)",
     reads="logps ref_logps scores",
     optional="mask",
-    published=[Published("", {"beta": (0.01,), "alpha": (0.01, 0.001)})],
+    published=[
+        Published(
+            "thu-ml/Noise-Contrastive-Alignment@cbb9248 yamls/reward_qlora.yaml", {"beta": (0.01,), "alpha": (1e-4,)}
+        )
+    ],
     reduces_to=[
         Limit(
             "dpo",
@@ -51,7 +55,12 @@ def targets(xp: Namespace, lists: Ranked, alpha: Array, valid: Array) -> Array:
             ),
         ),
     ],
-    basis="The authors' code, executed in float64 with K = 4 (2e-16).",
+    deviations=[
+        Deviation("the authors' code", "adds 0.01 to the first score, against ties", "scores with the 0.01 in"),
+        Deviation("the authors' code", "says that its α is 1/α of the paper, and divides by it", "divides by alpha"),
+    ],
+    basis="The authors' code, executed in float64 (thu-ml/Noise-Contrastive-Alignment@cbb9248): tests/authors/info_nca.json. Masked lists "
+    "are not in it, and the default α is not theirs. The paper was not read.",
 )
 def info_nca(
     xp: Namespace,

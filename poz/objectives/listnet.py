@@ -21,7 +21,9 @@ from poz.objectives import _lists as ranked
     optional="mask",
     aliases=("lipo_softmax",),
     reduces_to=[Limit("info_nca", "the same loss", lambda p: p, lambda p: {"beta": p["beta"], "alpha": p["tau"]})],
-    basis="Textbook ListNet with log-ratios as scores. The paper's target is reproduced by scores = log ψ and τ = 1; its β is 0.05.",
+    basis="Textbook ListNet with log-ratios as scores; the same loss by others, executed in float64 (EXO's baseline, haozheji/"
+    "exact-optimization@a8ab360, and InfoNCA): tests/authors/listnet.json. The paper's target is reproduced by scores = log ψ and "
+    "τ = 1; its authors released nothing that was found.",
 )
 def listnet(
     xp: Namespace,

@@ -23,7 +23,8 @@ from poz.objective import Limit, objective
             lambda b: ((above := b._replace(ref_rejected=b.rejected - 1)), above),
         )
     ],
-    basis="A port, read; gradient checked in float64. No authors' code.",
+    basis="A port, executed in float64 (warlockee/oxRL@2a2bd5d): tests/authors/minor_dpo.json. No authors' code was found, and the "
+    "paper was not read.",
 )
 def minor_dpo(
     xp: Namespace,

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -28,7 +28,22 @@ from poz.objective import Limit, objective
             },
         ),
     ],
-    basis="The authors' code, executed in float64 (9e-16), with one other objective.",
+    published=[
+        Published(
+            "ZHZisZZ/modpo@2e2df20 scripts/modpo/beavertails/run.sh, modpo.py",
+            {"beta": (0.1,), "weight": (0.1, 0.5, 0.9)},
+        )
+    ],
+    deviations=[
+        Deviation(
+            "the authors' length penalty",
+            "weights of 1 and w', which do not add up to 1",
+            "weight=0.5, half the beta, and w' times the gap as margin",
+        ),
+        Deviation("the authors' `hinge`", "max(0, 1 - z) in place of -log σ(z)", "not offered"),
+    ],
+    basis="The authors' code, executed in float64 (ZHZisZZ/modpo@2e2df20): tests/authors/modpo.json; it takes several other "
+    "objectives, whose weighted gap is `margin`. The paper was not read.",
 )
 def modpo(
     xp: Namespace,

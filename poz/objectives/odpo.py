@@ -25,7 +25,11 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="the ODPO loss",
     formula=r"-\log\sigma(\beta h-m),\quad m=\alpha\log(r_w-r_l)\ \text{or}\ \alpha(r_w-r_l)",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published=[Published("", {"beta": (0.05, 0.7), "alpha": (1.0, 0.5)})],
+    published=[
+        Published("rycolab/odpo@6152f67 README.md, sentiment", {"beta": (0.7,), "alpha": (0.5,)}),
+        Published("the same, toxicity", {"beta": (0.05,), "alpha": (1.0,)}),
+        Published("the same, summarization, and config/loss/odpo.yaml", {"beta": (0.5,), "alpha": (1.0,)}),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -39,7 +43,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     deviations=[
         Deviation("the authors' `ratio`", "offset α log(r_w / r_l)", "margin=log(r_w) - log(r_l), offset='linear'")
     ],
-    basis="The authors' code, executed in float64 (equal to the last bit); 'linear' is margin DPO, not theirs.",
+    basis="The authors' code, executed in float64 (rycolab/odpo@6152f67): tests/authors/odpo.json. 'linear' of a reward gap is "
+    "margin DPO, not theirs.",
 )
 def odpo(
     xp: Namespace,

@@ -27,7 +27,13 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
     formula=r"-\sum_j m_{ij}\log\sigma\bigl(\beta\,w_{ij}(a_i-b_j)\bigr),\quad w_{ij}=\operatorname{softmax}_j\tfrac{\cos(x_i,x_j)}{T},\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="prompt_embedding",
-    published=[Published("", {"beta": (0.1,), "temperature": (0.5,), "diagonal_weight": (0.8,)})],
+    published=[
+        Published(
+            "yinyueqin/relative-preference-optimization@c1b5163 config/loss/rpo-paired.yaml",
+            {"beta": (0.1,), "temperature": (0.5,)},
+        ),
+        Published("the same, rpo-diagonal.yaml", {"beta": (0.1,), "diagonal_weight": (0.8,)}),
+    ],
     coupled="each chosen completion meets the rejected ones of the whole batch",
     reduces_to=[
         Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one),
@@ -43,7 +49,8 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
         Deviation("the authors' RPO-Diagonal", "has no embeddings, and NaN for a single pair", "diagonal_weight=0.8"),
         Deviation("the authors' unpaired RPO", "chosen and rejected belong to different prompts", "not offered"),
     ],
-    basis="The authors' code, read: the weights stand inside σ. β log Z of two prompts does not cancel.",
+    basis="The authors' code, executed in float64 (yinyueqin/relative-preference-optimization@c1b5163): the weights stand inside σ: "
+    "tests/authors/relative_po.json. Embeddings with diagonal_weight are in none of theirs. β log Z of two prompts does not cancel.",
 )
 def relative_po(
     xp: Namespace,

@@ -16,14 +16,20 @@ from poz.objective import Deviation, Limit, Published, objective
     formula=r"\frac{-(1-\varepsilon)\log\sigma(\beta h)+\varepsilon\log\sigma(-\beta h)}{1-2\varepsilon}",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("robust",),
-    published=[Published("", {"label_smoothing": (0.1,)})],
+    published=[
+        Published(
+            "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md",
+            {"beta": (0.1,), "label_smoothing": (0.1,)},
+        )
+    ],
     reduces_to=[
         Limit("dpo", "ε = 0: no flips", lambda p: {**p, "label_smoothing": 0.0}, lambda p: {"beta": p["beta"]})
     ],
     deviations=[
         Deviation("conservative DPO", "has + ε z where this has - ε z / (1 - 2 ε)", "poz.dpo(label_smoothing=...)")
     ],
-    basis="TRL 1.16, read; unbiasedness, (1-ε) L(z) + ε L(-z) = DPO(z), derived and checked.",
+    basis="An author's code, as added to TRL, executed in float64 (huggingface/trl@b344bce), and TRL and Liger: "
+    "tests/authors/robust_dpo.json. Unbiasedness, (1-ε) L(z) + ε L(-z) = DPO(z), derived and checked.",
 )
 def robust_dpo(
     xp: Namespace,

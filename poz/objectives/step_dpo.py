@@ -16,9 +16,13 @@ from poz.objectives._tokens import limit
     equation="the Step-DPO loss",
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(s_w\mid x,s_{<k})}{\pi_{ref}(s_w\mid x,s_{<k})}-\beta\log\tfrac{\pi(s_l\mid x,s_{<k})}{\pi_{ref}(s_l\mid x,s_{<k})}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.5, 0.4)})],
+    published=[
+        Published("dvlab-research/Step-DPO@c4902fd bash_scrips/qwen2_7b_step_dpo.sh", {"beta": (0.5,)}),
+        Published("the same, qwen2_72b_step_dpo.sh, qwen2_72b_instruct_step_dpo.sh", {"beta": (0.4,)}),
+    ],
     reduces_to=[limit("dpo", "sums over the step")],
-    basis="The paper's loss is DPO's; the masks say which tokens are the step.",
+    basis="What the authors' trainer (dvlab-research/Step-DPO@c4902fd) inherits from TRL 0.8.5, executed in float64 (huggingface/trl@"
+    "3595eb0): tests/authors/step_dpo.json; the masks say which tokens are the step.",
 )
 def step_dpo(
     xp: Namespace,
