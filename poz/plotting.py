@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._extras import require
+from poz._output import whole
 from poz.families import Pairs, Ranked, TokenPairs
 from poz.objective import Objective
 from poz.testing.conformance import reference
@@ -98,4 +99,5 @@ def plot(objectives: Iterable[Objective], path: Path, widest: float = 10.0) -> N
         axes.set_ylabel(label)
         axes.axvline(0, color="0.8", zorder=0)
         axes.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    with whole(path) as file:
+        figure.savefig(file, dpi=150)
