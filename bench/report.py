@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from poz._output import whole
 from poz.bench.measure import Measured, Row, plain
 
 PACKAGES = (
@@ -115,8 +114,9 @@ def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequenc
 def write(path: Path, data: Any) -> None:
     """Write JSON; what is not a number becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as file:
-        file.write_text(json.dumps(_clean(data), indent=1) + "\n")
+    fresh = path.with_name(f".{path.name}")  # a run that is cut off while it writes keeps the file before
+    fresh.write_text(json.dumps(_clean(data), indent=1) + "\n")
+    fresh.replace(path)
 
 
 def update(path: Path, **found: Any) -> None:
@@ -274,8 +274,7 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
     handles = [Line2D([], [], color=c, marker=m, linestyle="", label=name) for name, (c, m) in style.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 8) or 1, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as file:
-        figure.savefig(file, dpi=130)
+    figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
@@ -296,8 +295,7 @@ def main() -> int:
     if given.plot is not None:
         draw(given.plot, measured)
     if given.markdown is not None:
-        with whole(given.markdown) as file:
-            file.write_text(markdown(measured))
+        given.markdown.write_text(markdown(measured))
     return 0
 
 

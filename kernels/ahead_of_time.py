@@ -22,7 +22,6 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from poz._output import whole
 from poz.kernels.dpo import logistic
 from poz.kernels.launch import FIXED
 from poz.kernels.logps import AHEAD_OF_TIME
@@ -253,8 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if write:
         rows = (f"    {json.dumps(name)}: {json.dumps(row)}" for name, row in sorted(measured.items()))
         text = ",\n".join(rows)
-        with whole(TABLE) as file:
-            file.write_text(f'{{\n  "triton": "{triton.__version__}",\n  "kernels": {{\n{text}\n  }}\n}}\n')
+        TABLE.write_text(f'{{\n  "triton": "{triton.__version__}",\n  "kernels": {{\n{text}\n  }}\n}}\n')
     found = problems(measured, json.loads(TABLE.read_text()))
     print("\n".join(found) or f"{len(measured)} kernels on {', '.join(TARGETS)}: no spill, within shared memory.")
     return 1 if found else 0

@@ -1,11 +1,8 @@
-"""Says before the work whether a file can be written after it, and writes it whole or not at all."""
+"""Says before the work whether a file can be written after it."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -24,27 +21,5 @@ def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
         raise ValueError(f"{path} must end in {', '.join(endings)}.")
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder} to write {path.name} to.")
-    needed = [path, folder] if path.is_file() else [path if path.exists() else folder]
-    if not all(os.access(one, os.W_OK) for one in needed):
+    if not os.access(path if path.exists() else folder, os.W_OK):
         raise ValueError(f"{path} may not be written.")
-
-
-@contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file to write to, which takes the place of `path` once the with-block has ended well, and is gone otherwise.
-
-    It is a neighbour of `path` with the same ending; a device or a pipe is written to itself.
-    """
-    path = Path(path)
-    if path.exists() and (not path.is_file() or path.parts[:2] == ("/", "dev")):  # a stream may lead to a file
-        yield path
-        return
-    target = path.resolve()
-    fresh = target.with_name(f".{os.getpid()}-{target.name}")
-    try:
-        yield fresh
-        if target.exists():
-            shutil.copymode(target, fresh)
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)

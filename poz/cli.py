@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 import poz
-from poz._output import PICTURES, check_output, whole
+from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.zoo import UnknownObjective
 
@@ -169,7 +169,9 @@ def verify(
     for result in missed:
         out.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
     if report is not None:
-        _write(report, {"versions": _versions(), "cases": cases, "seed": seed, "results": results})
+        report.write_text(
+            json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "results": results}, indent=1) + "\n"
+        )
     out.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
     raise typer.Exit(bool(missed) or not results)
 
@@ -224,14 +226,6 @@ def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
             check_output(path, endings)
     except ValueError as error:
         _stop(str(error))
-
-
-def _write(path: Path, data: Any) -> None:
-    try:
-        with whole(path) as file:
-            file.write_text(json.dumps(data, indent=1) + "\n")
-    except OSError as error:
-        _stop(f"Cannot write {path}: {error}")
 
 
 def _stop(message: str) -> NoReturn:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poz import preferences
-from poz._output import PICTURES, check_output, whole
+from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -277,8 +277,7 @@ def _draw(result: Result, objective: Objective) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     figure.suptitle(f"{objective.title}, a tiny Llama on bytes")
-    with whole(result.picture) as file:
-        figure.savefig(file, dpi=120)
+    figure.savefig(result.picture, dpi=120)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._extras import require
-from poz._output import whole
 from poz.families import Pairs, Ranked, TokenPairs
 from poz.objective import Objective
 from poz.testing.conformance import reference
@@ -99,5 +98,4 @@ def plot(objectives: Iterable[Objective], path: Path, widest: float = 10.0) -> N
         axes.set_ylabel(label)
         axes.axvline(0, color="0.8", zorder=0)
         axes.legend(fontsize="small")
-    with whole(path) as file:
-        figure.savefig(file, dpi=150)
+    figure.savefig(path, dpi=150)

@@ -12,10 +12,21 @@ def sppo(logps, anchor_logps, winrates, eta):
     ]
 
 
-def rspo(logps, anchor_logps, ref_logps, winrates, eta, regularization_weight=0, regularizer="reverse_kl", clamp=10):
+def rspo(
+    logps,
+    anchor_logps,
+    ref_logps,
+    winrates,
+    eta,
+    regularization_weight=0,
+    regularizer="reverse_kl",
+    reverse_weight=5,
+    clamp=10,
+):
     penalties = {
         "reverse_kl": lambda p, r: (p - r) ** 2,
         "forward_kl": lambda p, r: exp(min(r - p, clamp)),
+        "forward_reverse_kl": lambda p, r: exp(min(r - p, clamp)) + reverse_weight * (p - r) ** 2,
         "chi2": lambda p, r: exp(min(p - r, clamp)),
         "entropy": lambda p, r: p**2,
     }

@@ -64,15 +64,16 @@ def test_gpo_vanishes_at_its_step(step):
     np.testing.assert_allclose(poz.gpo(there, beta=1 / step), 0, atol=(1e-14 * (30 + step)) ** 2)
 
 
-@pytest.mark.parametrize("regularizer", ["reverse_kl", "forward_kl", "chi2", "entropy"])
+@pytest.mark.parametrize("regularizer", ["reverse_kl", "forward_kl", "forward_reverse_kl", "chi2", "entropy"])
 def test_rspo_without_weight_is_sppo_and_with_it_adds_the_regulariser(regularizer):
     plain = poz.sppo(SAMPLES, eta=2.0)
-    bound = poz.rspo.bind(eta=2.0, regularizer=regularizer, clamp=3.0)
+    bound = poz.rspo.bind(eta=2.0, regularizer=regularizer, reverse_weight=0.4, clamp=3.0)
     np.testing.assert_array_equal(bound(SAMPLES, regularization_weight=0.0), plain)
     d = LOGPS - REFERENCE
     size = {
         "reverse_kl": d**2,
         "forward_kl": np.exp(np.minimum(-d, 3)),
+        "forward_reverse_kl": np.exp(np.minimum(-d, 3)) + 0.4 * d**2,
         "chi2": np.exp(np.minimum(d, 3)),
         "entropy": LOGPS**2,
     }

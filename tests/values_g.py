@@ -78,6 +78,19 @@ ROWS = [
             "ref_logps": [[0.2699717615152, 0.1340640092071]],
         },
     ),
+    # + 0.2 (e^0.3 + e^-0.4 + 3 (0.09 + 0.16)); slopes e - 0.2 e^-d + 1.2 d
+    Row(
+        "RSPO, forward and reverse KL",
+        "rspo",
+        RSPO,
+        {**RSPO_PARAMS, "regularizer": "forward_reverse_kl", "reverse_weight": 3.0},
+        [0.6202857707223],
+        {
+            "logps": [[-0.2799717615152, 0.4459359907929]],
+            "anchor_logps": [[-0.35, -0.1]],
+            "ref_logps": [[0.6299717615152, -0.3459359907929]],
+        },
+    ),
     # + 0.2 (e^-0.3 + e^0.25): 0.4 lies beyond the clamp and pulls no more
     Row(
         "RSPO, chi², clamped",

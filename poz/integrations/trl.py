@@ -20,7 +20,6 @@ from packaging.version import Version
 from transformers import TrainerCallback
 from trl.trainer import dpo_config, dpo_trainer
 
-from poz._output import whole
 from poz.families import TokenPairs
 from poz.integrations import annotators, batches, data
 from poz.integrations.trl_head import install as install
@@ -283,16 +282,15 @@ class DPOTrainer(Base):  # type: ignore[misc]
         super().save_model(output_dir, *args, **kwargs)
         if isinstance(self._objective, LCPO) and self.args.should_save:
             found = [{"annotator": name, "reliability": value} for name, value in self._reliabilities().items()]
-            with whole(os.path.join(output_dir or self.args.output_dir, RELIABILITY)) as file:
-                file.write_text(json.dumps(found, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
+            with open(os.path.join(output_dir or self.args.output_dir, RELIABILITY), "w", encoding="utf-8") as file:
+                json.dump(found, file, indent=1, ensure_ascii=False, default=str)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if isinstance(self._objective, LCPO) and self.args.should_save:
             checkpoint = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
             os.makedirs(checkpoint, exist_ok=True)
             state = {**self._objective.state_dict(), "annotators": self._annotators and list(self._annotators)}
-            with whole(os.path.join(checkpoint, STATE)) as file:
-                torch.save(state, file)
+            torch.save(state, os.path.join(checkpoint, STATE))
         super()._save_checkpoint(model, trial)  # last, as it uploads the checkpoint and deletes old ones
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -15,9 +15,10 @@ from poz.objective import Limit, Published, objective
     equation="the forget loss",
     formula=r"-\tfrac{2}{\beta}\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("molereddy/Alternate-Preference-Optimization@c9b78bd README.md", {"beta": (0.1,)})],
     reduces_to=[Limit("dpo", "β = 2", lambda p: {"beta": 2.0}, lambda p: {"beta": 2.0})],
-    basis="The authors' code, read; the retain term is left to poz.combine.",
+    basis="The authors' code, executed in float64 (molereddy/Alternate-Preference-Optimization@c9b78bd): tests/authors/alt_po.json; the retain "
+    "term is left to poz.combine.",
 )
 def alt_po(
     xp: Namespace,

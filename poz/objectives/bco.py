@@ -16,15 +16,21 @@ from poz.objective import Deviation, Published, objective
     formula=r"-\log\sigma(\pm(\beta a-\delta)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)}",
     reads="logps ref_logps desirable",
     optional="weights",
-    published=[Published("", {"beta": (0.01,)})],
+    published=[
+        Published(
+            "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md, of the paper's section C",
+            {"beta": (0.01,)},
+        )
+    ],
     gradient_stops="δ, a number from outside",
     deviations=[
         Deviation("TRL to 1.13", "δ is the cumulative mean of all βa, this batch included", "poz.algorithms.baseline"),
-        Deviation("ms-swift 4.6, SamPO's repository", "δ is a mean of batch means", "baseline=that mean"),
-        Deviation("TRL and Liger `bco_pair`", "δ = 0", "baseline=0"),
-        Deviation("EasyDeL 0.3", "δ is the batch mean, with gradient", "a different objective"),
+        Deviation("TRL 0.9 `bco_pair`", "δ is a mean of batch means", "baseline=that mean"),
+        Deviation("TRL 1.16 and Liger 0.8.5 `bco_pair`", "δ = 0", "baseline=0"),
+        Deviation("EasyDeL 0.3 `bco_pair`", "δ is the batch mean, with gradient", "a different objective"),
     ],
-    basis="Paper (section 4) and TRL's removed trainer, executed in float64 (6e-17). The paper's δ is half the sum of the class means, smoothed by an exponential average.",
+    basis="Paper (section 4), whose δ is half the sum of the class means, smoothed by an exponential average. TRL's removed trainer, executed "
+    "in float64 (huggingface/trl@f2cd577): tests/authors/bco.json.",
 )
 def bco(
     xp: Namespace,

@@ -17,13 +17,20 @@ from poz.objectives._tokens import limit
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\tfrac{1}{N}\sum_tw_t\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)},\ w_t\in\{1,\gamma\},\ N=\sum_tw_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_changed rejected_changed",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.5,), "gamma": (5.0,)})],
+    published=[
+        Published("second hand: arXiv:2312.00849", {"beta": (0.5,), "gamma": (5.0,)}),
+        Published("thunlp/Muffin@85d72b4 readme.md", {"beta": (0.1,), "gamma": (1.1,), "normalize": (False,)}),
+        Published(
+            "thunlp/Muffin@85d72b4 muffin/train/train_muffin.py, its defaults",
+            {"beta": (0.5,), "gamma": (3.0,), "normalize": (False,)},
+        ),
+    ],
     reduces_to=[
         limit("dpo", "γ = 1, sums", gamma=1.0, normalize=False),
         limit("ln_dpo", "γ = 1, means", gamma=1.0, normalize=True),
     ],
     deviations=[Deviation("the authors' script", "gamma 1.1, beta 0.1, sums", "normalize=False and those numbers")],
-    basis="Paper and the authors' code, read.",
+    basis="Paper, and the authors' code, executed in float64 (thunlp/Muffin@85d72b4): tests/authors/ddpo.json.",
 )
 def ddpo(
     xp: Namespace,

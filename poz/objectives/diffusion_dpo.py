@@ -25,7 +25,12 @@ def _constraint(values: Values) -> str | None:
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " timestep" * (p["first"] is not None or p["last"] is not None)
     ),
-    published=[Published("", {"beta": (5000.0, 2000.0)})],
+    published=[
+        Published(
+            "SalesforceAIResearch/DiffusionDPO@5233e75 launchers/sd15.sh, launchers/sdxl.sh", {"beta": (5000.0,)}
+        ),
+        Published("second hand: arXiv:2311.12908, Stable Diffusion 1.5", {"beta": (2000.0,)}),
+    ],
     constraint=_constraint,
     reduces_to=[
         Limit(
@@ -37,7 +42,8 @@ def _constraint(values: Values) -> str | None:
         )
     ],
     deviations=[Deviation("AlignHuman (arXiv:2506.11144)", "one expert per interval of timesteps", "first and last")],
-    basis="Paper (v1, section 4) and the authors' training script, read; the intervals follow AlignHuman's abstract.",
+    basis="Paper (v1, section 4). The authors' code, executed in float64 (SalesforceAIResearch/DiffusionDPO@5233e75): "
+    "tests/authors/diffusion_dpo.json. The intervals follow AlignHuman's abstract; no code of them was run.",
 )
 def diffusion_dpo(
     xp: Namespace,

@@ -16,16 +16,17 @@ from poz.objective import Deviation, Limit, Published, objective
     formula=r"-\log\sigma\Bigl(\beta\log\tfrac{\pi(x_w,y_w)}{\pi_{ref}(x_w,y_w)}-\beta\log\tfrac{\pi(x_l,y_l)}{\pi_{ref}(x_l,y_l)}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("jpo",),
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("Hritikbansal/dove@02e53a0 dove/train.py", {"beta": (0.1,)})],
     reduces_to=[Limit("dpo", "one instruction for both, which then cancels", lambda p: p, lambda p: p)],
     deviations=[
         Deviation(
             "the authors' code",
-            "masks the instructions by default, so the normalisers of two prompts do not cancel",
+            "without `joint_distribution` masks the instructions, so the normalisers of two prompts do not cancel",
             "give log-probs of responses alone",
         )
     ],
-    basis="The authors' code, read.",
+    basis="TRL's loss, which the authors' trainer inherits, executed in float64 (huggingface/trl@v0.8.1): tests/authors/dove.json; and "
+    "its tokenisation (Hritikbansal/dove@02e53a0), which with `joint_distribution` counts the instructions.",
 )
 def dove(
     xp: Namespace,

@@ -15,7 +15,10 @@ from poz.objective import Limit, Published, objective
     equation="DPO^γ of the sensitivity study; section 5 of v4 by a secondary source",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"gamma": (0.0, 0.5, 1.0, 1.5, 2.0)})],
+    published=[
+        Published("angie-chen55/pref-learning-ranking-acc@a86bdef README.md", {"beta": (0.1,)}),
+        Published("second hand: arXiv:2405.19534, its sweep goes from 0 to 2", {"gamma": (0.0, 2.0)}),
+    ],
     reduces_to=[
         Limit("dpo", "γ = 1", lambda p: {**p, "gamma": 1.0}, lambda p: {"beta": p["beta"]}),
         Limit(
@@ -25,7 +28,7 @@ from poz.objective import Limit, Published, objective
             lambda p: {"beta": p["beta"], "nll_weight": 0.0},
         ),
     ],
-    basis="The authors' code (`alpha_scaling`), read.",
+    basis="The authors' code (`alpha_scaling`), executed in float64 (angie-chen55/pref-learning-ranking-acc@a86bdef): tests/authors/dpo_gamma.json.",
 )
 def dpo_gamma(
     xp: Namespace,

@@ -17,7 +17,12 @@ from poz.objective import Deviation, Limit, Published, objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected margin" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
-    published=[Published("", {"beta": (0.1,)})],
+    published=[
+        Published(
+            "zhourunlong/EGPO@f295bf3 lms/train_nlhf.py, lms/trainers/extragradient_config.py",
+            {"beta": (0.1,), "length_normalized": (True,)},
+        )
+    ],
     reduces_to=[
         Limit(
             "ipo",
@@ -33,7 +38,7 @@ from poz.objective import Deviation, Limit, Published, objective
             "its two half steps", "restore the parameters between them", "a matter of the trainer, not of the loss"
         ),
     ],
-    basis="The authors' code, executed (equal to the last bit).",
+    basis="The authors' code, executed in float64 (zhourunlong/EGPO@f295bf3): tests/authors/egpo.json.",
 )
 def egpo(
     xp: Namespace,

@@ -19,13 +19,19 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     equation="eq. 5.3 (v3) with log Z = 0",
     formula=r"\tfrac1K\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\tfrac{\hat s_k}{\beta}\bigr)^2,\quad \hat s_k=\tfrac1K\sum_j s(y_k\succ y_j)",
     reads="logps anchor_logps winrates",
-    published=[Published("", {"beta": (0.001,)})],
+    published=[
+        Published(
+            "general-preference/general-preference-model@a376d95 LLM-Alignment/run_gpo_llama-3_table_gp.sh",
+            {"beta": (0.001,)},
+        )
+    ],
     check_values=_check_values,
     deviations=[
         Deviation("SPPO", "scores P - 1/2, 1/β called η, and half the sum", "winrates=P-1/2, beta=1/eta, times K / 2"),
-        Deviation("the authors' scripts", "clamp the scaled scores at 1000", "clamp winrates before the call"),
+        Deviation("the authors' scripts", "set a `clamp_thres` of 1000, which nothing released reads", "no clamp"),
     ],
-    basis="Paper, full text; its trainer is not released. Its population step reproduced numerically.",
+    basis="Paper, full text; its trainer is not released. SPPO's loss of two completions, executed in float64 (uclaml/SPPO@5e61c4e): "
+    "tests/authors/gpo.json. Its population step: tests/test_self_play.py::test_gpo_duality_gap_of_the_average",
 )
 def gpo(
     xp: Namespace,

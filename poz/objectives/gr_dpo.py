@@ -46,10 +46,19 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         )
     ],
     deviations=[
-        Deviation("the authors' code", "moves q inside the trainer", "poz.algorithms.group_weights.update"),
-        Deviation("the authors' code", "divides by the counts of the whole data set", "by those of the batch"),
+        Deviation(
+            "the authors' code",
+            "moves q inside the trainer, before q weighs the batch",
+            "poz.algorithms.group_weights.update, then the loss",
+        ),
+        Deviation(
+            "the authors' configuration, `divide_by_totalcount`",
+            "N/N_g times the sum of the group, of the data set: where the batch has its shares, B times the loss here and so B times the exponent of q",
+            "the loss times B, and for its step of .01 that of group_weights.update at .01 B",
+        ),
     ],
-    basis="The authors' code, read.",
+    basis="The authors' code, executed in float64 (rsshyam/Group-robust-preference-optimization@e4d611e): tests/authors/gr_dpo.json; its step "
+    "of q: tests/test_group_weights.py::test_the_authors_step_is_eta_times_the_batch",
 )
 def gr_dpo(
     xp: Namespace,

@@ -26,7 +26,13 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
     formula=r"\lambda_y\,\sigma(\mp\beta(a-K)),\quad a=\log\tfrac{\pi(y)}{\pi_{ref}(y)},\ K=\max\bigl(0,\overline{\log\tfrac{\pi(y')}{\pi_{ref}(y')}}\bigr)",
     reads=_needs,
     optional="weights",
-    published=[Published("", {"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)})],
+    published=[
+        Published(
+            "ContextualAI/HALOs@4831988 config/loss/kto.yaml",
+            {"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)},
+        ),
+        Published("ContextualAI/HALOs@4831988 scripts/launch_llama_instruct_kto.sh", {"desirable_weight": (1.1,)}),
+    ],
     gradient_stops="K, the estimate of the KL",
     coupled=lambda p: "K comes from the KL samples of the batch" * (p["estimator"] in ("mean", "nonzero_mean")),
     check_values=_check_values,
@@ -34,7 +40,7 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation(
             "the authors' code", "averages over the samples with a nonzero log-ratio", "estimator='nonzero_mean'"
         ),
-        Deviation("NeMo-Aligner 0.7", "clamps the mean of each rank at 0, then averages", "estimator='given'"),
+        Deviation("NeMo-Aligner af2b3bd", "clamps the mean of each rank at 0, then averages", "estimator='given'"),
         Deviation(
             "Liger 0.8.5", "takes K from the caller and has no class weights", "estimator='given', both weights 1"
         ),
@@ -42,7 +48,8 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation("TRL 1.16", "leaves NaN losses out of the batch mean", "they are returned"),
         Deviation("TRL 1.16 `apo_zero_unpaired`", "K = 0", "estimator='zero'"),
     ],
-    basis="Paper (v1, section 4.1) and the authors' code, read; gradient checked in float64.",
+    basis="Paper (v1, section 4.1). The authors' code, executed in float64 (ContextualAI/HALOs@4831988): tests/authors/kto.json, which has "
+    "TRL's 'mean' and 'zero' and Liger's 'given' beside it.",
 )
 def kto(
     xp: Namespace,

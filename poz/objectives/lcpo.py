@@ -57,12 +57,13 @@ def _constraint(p: Values) -> str | None:
     reads=lambda p: " ".join(p["base"].reads),
     optional="annotator",
     aliases=("re_po", "lcpo_em"),
-    published=[Published("", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
+    published=[Published("second hand: arXiv:2509.24159", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
     gradient_stops="w, the posterior that the label is clean",
     constraint=_constraint,
     check_values=_check_values,
     deviations=[Deviation("the paper", "does not clamp η; 0 and 1 are absorbing", "clamped to [1e-4, 1 - 1e-4]")],
-    basis="Paper, camera-ready; the authors' code was not compared.",
+    basis="Nothing could be run: the authors' repository (XiaoyangCao1113/RE-PO) could not be had. Paper, camera-ready; that it is EM: "
+    "tests/test_lcpo_em.py::test_em_never_raises_the_marginal_likelihood_loss, tests/test_lcpo_em.py::test_em_recovers_reliabilities_and_rewards",
 )
 def lcpo(
     xp: Namespace,
@@ -78,7 +79,7 @@ def lcpo(
 ) -> Array:
     """The M-step loss of EM over clean and flipped labels, for any base objective on pairs.
 
-    `poz.algorithms` updates the reliabilities from the same posterior.
+    `poz.algorithms` updates the reliabilities from the same posterior. The paper's RE-CPO is over `poz.cpo.bind(nll='sum')`.
 
     u is a difference of two losses and carries their rounding: over a squared base with target t = 1/(2τ) some
     t² roundings (in float32 1e-7 t², 1e-3 nats at τ = 0.005). Where that is too much, give float64 log-probs.

@@ -17,12 +17,16 @@ SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the qu
     equation="eq. 9 to 11 (v2), in the form of the authors' code",
     formula=r"m_w-\lambda\log\sigma\bigl(T(f(m_w)-f(m_l))\bigr),\quad f(m)=\tfrac{cm}{e^{cm}-1}",
     reads="chosen rejected",
-    published=[Published("", {"ratio_weight": (0.1,), "snr": (0.5,), "timesteps": (1000.0,)})],
+    published=[
+        Published("mapo-t2i/mapo@374b3d3 args.py", {"ratio_weight": (0.1,), "snr": (0.5,)}),
+        Published("second hand: the scheduler of Stable Diffusion XL", {"timesteps": (1000.0,)}),
+    ],
     reduces_to=[
         Limit("sft", "λ = 0", lambda p: {**p, "ratio_weight": 0.0}, batch=lambda b: (b, Pairs(-b.chosen))),
     ],
     deviations=[Deviation("the authors' code", "0 / 0 at an error of 0", "f(0) = 1")],
-    basis="The authors' code, executed in float32 (2e-7). The paper (v2) has the score (m / (e^m - 1))^β and the weight 1/β.",
+    basis="The authors' code, executed in float64 (mapo-t2i/mapo@374b3d3): tests/authors/mapo.json. The paper (v2) has the score "
+    "(m / (e^m - 1))^β and the weight 1/β.",
 )
 def mapo(
     xp: Namespace,

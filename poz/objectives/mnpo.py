@@ -45,15 +45,16 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"D\bigl(\beta[\Delta_\pi-\tfrac{\tau}{\eta}\Delta_{ref}-(1-\tfrac{\tau}{\eta})\textstyle\sum_j\lambda_j\Delta_{\pi_j}]\,\big\|\,b\bigr),\quad b\in\{\tfrac{1}{2\eta},\ \eta(r^*_w-r^*_l),\ \infty\}",
     reads=_needs,
     published=[
+        Published("smiles724/MNPO@b8317e9 training_configs, iter1, 2, 3", {"eta": (0.0075,), "tau": ("eta / 3",)}),
+        Published("the same, iter2-athene, -armo, then -skywork", {"eta": (0.005, 0.01), "tau": ("0.85 eta",)}),
         Published(
-            "",
+            "second hand: arXiv:2509.23102 v3, its grids; λ of one opponent",
             {
                 "beta": (0.01, 10.0),
                 "eta": (0.1, 0.01, 0.0075, 0.005, 0.002),
-                "tau": ("eta / 3",),
                 "weights": (0, 0.1, 0.333, 0.5, 0.667, 0.9),
             },
-        )
+        ),
     ],
     constraint=_constraint,
     check_values=_check_values,
@@ -98,7 +99,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
         Deviation("the authors' trainer", "loses the mass (1 - τ/η) when there is no opponent", "refused here"),
     ],
-    basis="Paper v3, full text, and the authors' code executed (relative error 1.6e-7 in float32).",
+    basis="Paper v3, full text. The authors' code, executed in float64 (smiles724/MNPO@b8317e9): tests/authors/mnpo.json, the squared "
+    "distance from 1/(2η) alone; of the other distance and targets there is no code.",
 )
 def mnpo(
     xp: Namespace,

@@ -23,15 +23,20 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     optional="chosen_mask",
     check_values=_check_values,
     aliases=("nash_md_pg",),
-    published=[Published("", {"tau": (0.005, 0.008, 0.01, 0.02), "kl_credit": ("to_go",)})],
+    published=[Published("second hand: arXiv:2312.00886, its sweep", {"tau": (0.005, 0.008, 0.01, 0.02)})],
     deviations=[
         Deviation("the paper's main text", "log-ratio of the whole completion", "kl_credit='sequence'"),
         Deviation("the paper's appendix", "a token is charged for the log-ratios from it on", "kl_credit='to_go'"),
-        Deviation("TRL NashMDTrainer", "a token is charged for its own log-ratio; calls τ `beta`", "kl_credit='token'"),
+        Deviation(
+            "TRL's removed NashMDTrainer",
+            "a token is charged for its own log-ratio; calls τ `beta`",
+            "kl_credit='token'",
+        ),
         Deviation("Nash-EMA-PG, self-play", "y' from an average of past policies, or π itself", "sample y' so"),
     ],
     gradient_stops="the factor of each token: win probability and log-ratios",
-    basis="Secondary sources on the paper, and TRL's trainer ('token'), executed (equal to the last bit). The expectation over y is a test.",
+    basis="Second hand on the paper; no code of its authors was found. TRL's trainer, executed in float64 (huggingface/trl@f2cd577): "
+    "tests/authors/nash_md.json, 'token' alone. The expectation over y: tests/test_game_losses.py::test_nash_md_climbs_the_regularised_win_rate",
 )
 def nash_md(
     xp: Namespace,

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Unpaired
-from poz.objective import Limit, Published, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -16,7 +16,9 @@ from poz.objective import Limit, Published, objective
     formula=r"-\tfrac{2}{\beta}\log\sigma\Bigl(-\beta\log\tfrac{\pi(y)}{\pi_{ref}(y)}\Bigr)",
     reads="logps ref_logps",
     optional="weights",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[
+        Published("licong-lin/negative-preference-optimization@1207bbe TOFU/config/forget.yaml", {"beta": (0.1,)})
+    ],
     reduces_to=[
         Limit(
             "sim_npo",
@@ -28,7 +30,12 @@ from poz.objective import Limit, Published, objective
             ),
         ),
     ],
-    basis="Paper (section 3) and the authors' code, read; gradient checked in float64.",
+    deviations=[
+        Deviation(
+            "OPTML-Group/Unlearn-Simple on MUSE", "the gap of the logits of the whole vocabulary for a", "not offered"
+        )
+    ],
+    basis="Paper (section 3). The authors' code, executed in float64 (licong-lin/negative-preference-optimization@1207bbe): tests/authors/npo.json.",
 )
 def npo(
     xp: Namespace,

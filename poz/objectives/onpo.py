@@ -50,7 +50,8 @@ def _as_reference(pairs: Pairs) -> tuple[Pairs, Pairs]:
             "two calls: π'_{t+1} is the first minimiser, π_{t+1} the second",
         ),
     ],
-    basis="Paper, full text; no code was released. The default η is not the paper's: its theory has η <= 1/8 or 1/2.",
+    basis="Paper, full text; no code was released. MNPO's loss without a reference, and IPO by DPO's authors, executed in float64 "
+    "(smiles724/MNPO@b8317e9): tests/authors/onpo.json. The default η is not the paper's: its theory has η <= 1/8 or 1/2.",
 )
 def onpo(
     xp: Namespace,

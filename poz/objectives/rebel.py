@@ -15,7 +15,10 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the regression of Algorithm 1, times η²",
     formula=r"\bigl(h-\eta(r_w-r_l)\bigr)^2",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published=[Published("", {"eta": (1.0, 1e6)})],
+    published=[
+        Published("ZhaolinGao/REBEL@4ad7c11 src/ultrafeedback/rebel.py", {"eta": (1.0,)}),
+        Published("ZhaolinGao/REBEL@4ad7c11 src/ultrafeedback_largebatch/rebel.py", {"eta": (1e6,)}),
+    ],
     reduces_to=[
         Limit(
             "ipo",
@@ -26,7 +29,7 @@ from poz.objective import Deviation, Limit, Published, objective
         )
     ],
     deviations=[Deviation("the paper", "(h/η - (r_w - r_l))²", "divide by eta**2; the same minimiser")],
-    basis="The authors' code, read.",
+    basis="The authors' code, executed in float64 (ZhaolinGao/REBEL@4ad7c11): tests/authors/rebel.json.",
 )
 def rebel(
     xp: Namespace,

@@ -15,12 +15,22 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the RPO loss, section 5 as TRL cites it",
     formula=r"-\log\sigma(\beta h)-\eta\beta\log\pi(y_w)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.01, 0.05), "eta": (0.005,)})],
+    published=[
+        Published(
+            "YSLIU627/Regularized-Preference-Optimization@d0389c4 alignment-handbook/recipes/zephyr-7b-beta/rpo/config_full.yaml",
+            {"beta": (0.01,), "eta": (0.005,)},
+        ),
+        Published("the same, zephyr-7b-gemma/rpo/config_full.yaml", {"beta": (0.05,), "eta": (0.005,)}),
+    ],
     reduces_to=[Limit("dpo", "η = 0", lambda p: {**p, "eta": 0.0}, lambda p: {"beta": p["beta"]})],
     deviations=[
-        Deviation("TRL's `rpo_alpha`, ms-swift", "a mean NLL, not scaled by β", "poz.combine of dpo and an SFT term")
+        Deviation(
+            "TRL 1.16's recipe, `sigmoid` and `sft`",
+            "mean NLL over the chosen tokens of the batch, not scaled by β",
+            "poz.combine of poz.dpo and poz.sft(normalizer='batch_tokens')",
+        )
     ],
-    basis="The authors' code, read.",
+    basis="The authors' code, executed in float64 (YSLIU627/Regularized-Preference-Optimization@d0389c4): tests/authors/rpo_regularized.json.",
 )
 def rpo_regularized(
     xp: Namespace,

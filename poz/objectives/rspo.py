@@ -20,9 +20,23 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     title="Regularised Self-Play Policy Optimization",
     paper="arXiv:2503.00030",
     equation="the RSPO loss",
-    formula=r"\mathcal L_{SPPO}+\lambda\sum_k R(d_k),\ d=\log\tfrac{\pi}{\pi_{ref}},\quad R\in\{d^2,\ e^{\min(-d,c)},\ e^{\min(d,c)},\ (\log\pi)^2\}",
+    formula=r"\mathcal L_{SPPO}+\lambda\sum_k R(d_k),\ d=\log\tfrac{\pi}{\pi_{ref}},\quad R\in\{d^2,\ e^{\min(-d,c)},\ e^{\min(-d,c)}+\kappa d^2,\ e^{\min(d,c)},\ (\log\pi)^2\}",
     reads="logps anchor_logps ref_logps winrates",
-    published=[Published("", {"eta": (1000.0,), "regularization_weight": (0.1, 0.5), "clamp": (10.0,)})],
+    published=[
+        Published("xiaohangt/RSPO@104e6f8 scripts/pipeline_reg.sh, 1/β", {"eta": (1000.0,)}),
+        Published(
+            "the same, scripts/run_sppo_gemma-2-2b_ABC_reg.sh, 'Best ReverseKL'",
+            {"regularizer": ("reverse_kl",), "regularization_weight": (0.5,)},
+        ),
+        Published(
+            "the same, 'Best ForwardKL'",
+            {"regularizer": ("forward_kl",), "regularization_weight": (0.1,), "clamp": (7.0,)},
+        ),
+        Published(
+            "the same, 'Best ForwardKL + ReverseKL', which is two pairs; c = 10",
+            {"regularizer": ("forward_reverse_kl",), "regularization_weight": (0.1, 0.01), "reverse_weight": (5, 50)},
+        ),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -38,9 +52,11 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
             "adds the batch mean of R over chosen plus that over rejected to every loss",
             "the R of an example stay with it; the batch mean is the same",
         ),
-        Deviation("the authors' `forward`", "-log π of reference samples", "poz.sft on those, added"),
+        Deviation("the authors' `sppo_forward`", "mean -log π over all positions of reference samples", "not offered"),
+        Deviation("the authors' `sppo_reverseklnoent`", "R = -log π log π_ref", "not offered"),
     ],
-    basis="The authors' code, executed (equal to the last bit). R = d² is twice the usual on-policy surrogate of KL(π || π_ref).",
+    basis="The authors' code, executed in float64 (xiaohangt/RSPO@104e6f8): tests/authors/rspo.json. R = d² is twice the usual on-policy "
+    "surrogate of KL(π || π_ref).",
 )
 def rspo(
     xp: Namespace,
@@ -52,12 +68,18 @@ def rspo(
     regularization_weight: Annotated[float, Real("λ, weight of the regulariser", low=0)] = 0.1,
     regularizer: Annotated[
         str,
-        Choice("R, which divergence to the reference it estimates", ("reverse_kl", "forward_kl", "chi2", "entropy")),
+        Choice(
+            "R, which divergence to the reference it estimates",
+            ("reverse_kl", "forward_kl", "forward_reverse_kl", "chi2", "entropy"),
+        ),
     ] = "reverse_kl",
+    reverse_weight: Annotated[
+        float, Real("κ, weight of the reverse KL beside the forward one, in 'forward_reverse_kl'", low=0)
+    ] = 5.0,
     clamp: Annotated[
         float,
         Real(
-            "c, largest exponent; beyond it 'forward_kl' and 'chi2' have no gradient",
+            "c, largest exponent; beyond it 'forward_kl' and 'chi2' do not pull",
             low=0,
             open="low",
             unit="nat",
@@ -73,5 +95,7 @@ def rspo(
     elif regularizer == "entropy":
         size = terms.spared(xp, regularization_weight, samples.logps) ** 2
     else:
-        size = xp.exp(xp.clip(-d if regularizer == "forward_kl" else d, -np.inf, clamp))
+        size = xp.exp(xp.clip(d if regularizer == "chi2" else -d, -np.inf, clamp))
+        if regularizer == "forward_reverse_kl":
+            size = size + terms.times(xp, reverse_weight, d**2)
     return anchored + regularization_weight * xp.sum(size, -1)

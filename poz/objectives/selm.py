@@ -20,7 +20,15 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="eq. 4.2",
     formula=r"-\log\sigma(\beta h)+\alpha\beta\,\mathbb{E}_{\tilde y\sim\pi_{ref}}\bigl[\log\tfrac{\pi(\tilde y)}{\pi_{ref}(\tilde y)}\bigr]",
     reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
-    published=[Published("", {"alpha": (1e-3, 1e-4), "beta": (0.1,)})],
+    published=[
+        Published(
+            "shenao-zhang/SELM@0ba546a recipes/zephyr-selm, recipes/phi3-selm", {"alpha": (1e-3,), "beta": (0.01,)}
+        ),
+        Published("shenao-zhang/SELM@0ba546a recipes/llama3-selm", {"alpha": (1e-4,), "beta": (0.01,)}),
+        Published(
+            "shenao-zhang/SELM@0ba546a scripts/selm_trainer.py, its defaults", {"alpha": (1e-3,), "beta": (0.1,)}
+        ),
+    ],
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[
@@ -34,7 +42,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
     ],
     deviations=[Deviation("the authors' code", "each pair has its own ỹ", "the batch's mean; the same mean loss")],
-    basis="The authors' code, executed in float64 (4e-19).",
+    basis="The authors' code, executed in float64 (shenao-zhang/SELM@0ba546a): tests/authors/selm.json.",
 )
 def selm(
     xp: Namespace,

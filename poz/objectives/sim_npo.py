@@ -17,14 +17,33 @@ from poz.objective import Deviation, Published, objective
     reads="chosen rejected chosen_len rejected_len",
     published=[
         Published(
-            "", {"beta": (2.5, 4.5, 0.7, 0.75), "gamma": (0.0,), "forget_weight": (0.125, 1.0), "retain_weight": (1.0,)}
-        )
+            "OPTML-Group/Unlearn-Simple@f1a355d TOFU/README.md, TOFU/config/forget.yaml, forget05",
+            {"beta": (2.5,), "gamma": (0.0,), "forget_weight": (0.1375,), "retain_weight": (1.0,)},
+        ),
+        Published(
+            "the same, forget10", {"beta": (4.5,), "gamma": (0.0,), "forget_weight": (0.125,), "retain_weight": (1.0,)}
+        ),
+        Published(
+            "the same, MUSE/README.md, and MUSE/baselines/unlearn.py for γ; news, then books",
+            {"beta": (0.7, 0.75), "gamma": (0.1,), "forget_weight": (1.0,), "retain_weight": (0.1,)},
+        ),
     ],
     deviations=[
-        Deviation("elsewhere", "γ outside β: βp + γ' with γ' = βγ", "gamma=gamma/beta"),
+        Deviation("second hand: the paper's eq. 4", "γ outside β: βp + γ' with γ' = βγ", "gamma=gamma/beta"),
         Deviation("the authors' code", "separate batches to forget and to retain", "one pair: rejected, chosen"),
+        Deviation(
+            "the authors' code",
+            "retains by the mean NLL over the tokens of the batch",
+            "poz.combine with poz.sft(normalizer='batch_tokens'), and retain_weight=0",
+        ),
+        Deviation(
+            "the authors' code on MUSE",
+            "forgets by logsigmoid of the logits of the whole vocabulary, which no normaliser enters",
+            "not offered",
+        ),
     ],
-    basis="The paper's text around eq. 4 and the authors' code, read; gradient checked in float64.",
+    basis="The paper's text around eq. 4. The authors' code for TOFU, executed in float64 (OPTML-Group/Unlearn-Simple@f1a355d): "
+    "tests/authors/sim_npo.json.",
 )
 def sim_npo(
     xp: Namespace,

@@ -27,7 +27,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     equation="the SPPO loss on K completions, section 3 as TRL cites it",
     formula=r"\tfrac12\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\eta(\hat P(y_k\succ\pi_t)-\tfrac12)\bigr)^2",
     reads="logps anchor_logps winrates",
-    published=[Published("", {"eta": (1000.0,)})],
+    published=[Published("uclaml/SPPO@5e61c4e scripts/pipeline.sh, 1/β", {"eta": (1000.0,)})],
     check_values=_check_values,
     deviations=[
         Deviation(
@@ -36,7 +36,8 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
         Deviation("the authors' `sppo_single`", "one probability p of the pair", "winrates=(p, 1-p)"),
         Deviation("TRL `sppo_hard`", "winrates 1 and 0, and no factor 1/2", "2 * sppo with winrates=(1, 0)"),
     ],
-    basis="The authors' code for K = 2, executed (equal to the last bit); its half sum is kept for any K. log Z is taken as η/2.",
+    basis="The authors' code, executed in float64 (uclaml/SPPO@5e61c4e): tests/authors/sppo.json, for K = 2; its half sum is kept for any "
+    "K. log Z is taken as η/2.",
 )
 def sppo(
     xp: Namespace,

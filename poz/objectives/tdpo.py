@@ -17,14 +17,20 @@ from poz.objectives._tokens import both, limit, summed
     formula=r"-\log\sigma\bigl(\beta[h-\alpha(D_l-\mathrm{sg}\,D_w)]\bigr),\quad D=\sum_tD_{KL}(\pi_{ref}\|\pi)_t",
     reads="chosen rejected ref_chosen ref_rejected chosen_kl rejected_kl",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.1,), "alpha": (0.5,)})],
+    published=[
+        Published(
+            "Vance0124/Token-level-Direct-Preference-Optimization@2a736ec config/loss/tdpo.yaml",
+            {"beta": (0.1,), "alpha": (0.5,), "version": ("tdpo1",)},
+        )
+    ],
     reduces_to=[
         limit("dpo", "TDPO2 with α = 0", version="tdpo2", alpha=0.0),
         limit("dpo", "no KL on either side", lambda t: (both(t, kl=0.0), summed(t))),
     ],
     gradient_stops="the KL of the chosen side in TDPO2; nothing in TDPO1",
     deviations=[Deviation("the authors' configuration", "selects TDPO1", "version='tdpo1'")],
-    basis="The authors' code, its gradient checked against autograd.",
+    basis="The authors' code, executed in float64 (Vance0124/Token-level-Direct-Preference-Optimization@2a736ec): tests/authors/tdpo.json; "
+    "the sums over tokens are given.",
 )
 def tdpo(
     xp: Namespace,

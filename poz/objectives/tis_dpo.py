@@ -17,13 +17,13 @@ from poz.objectives._tokens import both, limit, summed
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_tw^w_t\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_tw^l_t\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("exlaw/TIS-DPO@cbad7c1 config/loss/tisdpo.yaml", {"beta": (0.1,)})],
     reduces_to=[limit("dpo", "every token counts 1", lambda t: (both(t, weights=1.0), summed(t)))],
     deviations=[
         Deviation("the authors' code", "with `token_level`, a term of weighted KL(π || π_ref)", "not offered"),
         Deviation("the authors' code", "weights from two contrastive models, [-1.5, 1.5] -> [0.7, 1.3]", "given"),
     ],
-    basis="The authors' code, read.",
+    basis="The authors' code, executed in float64 (exlaw/TIS-DPO@cbad7c1): tests/authors/tis_dpo.json.",
 )
 def tis_dpo(
     xp: Namespace,

@@ -24,13 +24,14 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     check_values=_check_values,
     reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
     deviations=[
-        Deviation("TRL 1.13 XPOTrainer", "α multiplies log π without β", "alpha=alpha_xpo/beta, sign=1"),
+        Deviation("TRL's removed XPOTrainer", "α multiplies log π without β", "alpha=alpha_xpo/beta, sign=1"),
         Deviation(
             "SELM", "the same with samples of the last policy as calibration, α = 1e-3 or 1e-4", "alpha=1e-3, sign=1"
         ),
     ],
-    basis="Derived from the paper's principle with the gauge E_cal[r] = 0; sign corroborated by SELM eq. 4.2 and DPO-COV. "
-    "No code was released, and the α of the experiments is not published; the default is SELM's.",
+    basis="Derived from the paper's principle with the gauge E_cal[r] = 0; sign corroborated by SELM eq. 4.2 and DPO-COV. SELM's loss, with "
+    "either sign of α, executed in float64 (shenao-zhang/SELM@0ba546a): tests/authors/vpo.json. No code of its own was released, and the "
+    "α of the experiments is not published; the default is SELM's.",
 )
 def vpo(
     xp: Namespace,

@@ -20,7 +20,12 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="Algorithm 1 (body not read)",
     formula=r"-\log\sigma(\beta h)+\alpha\,\mathbb{E}_{\tilde y\sim\pi_{ref}}[\log\pi(\tilde y)]",
     reads="chosen rejected ref_chosen ref_rejected calibration",
-    published=[Published("", {"alpha": (1e-5, 5e-6), "beta": (0.1,)})],
+    published=[
+        Published(
+            "TRL's default, huggingface/trl@f2cd577 docs/source/paper_index.md", {"alpha": (1e-5,), "beta": (0.1,)}
+        ),
+        Published("sail-sg/oat@c1a074c oat/algorithms/xpo.py, its default", {"alpha": (5e-6,)}),
+    ],
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[
@@ -33,7 +38,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             lambda b: (b, b._replace(ref_calibration=0 * b.calibration)),
         ),
     ],
-    basis="Two ports that agree (TRL 1.13, oat); no authors' code.",
+    basis="A port, executed in float64 (huggingface/trl@f2cd577): tests/authors/xpo.json. Another (sail-sg/oat@c1a074c), read, agrees. No code of the authors was found; the "
+    "paper's body was not read.",
 )
 def xpo(
     xp: Namespace,
