@@ -23,7 +23,7 @@ def logarithm(chosen, rejected, columns, params):
     beta, alpha = params
     free = columns[0] == 0.0
     z = beta * (chosen - rejected) - alpha * tl.log(tl.where(free, 1.0, columns[0]))
-    return along(tl.where(free, 0.0 * z, softplus(-z)), tl.where(free, 0.0, -beta * sigmoid(-z)))
+    return along(tl.where(free, times(0.0, z), softplus(-z)), tl.where(free, 0.0, -beta * sigmoid(-z)))
 
 
 def plan(values: Values, anchors: int) -> PairPlan:

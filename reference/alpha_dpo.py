@@ -31,7 +31,8 @@ def alpha_dpo(
     ahead = chosen / n - rejected / k
     gap = ahead - (ref_chosen / n - ref_rejected / k)
     mean = np.sum(gap) / max(len(gap), 1)
-    if gap_std is None and np.all(gap == gap[:1]):  # the rounding of the mean of equal gaps is no spread
+    removed = alpha == 0.0 and not np.any(np.isnan(gap))  # 0 (G - M) / S is 0
+    if removed or (gap_std is None and np.all(gap == gap[:1])):  # the rounding of the mean of equal gaps is no spread
         unusual = np.zeros(len(gap))
     else:
         spread = np.sqrt(np.sum((gap - mean) ** 2) / max(len(gap) - 1, 1)) if gap_std is None else gap_std

@@ -24,6 +24,8 @@ def odpo(
     """Losses (B,) in nats from summed log-probs (B,), and the gradient of their sum."""
     z = beta * ((chosen - rejected) - (ref_chosen - ref_rejected))
     u = z - alpha * (np.log(margin) if offset == "log" else margin)
+    if offset == "log":  # m of a gap of 0 is -∞: L = 0, whatever z
+        u = np.where((margin == 0.0) & ~np.isnan(z), np.inf, u)
     # dL/dh = -β σ(-(z - m))
     slope = -beta * sigmoid(-u)
     return softplus(-u), {"chosen": slope, "rejected": -slope, "ref_chosen": -slope, "ref_rejected": slope}

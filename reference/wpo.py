@@ -2,7 +2,7 @@
 
 h = Σ_t over valid steps of the log-ratios of y_w minus the same of y_l,  z = β h
 M = mean over valid steps of log π_t - c_t,  c_t = log Σ_v π(v | context)² (or 0)
-W = e^(M_w + M_l), at most 1 if clamped, constant in the gradient;  L = W (softplus(-z) + ε z)
+W = e^(M_w + M_l), at most 1 if clamped, constant in the gradient;  L = W ((1 - ε) softplus(-z) + ε softplus(z))
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ def wpo(
         gain = policy - other if collision and other is not None else policy
         total += np.sum(gain, axis=1, where=valid) / np.maximum(valid.sum(axis=1), 1)
     weight = np.exp(np.minimum(total, 0.0) if clamp else total)
-    losses = weight * (softplus(-z) + times(label_smoothing, z))
+    losses = times(weight, (1.0 - label_smoothing) * softplus(-z) + times(label_smoothing, softplus(z)))
     # dL/dh = W β (σ(z) - (1 - ε)) = W β (ε - σ(-z)), and dh is ±1 at every valid step
     slope = (weight * beta * (label_smoothing - sigmoid(-z)))[:, None]
     up, down = np.where(on_chosen, slope, 0.0), np.where(on_rejected, -slope, 0.0)

@@ -76,4 +76,4 @@ def gr_dpo(
     groups = xp.constant(np.arange(q.shape[0]), losses)
     member = xp.astype(xp.astype(pairs.annotator, losses)[..., None] == groups, losses)
     count = xp.sum(member * xp.sum(member, 0), -1)
-    return xp.gather(q, pairs.annotator) * (losses.shape[-1] / count) * losses
+    return terms.times(xp, xp.gather(q, pairs.annotator) * (losses.shape[-1] / count), losses)

@@ -60,4 +60,4 @@ def odpo(
     if offset == "linear":
         return -xp.log_sigmoid(z - alpha * margin)
     logs = xp.log(xp.where(margin == 0, xp.ones_like(margin), margin))
-    return xp.where(margin == 0, 0 * z, -xp.log_sigmoid(z - alpha * logs))
+    return xp.where(margin == 0, terms.times(xp, 0.0, z), -xp.log_sigmoid(z - alpha * logs))

@@ -36,6 +36,7 @@ def tis_dpo(
     def weighted(side: str) -> Array:
         mask = getattr(pairs, f"{side}_mask")
         ratio = terms.masked(xp, getattr(pairs, side) - getattr(pairs, f"ref_{side}"), mask)
-        return xp.sum(terms.masked(xp, xp.astype(getattr(pairs, f"{side}_weights"), ratio), mask) * ratio, -1)
+        weights = terms.masked(xp, xp.astype(getattr(pairs, f"{side}_weights"), ratio), mask)
+        return xp.sum(terms.times(xp, weights, ratio), -1)
 
     return -xp.log_sigmoid(beta * (weighted("chosen") - weighted("rejected")))

@@ -94,7 +94,7 @@ def _draw(name: str, domain: Domain, rng: np.random.Generator, deck: Deck) -> An
         return deck.draw(name, domain.options, rng)
     if isinstance(domain, Weights):
         count = deck.draw(name, (None, 1, 2, 3), rng)
-        return None if count is None else tuple(map(float, rng.uniform(0, 1, count)))
+        return None if count is None else tuple(map(float, _with_zeros(rng.uniform(0, 1, count))))
     if isinstance(domain, Base):
         from poz.zoo import zoo
 
@@ -140,6 +140,11 @@ def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], widest: float) 
     return -np.exp(rng.uniform(np.log(1e-3), np.log(widest), shape))
 
 
+def _with_zeros(x: Floats) -> Floats:
+    """The numbers with those near 0 made exactly 0, as weights and margins of data often are."""
+    return np.where(np.abs(x) < 0.1, 0.0, x)
+
+
 def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: float) -> Pairs:
     values: dict[str, Any] = {**getattr(objective.values.get("base"), "values", {}), **objective.values}
     weights, reliability = values.get("weights"), values.get("reliability")
@@ -161,7 +166,7 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
     if size > 2:
         policy["chosen"][2], reference["chosen"][2], lens["chosen"][2] = 0.0, 0.0, 0
     near = np.exp(rng.normal(0, 0.1, (opponents, size)))
-    margin = rng.normal(0, 2, size)
+    margin = _with_zeros(rng.normal(0, 2, size))
     return Pairs(
         policy["chosen"],
         policy["rejected"],
@@ -197,7 +202,7 @@ def _token_pairs(objective: Objective, rng: np.random.Generator, size: int, wide
         fields[f"{side}_mask"] = rng.random(shape) < 0.7
         fields[f"{side}_mask"][0] = False  # an empty completion
         fields[f"{side}_changed"] = rng.random(shape) < 0.5
-        fields[f"{side}_weights"] = rng.uniform(0, 2, shape)
+        fields[f"{side}_weights"] = _with_zeros(rng.uniform(0, 2, shape))
         fields[f"{side}_kl"] = np.exp(rng.uniform(-5, 1, shape))
         fields[f"{side}_collision"] = -np.exp(rng.uniform(-5, 1.5, shape))
     return TokenPairs(**fields)
@@ -232,7 +237,7 @@ def _unpaired(objective: Objective, rng: np.random.Generator, size: int, widest:
         reference,
         rng.random(size) < 0.5,
         lengths,
-        rng.uniform(0, 2, size),
+        _with_zeros(rng.uniform(0, 2, size)),
         rng.exponential(0.5, size),
         calibration["calibration"],
         calibration["ref_calibration"],
