@@ -1,13 +1,13 @@
-"""Reward Partitioning Optimization (RPO): arXiv 2506.13702, regression of log-ratios onto rewards less their soft value.
+"""Reward Partitioning Optimization (RPO): arXiv 2506.13702, regression of mean log-ratios onto rewards less their value.
 
 ℓ_k = log π_ref(y_k) / |y_k| + r_k / τ,  V = τ log Σ_j e^{ℓ_j} over the valid completions, constant in the gradient
-e_k = log π(y_k) - log π_ref(y_k) - (r_k - V) / τ = log π(y_k) - (1 - 1/|y_k|) log π_ref(y_k) + log Σ_j e^{ℓ_j - ℓ_k}
+e_k = (log π(y_k) - log π_ref(y_k)) / |y_k| - (r_k - V) / τ = log π(y_k) / |y_k| + log Σ_j e^{ℓ_j - ℓ_k}
 L = ½ Σ_k e_k²
 """
 
 import numpy as np
 
-from poz.reference._stable import Array, Mask, Result, logsumexp, quiet, softplus, times, tokens
+from poz.reference._stable import Array, Mask, Result, logsumexp, quiet, softplus, tokens
 
 
 @quiet
@@ -30,8 +30,8 @@ def reward_partition(
             rest = np.delete(valid, i)
             # log Σ_j e^{ℓ_j - ℓ_k} = log(1 + Σ_{j≠k} e^{ℓ_j - ℓ_k}): 0 where k is alone, whatever its reward, if known
             rarity = softplus(np.asarray(logsumexp(level[b, rest]) - level[b, k])) if len(rest) else 0.0 * scores[b, k]
-            error = logps[b, k] - times(1.0 - 1.0 / n[b, k], ref_logps[b, k]) + rarity
+            error = logps[b, k] / n[b, k] + rarity
             losses[b] += 0.5 * error**2
-            # dL/dlog π(y_k) = e_k = -dL/dlog π_ref(y_k)
-            slopes[b, k] = error
+            # dL/dlog π(y_k) = e_k / |y_k| = -dL/dlog π_ref(y_k)
+            slopes[b, k] = error / n[b, k]
     return losses, {"logps": slopes, "ref_logps": -slopes}

@@ -210,7 +210,8 @@ def partition_values(fields, params):
 def reward_partition(logps, ref_logps, scores, lengths, tau, mask=None, held=None):
     fields = {"ref_logps": ref_logps, "scores": scores, "lengths": lengths, "mask": mask}
     values = held or partition_values(fields, {"tau": tau})
-    ratio = scaled(logps, ref_logps, mask, 1)
+    policy, reference = ([per_token(x, n) for x, n in rows(side, lengths)] for side in (logps, ref_logps))
+    ratio = scaled(policy, reference, mask, 1)
     return [mp.fsum((x - (r[k] - v) / tau) ** 2 for k, x in s.items()) / 2 for s, r, v in rows(ratio, scores, values)]
 
 
@@ -235,30 +236,31 @@ def alpha_dpo(beta, gamma_beta_ratio, alpha, mean_gap=None, gap_std=None, held=N
     return [logistic(beta * (gap - target)) for gap, target in rows(mean_gaps(fields), targets)]
 
 
-def mixed(w, x, beta):
-    return w * logistic(beta * x) + (1 - w) * relu(1 - beta * x)
+def mixed(w, z):
+    return w * logistic(z) + (1 - w) * relu(1 - z)
 
 
 def aql(chosen, rejected, ref_chosen, ref_rejected, beta):
-    x = margins(chosen, rejected, ref_chosen, ref_rejected)
+    x = [20 * beta * h for h in margins(chosen, rejected, ref_chosen, ref_rejected)]
     q = mp.mpf(1) / 2 + (sigma(mean(x)) - mp.mpf(1) / 2) / 100
-    return [mixed(sigma(-beta * (h - q)), h, beta) for h in x]
+    return [mixed(sigma(q - h), h / 20) for h in x]
 
 
 def aqfl(chosen, rejected, ref_chosen, ref_rejected, beta):
-    x = margins(chosen, rejected, ref_chosen, ref_rejected)
+    x = [20 * beta * h for h in margins(chosen, rejected, ref_chosen, ref_rejected)]
     q = (95 * spread_of(x) * mean([sigma(-h) for h in x]) + 5 * sigma(mean(x))) / 100
-    return [mixed(sigma(abs(h - q) / 10), h, beta) for h in x]
+    return [mixed(sigma(abs(h - q) / 10), h / 20) for h in x]
 
 
-def ordered_pairs(fields, params):
-    """Which pairs are ordered, which decides between the two halves of PFL."""
-    return [h > 0 for h in margins(*(fields[side] for side in SIDES))]
+def ordered_pairs(fields, params=None):
+    """Which pairs the policy orders, which decides between the two halves of PFL."""
+    return [w > v for w, v in rows(fields["chosen"], fields["rejected"])]
 
 
-def pfl(chosen, rejected, ref_chosen, ref_rejected, held=None):
-    h = margins(chosen, rejected, ref_chosen, ref_rejected)
-    return [logistic(x) / 2 if good else 2 * relu(1 - x) for x, good in rows(h, held or [x > 0 for x in h])]
+def pfl(chosen, rejected, ref_chosen, ref_rejected, beta, held=None):
+    z = [beta * h for h in margins(chosen, rejected, ref_chosen, ref_rejected)]
+    right = held or ordered_pairs({"chosen": chosen, "rejected": rejected})
+    return [logistic(x) / 2 if good else 2 * relu(1 - x) for x, good in rows(z, right)]
 
 
 def cosine(x, y):

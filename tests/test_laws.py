@@ -283,7 +283,7 @@ COMPETING = {
     "amapo": "an infinite mean and spread",
     "alpha_dpo": "an infinite mean and spread, or a margin and its target",
     "gamma_po": "an infinite mean",
-    "reward_partition": "the reference of a single token, in the ratio and in the value",
+    "reward_partition": "references of several completions",
     "lcpo": "both orders",
 }
 """Where infinities may meet, in which case the loss is NaN; all others have the limit, whatever is infinite."""

@@ -293,22 +293,24 @@ def partitioned(seed, tau):
 
 
 def found_values(lists, tau):
-    """V from the slopes, which are log π/π_ref - (r - V) / τ; the first completion is valid."""
+    """V from the slopes, which are e / n, e = log(π/π_ref) / n - (r - V) / τ; the first completion is valid."""
     _, slope = slopes(poz.reward_partition.bind(tau=tau), lists, "logps")
-    ratio = lists.logps[:, 0] - lists.ref_logps[:, 0]
-    return (slope[:, 0] - ratio) * tau + lists.scores[:, 0]
+    n = np.maximum(lists.lengths[:, 0], 1)
+    ratio = (lists.logps[:, 0] - lists.ref_logps[:, 0]) / n
+    return (n * slope[:, 0] - ratio) * tau + lists.scores[:, 0]
 
 
 @given(seed=SEEDS, tau=st.floats(0.2, 2))
 def test_reward_partition_is_0_exactly_at_its_target(seed, tau):
     lists, _, value = partitioned(seed, tau)
-    there = lists._replace(logps=lists.ref_logps + (lists.scores - value[:, None]) / tau)
+    n = np.maximum(lists.lengths, 1)
+    there = lists._replace(logps=lists.ref_logps + n * (lists.scores - value[:, None]) / tau)
     losses, slope, back = slopes(poz.reward_partition.bind(tau=tau), there, "logps", "ref_logps")
     close(losses, 0)  # squares of roundings
     close(slope, 0, size=100)
     close(back, 0, size=100)
     count = lists.mask.sum(-1)
-    off = there._replace(logps=there.logps + np.where(lists.mask, 0.5, np.nan))
+    off = there._replace(logps=there.logps + np.where(lists.mask, 0.5 * n, np.nan))
     close(poz.reward_partition(off, tau=tau), count / 8, size=100)
 
 
@@ -330,17 +332,32 @@ def test_reward_partition_knows_no_zero_of_the_rewards_and_holds_its_value(seed,
     this = poz.reward_partition.bind(tau=0.5)
     close(this(lists._replace(scores=lists.scores + shift)), this(lists), size=1e4)
     _, slope, back = slopes(this, lists, "logps", "ref_logps")
-    residual = (lists.logps - lists.ref_logps) - (lists.scores - value[:, None]) / 0.5
-    close(slope, np.where(lists.mask, residual, 0), size=1e3)
+    n = np.maximum(lists.lengths, 1)
+    residual = (lists.logps - lists.ref_logps) / n - (lists.scores - value[:, None]) / 0.5
+    close(slope, np.where(lists.mask, residual / n, 0), size=1e3)
     close(back, -slope)
 
 
 def test_reward_partition_of_an_infinite_reference():
-    """Alone, the error is log π - (1 - 1/|y|) log π_ref; beside one that is certain, all others are infinitely rare."""
-    alone = poz.Ranked(np.array([[-3.0]]), np.array([[-math.inf]]), np.array([[2.0]]), np.array([[0.0]]))
+    """Alone, the error is log π / |y|, whatever the reference; beside one that is certain, others are infinitely rare."""
+    infinite = math.inf * np.array([[1.0], [-1.0]])
+    alone = poz.Ranked(np.array([[-3.0]] * 2), infinite, np.array([[2.0]] * 2), np.zeros((2, 1)))
     certain = poz.Ranked(*np.array([[[-3.0, -4.0]], [[math.inf, -2.0]], [[1.0, 3.0]], [[1.0, 0.0]]]))
+    competing = certain._replace(ref_logps=infinite.T[:, :1].repeat(2, 1))
     with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal([poz.reward_partition(alone), poz.reward_partition(certain)], math.inf)
+        np.testing.assert_array_equal(poz.reward_partition(alone), (3 / 2) ** 2 / 2)
+        np.testing.assert_array_equal(poz.reward_partition(certain), math.inf)
+        np.testing.assert_array_equal(poz.reward_partition(competing), math.nan)
+
+
+def test_reward_partition_is_of_means_per_token():
+    """(-8 + 10) / 10 and (-30 + 28) / 20, V = 0.7 log(e^(-1 + 1 / 0.7) + e^(-1.4 - 1 / 0.7)): 1.9014, as released."""
+    lists = poz.Ranked(*np.array([[[-8.0, -30.0]], [[-10.0, -28.0]], [[10, 20]], [[1.0, -1.0]]]))
+    value = 0.7 * math.log(math.exp(-1 + 1 / 0.7) + math.exp(-1.4 - 1 / 0.7))
+    close(poz.reward_partition(lists, tau=0.7), ((0.2 - (1 - value) / 0.7) ** 2 + (-0.1 + (1 + value) / 0.7) ** 2) / 2)
+    assert poz.reward_partition(lists, tau=0.7) == pytest.approx(1.901, abs=5e-4)
+    sums = poz.reward_partition(lists._replace(lengths=np.ones((1, 2))), tau=0.7)
+    assert abs(sums - 1.901) > 1  # lengths of 1 read sums
 
 
 # The discovered losses
@@ -352,13 +369,16 @@ def quantile(x):
     return 0.5 + 0.01 * (sigmoid(np.mean(x)) - 0.5)
 
 
-@given(beta=st.floats(1, 50))
+@given(beta=st.floats(0.02, 5))
 def test_aql_joins_the_hinge_of_ordered_pairs_and_dpo_of_the_others(beta):
-    """Each end up to the other's weight, e^(-β |x - q|), times their difference: e^-βx and, for the others, 1."""
-    x = 1 + np.array([12.0, 20.0, 30.0]) / beta  # the hinge is 0
-    np.testing.assert_allclose(poz.aql(margin(x), beta=beta), np.exp(-beta * (2 * x - quantile(x))), rtol=1e-4)
-    badly = poz.aql(margin(-x), beta=beta)
-    np.testing.assert_allclose(badly - softplus(beta * x), np.exp(-beta * (x + quantile(-x))), rtol=1e-4, atol=1e-13)
+    """Each end up to the other's weight, e^-|x - q| of x = 20 z, times their difference."""
+    x = np.array([21.0, 26.0, 33.0])  # the hinge of z > 1 is 0
+    z = x / 20
+    well, badly = poz.aql(margin(z / beta), beta=beta), poz.aql(margin(-z / beta), beta=beta)
+    np.testing.assert_allclose(well, np.exp(quantile(x) - x) * softplus(-z), rtol=1e-8)  # the weight is 1 / (1 + 1e-9)
+    np.testing.assert_allclose(
+        badly - softplus(z), np.exp(-x - quantile(-x)) * (1 + z - softplus(z)), rtol=1e-8, atol=1e-14
+    )
 
 
 @given(beta=BETAS)
@@ -367,7 +387,7 @@ def test_aql_is_even_where_the_margin_is_the_quantile(beta):
     x = 0.5
     for _ in range(12):
         x = float(quantile(x))
-    close(poz.aql(margin(x), beta=beta), (softplus(-beta * x) + max(1 - beta * x, 0)) / 2)
+    close(poz.aql(margin(0.05 * x / beta), beta=beta), (softplus(-0.05 * x) + 1 - 0.05 * x) / 2)
     assert 0.5 < x < 0.505
 
 
@@ -383,8 +403,9 @@ def test_aqfl_of_one_pair_has_a_twentieth_of_a_sigmoid_as_quantile():
 @pytest.mark.parametrize("beta", [0.05, 0.5])
 def test_aqfl_by_its_quantile(beta):
     """The farther from the quantile, on either side, the more of DPO; never less than half."""
-    q = 0.95 * X.std(ddof=1) * sigmoid(-X).mean() + 0.05 * sigmoid(X.mean())
-    w = sigmoid(0.1 * np.abs(X - q))
+    x = 20 * beta * X
+    q = 0.95 * x.std(ddof=1) * sigmoid(-x).mean() + 0.05 * sigmoid(x.mean())
+    w = sigmoid(0.1 * np.abs(x - q))
     dpo, hinge = softplus(-beta * X), np.maximum(1 - beta * X, 0)
     losses = poz.aqfl(margin(X), beta=beta)
     close(losses, w * dpo + (1 - w) * hinge)
@@ -394,7 +415,7 @@ def test_aqfl_by_its_quantile(beta):
 @pytest.mark.parametrize("name", ["aql", "aqfl"])
 def test_the_quantile_has_a_gradient(name):
     """Against central differences of the sum; their error is 1e-12 of the third derivative, and 1e-16 / 1e-6."""
-    this = poz.zoo[name].bind(beta=0.3)
+    this = poz.zoo[name].bind(beta=0.1)
     x, step = np.array([2.0, -1.5, 0.3, 5.0]), 1e-6
     moved = np.eye(4) * step
     expected = [(this(margin(x + d)).sum() - this(margin(x - d)).sum()) / (2 * step) for d in moved]
@@ -415,7 +436,7 @@ def test_the_order_of_the_batch_does_not_matter(name, seed):
 
 @pytest.mark.parametrize("name", ["aql", "aqfl", "alpha_dpo"])
 def test_a_batch_is_tied_together_and_may_be_empty(name):
-    this, pairs = poz.zoo[name].bind(beta=0.5), pairs_of(5, b=6)
+    this, pairs = poz.zoo[name].bind(beta=0.05), pairs_of(5, b=6)
     assert this.coupled
     halves = [this(taken(pairs, part)) for part in (slice(0, 2), slice(2, 6))]
     assert np.abs(np.concatenate(halves) - this(pairs)).max() > 1e-6
@@ -443,21 +464,28 @@ def test_a_spread_too_small_to_square_is_none():
     close(chosen, slope)
 
 
-def test_pfl_jumps_at_0():
+def test_pfl_jumps_where_the_policy_is_indifferent():
     tiny = 1e-12
-    losses, slope = slopes(poz.pfl, margin([-tiny, 0.0, tiny]), "chosen")
+    losses, slope = slopes(poz.pfl.bind(beta=0.5), margin([-tiny, 0.0, tiny]), "chosen")
     np.testing.assert_allclose(losses, [2, 2, math.log(2) / 2], rtol=1e-11)
-    np.testing.assert_allclose(slope, [-2, -2, -0.25], rtol=1e-11)
+    np.testing.assert_allclose(slope, [-1, -1, -0.125], rtol=1e-11)
 
 
-@given(h=st.floats(0.01, 500))
-def test_pfl_on_either_side(h):
-    losses, chosen, rejected = slopes(poz.pfl, margin([h, -h]), "chosen", "rejected")
-    close(losses, [softplus(-h) / 2, 2 * (1 + h)])
-    close(losses[0], poz.dpo(margin(h), beta=1.0)[0] / 2)
-    close(losses[1], 2 * poz.hinge(margin(-h), beta=1.0)[0])
-    np.testing.assert_allclose(chosen, [-sigmoid(-h) / 2, -2], rtol=1e-12)
+@given(seed=SEEDS, beta=BETAS)
+def test_pfl_is_half_of_dpo_where_the_policy_prefers_chosen_and_twice_the_hinge_elsewhere(seed, beta):
+    """Whatever the reference prefers."""
+    pairs = pairs_of(seed)
+    right = pairs.chosen > pairs.rejected
+    losses, chosen, rejected = slopes(poz.pfl.bind(beta=beta), pairs, "chosen", "rejected")
+    close(losses, np.where(right, poz.dpo(pairs, beta=beta) / 2, 2 * poz.hinge(pairs, beta=beta)))
     np.testing.assert_array_equal(rejected, -chosen)
+
+
+def test_the_published_strength_of_pfl_at_the_reference():
+    """log σ(0) has the slope 1/2: a quarter of β; a log-prob of -10 beside -12 is no tie, whatever the reference."""
+    pairs = poz.Pairs(*np.array([[-10.0], [-12.0]] * 2))
+    losses, slope = slopes(poz.pfl, pairs, "chosen")
+    np.testing.assert_allclose([losses[0], slope[0]], [math.log(2) / 2, -0.25 * 0.05], rtol=1e-15)
 
 
 # Errors

@@ -21,11 +21,11 @@ SIDES = ("chosen", "rejected", "ref_chosen", "ref_rejected")
 OF_H = (
     *("hinge", "robust_dpo", "exo", "discopop", "odpo", "spce", "mm_dpo", "rebel", "reward_aware_po", "gpo_link"),
     *("dove", "dno", "r_dpo", "modpo", "alt_po", "padll", "cell", "mallows_dpo"),
-    *("aql", "aqfl", "pfl"),
+    *("aql", "aqfl"),
 )
 JUMPS = ("padll", "pfl")
 # Functions of l_w - l_l and r_w - r_l.
-OF_GAPS = (*OF_H, "dpo_gamma", "hypo", "h_dpo")
+OF_GAPS = (*OF_H, "dpo_gamma", "hypo", "h_dpo", "pfl")
 # Functions of a = l_w - r_w and b = l_l - r_l.
 OF_RATIOS = (*OF_H, "dpop", "chi_po", "cal_dpo", "f_dpo", "dpo_shift", "minor_dpo", "bpo")
 Z = np.concatenate([np.linspace(-40, 40, 161), [-700.0, -100.0, 100.0, 700.0]])

@@ -483,75 +483,84 @@ ROWS = [
         },
     ),
     # means of the reference (-1.5, -1, -3): V = 0.7 log(e^(-1.5 + 1/0.7) + e^(-1 + 0.5/0.7) + e^-3) = 0.384625971012;
-    # half the squares of (1, 0, -2) - (1 - V, 0.5 - V, -V) / 0.7, which are the slopes, V held
+    # half the squares of e = (1/2, 0, -2) - (1 - V, 0.5 - V, -V) / 0.7; the slopes are e / (2, 3, 1), V held
     Row(
         item="Reward partition",
         objective="reward_partition",
         fields={**LIST, "scores": [[1, 0.5, 0]], "lengths": [[2, 3, 1]]},
         params={"tau": 0.7},
-        losses=[1.07291544926],
+        losses=[1.13746832711],
         gradients={
-            "logps": [[0.120894244303, -0.164820041411, -1.45053432713]],
-            "ref_logps": [[-0.120894244303, 0.164820041411, 1.45053432713]],
+            "logps": [[-0.189552877848, -0.0549400138037, -1.45053432713]],
+            "ref_logps": [[0.189552877848, 0.0549400138037, 1.45053432713]],
         },
     ),
-    # V = 0.5 log(e^(-1 + 4) + e^(-0.5 + 2) + e^-1.5) = 1.60522735639: (1, 0, -2) - 2 (2 - V, 1 - V, -V); then without
-    # the masked one, a length of 0 counting as 1, V = 0.5 log(e^(-1 + 2) + e^(-4 + 2)) = 0.524293675787: (1, 0) - 2 (1 - V)
+    # V = 0.5 log(e^(-1 + 4) + e^(-0.5 + 2) + e^-1.5) = 1.60522735639: (1/3, 0, -1) - 2 (2 - V, 1 - V, -V); then without
+    # the masked one, a length of 0 counting as 1, V = 0.5 log(e^(-1 + 2) + e^(-4 + 2)) = 0.524293675787: (1/3, 0) - 2 (1 - V)
     Row(
         item="Reward partition, ragged",
         objective="reward_partition",
         fields={**RAGGED, "scores": [[2, 1, 0], [1, 9, 1]], "lengths": [[3, 6, 2], [3, 5, 0]]},
         params={"tau": 0.5},
-        losses=[1.48734620474, 0.453773379159],
+        losses=[3.27971999788, 0.643604033666],
         gradients={
-            "logps": [[0.210454712772, 1.21045471277, 1.21045471277], [0.0485873515737, 0.0, -0.951412648426]],
-            "ref_logps": [[-0.210454712772, -1.21045471277, -1.21045471277], [-0.0485873515737, 0.0, 0.951412648426]],
+            "logps": [[-0.152070651298, 0.201742452129, 1.10522735639], [-0.206026438364, 0.0, -0.951412648426]],
+            "ref_logps": [[0.152070651298, -0.201742452129, -1.10522735639], [0.206026438364, 0.0, 0.951412648426]],
         },
     ),
-    # alone, V is the mean of the reference and the reward, so the error is -2 + 3 - 3 / 2, whatever the reward
+    # alone, V is the mean of the reference and the reward, so the error is -2 / 2, whatever the reference and the reward
     Row(
         item="Reward partition of one",
         objective="reward_partition",
         fields={"logps": [[-2], [-2]], "ref_logps": [[-3], [-3]], "scores": [[0], [4]], "lengths": [[2], [2]]},
         params={"tau": 0.5},
-        losses=[0.125, 0.125],
+        losses=[0.5, 0.5],
         gradients={"logps": [[-0.5], [-0.5]], "ref_logps": [[0.5], [0.5]]},
     ),
-    # x = (2, -1.5), q = 0.5 + 0.01 (s(0.25) - 0.5) = 0.500621765009, w = s(-0.05 (x - q)) = (0.481266545269,
-    # 0.524986940138); with D = softplus(-0.05 x) - (1 - 0.05 x), loss' = -0.05 (w s(-0.05 x) + 1 - w) - 0.05 w (1 - w) D,
-    # and each x has its half of 0.01 s(0.25) s(-0.25) times the sum of 0.05 w (1 - w) D, which is -0.00747545204623
+    # z = (0.1, -0.075), x = 20 z, q = 0.5 + 0.01 (s(0.25) - 0.5) = 0.500621765009, w = s(q - x) = (0.182518276163,
+    # 0.880862343861); with D = softplus(-z) - (1 - z), loss' = -0.05 (w s(-z) + 1 - w) - w (1 - w) D, and each x has its
+    # half of 0.01 s(0.25) s(-0.25) times the sum of w (1 - w) D, which is -0.0742013349553
     Row(
         item="AQL",
         objective="aql",
         fields=P1P2,
         params={"beta": 0.05},
-        losses=[0.776986663634, 0.894588311954],
+        losses=[0.853347719015, 0.772291779581],
         gradients={
-            "chosen": [-0.0341858971753, -0.0330915755945],
-            "rejected": [0.0341858971753, 0.0330915755945],
-            "ref_chosen": [0.0341858971753, 0.0330915755945],
-            "ref_rejected": [-0.0341858971753, -0.0330915755945],
+            "chosen": [-0.00716301549113, 0.00716876751647],
+            "rejected": [0.00716301549113, -0.00716876751647],
+            "ref_chosen": [0.00716301549113, -0.00716876751647],
+            "ref_rejected": [-0.00716301549113, 0.00716876751647],
         },
     ),
-    # the same with q = 0.502625419717, mean 7/6; the first is at the kink of the hinge, which has no slope there, the
-    # third beyond it, and the sum is -0.00864705024788
+    # the same with x = (20, -1.5, 3), q = 0.504992287039; the first is at the kink of the hinge, which has no slope there
     Row(
         item="AQL, hinge at its kink",
         objective="aql",
-        fields={"chosen": [2, -1.5, 3], **MARGINS},
-        params={"beta": 0.5},
-        losses=[0.100590646307, 1.30160859205, 0.0449005500481],
-        gradients={"chosen": [-0.0773298821911, -0.322456583313, -0.0377845405436]},
+        fields={"chosen": [20, -1.5, 3], **MARGINS},
+        params={"beta": 0.05},
+        losses=[1.06987492079e-9, 0.772134423483, 0.832544888606],
+        gradients={"chosen": [-1.34880979087e-7, 0.00715103539892, -0.0318274103449]},
     ),
-    # one pair is its own mean: q = 0.5 + 0.01 (s(2) - 0.5) = 0.50380797078, w = s(-0.05 (2 - q)) = 0.481306317051; the
-    # slope has 1 - 0.01 s(2) s(-2) of w'
+    # twice that strength: x = 2 h = (4, -3, 6) and z = x / 20, q = 0.504116003228, w = (0.0294295706526, 0.970804655372,
+    # 0.00408685633333), the sum -0.01710185661; loss' = -0.1 (w s(-z) + 1 - w) - 2 w (1 - w) D, and 2 for the shares
+    Row(
+        item="AQL, of a stronger constraint",
+        objective="aql",
+        fields={"chosen": [2, -1.5, 3], **MARGINS},
+        params={"beta": 0.1},
+        losses=[0.794059313594, 0.782023337408, 0.699404770808],
+        gradients={"chosen": [-0.0868593407497, -0.0336162507909, -0.0985888281528]},
+    ),
+    # one pair is its own mean: q = 0.5 + 0.01 (s(2) - 0.5) = 0.50380797078, w = s(q - 2) = 0.182994156106; the slope has
+    # 1 - 0.01 s(2) s(-2) of w'
     Row(
         item="AQL of one",
         objective="aql",
         fields=P1,
         params={"beta": 0.05},
-        losses=[0.776976497834],
-        gradients={"chosen": [-0.0341789842657], "rejected": [0.0341789842657]},
+        losses=[0.853226082512],
+        gradients={"chosen": [-0.00702215274228], "rejected": [0.00702215274228]},
     ),
     # spread 3.5 / sqrt 2, mean of s(-x) 0.468388699108: q = 0.95 times both + 0.05 s(0.25) = 1.1293515694, w = s(0.1
     # |x - q|) = (0.521752471669, 0.565357681014); loss' = -0.05 (w s(-0.05 x) + 1 - w) + w' D with w' = ±0.1 w (1 - w),
@@ -569,15 +578,15 @@ ROWS = [
             "ref_chosen": [0.0430903820036, 0.0269515867882],
         },
     ),
-    # three: spread 2.3629078131263, mean of s(-x) 0.328067757131: q = 0.774561271815, w = (0.530597687327,
-    # 0.556620132394, 0.555407481862), -sum w' D = -0.0246452010519; the hinge of the third is 0
+    # three, x = 4 h = (8, -6, 12) and z = x / 20: spread 9.45163125251, mean of s(-x) 0.332622957049: q = 3.03617226137,
+    # w = (0.621608893847, 0.711692276123, 0.710205594713)
     Row(
         item="AQFL of three",
         objective="aqfl",
         fields={"chosen": [2, -1.5, 3], **MARGINS},
-        params={"beta": 0.4},
-        losses=[0.290785617652, 1.28689446853, 0.146229052203],
-        gradients={"chosen": [-0.248791604265, -0.30021335726, -0.0471450511884]},
+        params={"beta": 0.2},
+        losses=[0.545929507263, 0.982838069593, 0.426624152169],
+        gradients={"chosen": [-0.135481262904, -0.0970103613881, -0.109067113068]},
     ),
     # one pair has no spread: q = 0.05 s(2), w = s(0.1 (2 - q)) = 0.548743700419; the slope has 1 - 0.05 s(2) s(-2) of w'
     Row(
@@ -588,38 +597,47 @@ ROWS = [
         losses=[0.759739277409],
         gradients={"chosen": [-0.0418921752906], "rejected": [0.0418921752906]},
     ),
-    # nor have two equal pairs, where the spread has no slope; the hinge is at its kink: w softplus(-1), and -0.5 w s(-1) +
-    # w' softplus(-1) (1 - 0.05 s(2) s(-2))
+    # nor have two equal pairs, where the spread has no slope; x = 20 and the hinge is at its kink: with w = s(0.1 (20 -
+    # 0.05 s(20))) = 0.880271109712, w softplus(-1), and -0.5 w s(-1) + 0.1 w (1 - w) softplus(-1) 10 (1 - 0.05 s(20) s(-20))
     Row(
         item="AQFL of equals",
         objective="aqfl",
         fields={"chosen": [2, 1], "rejected": [0, -1], "ref_chosen": [0, 0], "ref_rejected": [0, 0]},
         params={"beta": 0.5},
-        losses=[0.171900377608, 0.171900377608],
-        gradients={"chosen": [-0.0660735649041, -0.0660735649041]},
+        losses=[0.275755213302, 0.275755213302],
+        gradients={"chosen": [-0.085354816042, -0.085354816042]},
     ),
-    # half of softplus(-2), and 2 (1 + 1.5)
+    # half of softplus(-0.6), and -0.15 s(-0.6); then 2 (1 + 0.3 * 1.5)
     Row(
         item="PFL",
         objective="pfl",
         fields=P1P2,
-        params={},
-        losses=[0.0634640055215, 5.0],
+        params={"beta": 0.3},
+        losses=[0.218743975243, 2.9],
         gradients={
-            "chosen": [-0.0596014610111, -2],
-            "rejected": [0.0596014610111, 2],
-            "ref_chosen": [0.0596014610111, 2],
-            "ref_rejected": [-0.0596014610111, -2],
+            "chosen": [-0.0531515540661, -0.6],
+            "rejected": [0.0531515540661, 0.6],
+            "ref_chosen": [0.0531515540661, 0.6],
+            "ref_rejected": [-0.0531515540661, -0.6],
         },
     ),
-    # a tie counts as not ordered: 2; half of softplus(-0.5); 2 (1 + 2)
+    # a tie counts as not preferred: 2; half of softplus(-0.15) and -0.15 s(-0.15); 2 (1 + 0.6)
     Row(
         item="PFL, tie",
         objective="pfl",
         fields={"chosen": [0, 0.5, -2], **MARGINS},
-        params={},
-        losses=[2.0, 0.23703849209, 6.0],
-        gradients={"chosen": [-2, -0.188770334399, -2]},
+        params={"beta": 0.3},
+        losses=[2.0, 0.310478523895, 3.2],
+        gradients={"chosen": [-0.6, -0.0693855231984, -0.6]},
+    ),
+    # the policy is the reference and prefers chosen: half of log 2, and -β / 4
+    Row(
+        item="PFL at its reference",
+        objective="pfl",
+        fields={"chosen": [-10], "rejected": [-12], "ref_chosen": [-10], "ref_rejected": [-12]},
+        params={"beta": 0.05},
+        losses=[0.34657359028],
+        gradients={"chosen": [-0.0125], "rejected": [0.0125]},
     ),
     # a = (1, 0), b = (0, 2): z = 0.5 (1, -1) and 0.5 (0, -2); (softplus(-0.5) + softplus(0.5)) / 2 and (log 2 +
     # softplus(1)) / 2; -(s(-0.5) + s(0.5)) / 4 and -(s(0) + s(1)) / 4, of the rejected (s(-0.5) + s(0)) / 4 and (s(0.5) +
