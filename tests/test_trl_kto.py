@@ -136,10 +136,10 @@ class TestEqualsTRL:
 
     def test_training_and_evaluation(self, tmp_path, policy, reference):
         more = {"eval_strategy": "steps", "eval_steps": 2, "per_device_train_batch_size": 3}
-        more |= {"gradient_accumulation_steps": 2, "per_device_eval_batch_size": 3}
+        more |= {"gradient_accumulation_steps": 2, "per_device_eval_batch_size": 6}
         logs = []
         for objective in (None, "kto"):
-            evaluated = datasets.Dataset.from_list(UNPAIRED[:5])
+            evaluated = datasets.Dataset.from_list(UNPAIRED[:6])
             said = contextlib.nullcontext()
             if objective:
                 said = pytest.warns(UserWarning, match="each micro-batch makes its own estimate")

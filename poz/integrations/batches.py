@@ -38,6 +38,16 @@ class Scored(NamedTuple):
     columns: Mapping[str, Tensor] = {}
     collision: Tensor | None = None
 
+    def first(self, pairs: int) -> Scored:
+        """The first pairs only."""
+        rows = {name: halves(x, pairs) for name, x in self._asdict().items() if isinstance(x, Tensor)}
+        return self._replace(**rows, columns={name: x[:pairs] for name, x in self.columns.items()})
+
+
+def halves(x: Tensor, pairs: int) -> Tensor:
+    """Of rows for chosen and then for rejected completions, the first of both."""
+    return x if 2 * pairs == len(x) else torch.cat([half[:pairs] for half in x.chunk(2)])
+
 
 class Columns:
     """A collator that adds columns of the data set to what another collator makes; `known` annotators as their row."""

@@ -25,6 +25,7 @@ from poz.integrations import annotators, batches, data
 from poz.integrations.trl_head import install as install
 from poz.integrations.trl_head import installed
 from poz.integrations.trl_head import uninstall as uninstall
+from poz.integrations.trl_metrics import LOSS, Counted, total
 from poz.integrations.trl_reference import (
     as_prepared,
     disable_dropout,
@@ -44,13 +45,15 @@ if Version(trl.__version__) < Version("1.16"):
     )
 
 Base: Any = dpo_trainer.DPOTrainer
+TOKEN_METRICS = ("entropy", "mean_logits", "is_top1")
+"""What TRL's head computes beside log-probs."""
 STATE = "objective.pt"
 """The file of a checkpoint that holds the state of an objective that has one."""
 RELIABILITY = "reliability.json"
 """The file beside a saved model that says how reliable LCPO found each annotator."""
 
 
-class DPOTrainer(Base):  # type: ignore[misc]
+class DPOTrainer(Counted, Base):  # type: ignore[misc]
     """TRL's DPOTrainer with one more argument, `objective`.
 
     Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
@@ -83,6 +86,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
       first hyper-parameter in 1/nat (beta; IPO: tau; CPL: alpha; INPO: eta) or 1 (PRO), without the reference where
       it is not read, and with means per token where means are all that the objective sees. For DPO they are TRL's. Those
       of a combination are those of its first part with such a hyper-parameter.
+    * Metrics are means over all examples or tokens since the last log, and `eval_loss` over all examples, whatever the
+      sizes of batches and the number of processes.
     * Reference log-probs that are precomputed are cached on disk apart from TRL's, whose numbers differ with the head.
 
     Args:
@@ -212,13 +217,14 @@ class DPOTrainer(Base):  # type: ignore[misc]
         return columns, {name: value for name, value in inputs.items() if name not in columns}
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        mode = "train" if self.model.training else "eval"
+        mode, trained = "train" if self.model.training else "eval", self._total_train_tokens
         columns, inputs = self._split(inputs)
         reference, sums = self._reference(inputs)
         policy = Recorder(model)
         with no_reference_pass(self), installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
             trls = super()._compute_loss(policy, inputs, return_outputs)
+        self._total_train_tokens = trained
         mask = inputs["completion_mask"]
         scored = batches.Scored(
             policy.per_token("log_probs", mask),
@@ -228,12 +234,35 @@ class DPOTrainer(Base):  # type: ignore[misc]
             columns,
             policy.per_token("log_sum_sq_probs", mask) if batches.needs_collision(self._spec) else None,
         )
+        pairs = self.examples_here(len(mask) // 2)
+        scored = scored.first(pairs)
         made = batches.batch(self._spec, scored, calibration=self._calibration)
         losses = whole_batch(self._spec, made) if self._spec.coupled else self._objective(made)
-        self._log_rewards(mode, *batches.implicit_rewards(self._spec, scored))
         # What is left of TRL's loss is the load balancing of mixtures of experts.
-        loss = losses.mean() + (trls[0] if return_outputs else trls)
+        losses = losses + (trls[0] if return_outputs else trls)
+        per_token = (batches.halves(policy.per_token(name, mask), pairs) for name in TOKEN_METRICS)
+        self.count(mode, {LOSS: total(losses), **self._measured(scored, *per_token)}, inputs["attention_mask"].sum())
+        loss = losses.mean() if len(losses) else losses.sum()
         return (loss, trls[1]) if return_outputs else loss
+
+    def _measured(self, scored: batches.Scored, *per_token: torch.Tensor) -> dict[str, torch.Tensor]:
+        """TRL's metrics, with the objective's rewards."""
+        chosen, rejected = batches.implicit_rewards(self._spec, scored)
+        rewards = {
+            "chosen": chosen,
+            "rejected": rejected,
+            "margins": chosen - rejected,
+            "accuracies": chosen > rejected,
+        }
+        totals = {f"rewards/{name}": total(values) for name, values in rewards.items()}
+        entropy, logits, top = per_token
+        totals["entropy"] = total(entropy, scored.mask)
+        totals["mean_token_accuracy"] = total(top.chunk(2)[0], scored.mask.chunk(2)[0])
+        logps = scored.logps.where(scored.mask, torch.zeros_like(scored.logps)).sum(1)
+        for i, side in enumerate(("chosen", "rejected")):
+            totals[f"logps/{side}"] = total(logps.chunk(2)[i])
+            totals[f"logits/{side}"] = total(logits.chunk(2)[i], scored.mask.chunk(2)[i])
+        return totals
 
     def _reference(self, inputs: Mapping[str, Any]) -> tuple[torch.Tensor | None, Sequence[torch.Tensor]]:
         """Log-probs of the reference, per token or summed, and their sums for chosen and rejected."""
@@ -247,17 +276,6 @@ class DPOTrainer(Base):  # type: ignore[misc]
         with as_prepared(self):
             sums = self.compute_ref_log_probs(reference, inputs)
         return reference.per_token("log_probs", inputs["completion_mask"]), sums
-
-    def _log_rewards(self, mode: str, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
-        """Replaces the rewards that TRL logged, which are those of DPO."""
-        values = {
-            "chosen": chosen,
-            "rejected": rejected,
-            "margins": chosen - rejected,
-            "accuracies": (chosen > rejected).float(),
-        }
-        for name, value in values.items():
-            self._metrics[mode][f"rewards/{name}"][-1] = self.accelerator.gather(value).mean().item()
 
     def _reliabilities(self) -> dict[Any, float]:
         """Of each annotator by their id; of all of them by None where they are not known."""
@@ -275,7 +293,8 @@ class DPOTrainer(Base):  # type: ignore[misc]
             numbers = list(found.values())
             found = {"min": min(numbers), "mean": sum(numbers) / len(numbers), "max": max(numbers)}
         named = {"reliability" if name is None else f"reliability/{name}": value for name, value in found.items()}
-        super().log({**logs, **named}, *args, **kwargs)
+        logs.update(named)  # the caller's own, which TRL adds its metrics to
+        super().log(logs, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
         """TRL's, with the reliabilities that LCPO has found, in `reliability.json`."""

@@ -26,6 +26,7 @@ from poz.integrations.trl import (
     spec_of,
 )
 from poz.integrations.trl_head import installed
+from poz.integrations.trl_metrics import LOSS, Counted, total
 from poz.integrations.trl_reference import (
     as_prepared,
     disable_dropout,
@@ -44,9 +45,11 @@ except ImportError as error:
     raise ImportError(f"poz.integrations.trl_kto needs trl >= 1.16, where KTOTrainer is stable. {error}") from error
 
 Base: Any = kto_trainer.KTOTrainer
+TOKEN_METRICS = ("log_probs", "entropy", "mean_logits")
+"""What TRL's head computes."""
 
 
-class KTOTrainer(Base):  # type: ignore[misc]
+class KTOTrainer(Counted, Base):  # type: ignore[misc]
     """TRL's KTOTrainer with one more argument, `objective`.
 
     Everything else is TRL's: the data formats (pairs are taken apart), PEFT, precomputed reference log-probs,
@@ -157,7 +160,7 @@ class KTOTrainer(Base):  # type: ignore[misc]
         return self._kl_logps
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        mode = "train" if self.model.training else "eval"
+        mode, trained = "train" if self.model.training else "eval", self._total_train_tokens
         columns = {name: inputs[name] for name in self._columns if name in inputs}
         inputs = {name: value for name, value in inputs.items() if name not in columns}
         if not self.precompute_ref_logps:
@@ -167,32 +170,45 @@ class KTOTrainer(Base):  # type: ignore[misc]
         policy = Recorder(model)
         with no_reference_pass(self), installed():
             trls = super()._compute_loss(policy, inputs, return_outputs)
+        self._total_train_tokens = trained
         mask = inputs["completion_mask"]
-        logps = policy.per_token("log_probs", mask).float()
+        here = self.examples_here(len(mask))
+        tokens = mask[:here, 1:].bool()
+        logps, entropy, logits = (policy.per_token(name, mask)[:here].float() for name in TOKEN_METRICS)
+        samples = {"kl_logps": self._kl_logps, "kl_ref_logps": inputs.get("ref_KL_logps")}
         made = Unpaired(
-            logps.where(mask[:, 1:].bool(), torch.zeros_like(logps)).sum(1),
-            ref_logps=inputs["ref_logps"].float(),
-            desirable=inputs["label"].bool(),
-            lengths=mask.sum(1),
-            kl_logps=self._kl_logps,
-            kl_ref_logps=inputs.get("ref_KL_logps"),
-            **columns,
+            logps.where(tokens, torch.zeros_like(logps)).sum(1),
+            ref_logps=inputs["ref_logps"][:here].float(),
+            desirable=inputs["label"][:here].bool(),
+            lengths=mask[:here].sum(1),
+            **{name: None if x is None else x[:here] for name, x in samples.items()},
+            **{name: column[:here] for name, column in columns.items()},
         )
-        self._log_kl(mode, made)
         # What is left of TRL's loss is the load balancing of mixtures of experts.
-        loss = whole_batch(self._objective, made).mean() + (trls[0] if return_outputs else trls)
+        losses = whole_batch(self._objective, made) + (trls[0] if return_outputs else trls)
+        totals = {LOSS: total(losses), "entropy": total(entropy, tokens), **self._kl(mode, made)}
+        for side, rows in (("chosen", made.desirable), ("rejected", ~made.desirable)):
+            totals[f"rewards/{side}"] = total(self.beta * (made.logps - made.ref_logps), rows)
+            totals[f"logps/{side}"] = total(made.logps, rows)
+            totals[f"logits/{side}"] = total(logits, tokens & rows[:, None])
+        self.count(mode, totals, inputs["attention_mask"].sum())
+        loss = losses.mean() if len(losses) else losses.sum()
         return (loss, trls[1]) if return_outputs else loss
 
-    def _log_kl(self, mode: str, made: Unpaired) -> None:
-        """Logs the KL that the objective uses, where that is not TRL's, and none where it uses none."""
+    def _kl(self, mode: str, made: Unpaired) -> dict[str, torch.Tensor]:
+        """The KL that the objective uses, once for each example; none where it uses none."""
         used = {part.values.get("estimator") for part in batches.parts(self._objective)} - {None}
         if not used:
             self._metrics[mode].pop("kl")
-        elif "mean" not in used and used != {"zero"}:
-            samples = made.kl.float().relu() if "given" in used else made.kl_logps - made.kl_ref_logps
-            counted = torch.ones_like(samples) if "given" in used else samples != 0
-            total, count = self.accelerator.gather(torch.stack((samples.sum(), counted.sum()))[None]).sum(0)
-            self._metrics[mode]["kl"][-1] = (total / count.clamp(min=1)).clamp(min=0).item()
+            return {}
+        samples, counted = torch.zeros_like(made.logps), torch.ones_like(made.logps)
+        if {"mean", "nonzero_mean"} & used:
+            samples = made.kl_logps - made.kl_ref_logps
+            counted = counted if "mean" in used else (samples != 0).float()
+        elif "given" in used:
+            samples = made.kl.float().relu()
+        value, number = self.accelerator.gather(torch.stack((samples.sum(), counted.sum()))[None]).sum(0)
+        return {"kl": total((value / number.clamp(min=1)).clamp(min=0).expand(len(samples)))}
 
 
 class Neighbours:
