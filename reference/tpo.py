@@ -1,7 +1,7 @@
 """TPO: Saeidi et al. 2024, arXiv 2405.16681, three completions of a prompt: gold, chosen and rejected, in this order.
 
 u = β (log π(y_w) - log π(y_l)), or with lengths (TPO-L) β (log π(y_w) / |y_w| - log π(y_l) / |y_l|) - γ
-L = -log σ(u) - w log π(y_gold) / |y_gold|
+L = -log σ(u) - w log π(y_gold) / N,  N = |y_gold|, the mean of |y_gold| over the batch ("batch_tokens"), or 1
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ def tpo(
     lengths: Array,
     beta: float = 0.01,
     nll_weight: float = 1.0,
+    nll: str = "mean",
     length_normalized: bool = False,
     gamma: float = 0.5,
 ) -> Result:
@@ -23,7 +24,8 @@ def tpo(
     n = tokens(lengths, normalized=True).T
     n_w, n_l = n[1:] if length_normalized else np.ones((2, len(logps)))
     u = beta * (logps[:, 1] / n_w - logps[:, 2] / n_l) - (gamma if length_normalized else 0.0)
-    losses = softplus(-u) - times(nll_weight, logps[:, 0] / n[0])
-    # dL/dgold = -w/|y_gold|; dL/du = -σ(-u); du/dlog π(y_w) = β/n_w, du/dlog π(y_l) = -β/n_l
+    count = {"mean": n[0], "batch_tokens": max(float(np.sum(lengths[:, 0])), 1.0) / len(logps), "sum": 1.0}[nll]
+    losses = softplus(-u) - times(nll_weight, logps[:, 0] / count)
+    # dL/dgold = -w/N; dL/du = -σ(-u); du/dlog π(y_w) = β/n_w, du/dlog π(y_l) = -β/n_l
     slope = -beta * sigmoid(-u)
-    return losses, {"logps": np.stack([-nll_weight / n[0], slope / n_w, -slope / n_l], axis=1)}
+    return losses, {"logps": np.stack([-nll_weight / count * np.ones(len(logps)), slope / n_w, -slope / n_l], axis=1)}

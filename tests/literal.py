@@ -619,12 +619,16 @@ def exo_k(logps, ref_logps, scores, beta, reward_beta, mask=None):
     return out
 
 
-def tpo(logps, lengths, beta, nll_weight, length_normalized=False, gamma=0):
+def tpo(logps, lengths, beta, nll_weight, nll="mean", length_normalized=False, gamma=0):
+    tokens = mp.fsum(counts[0] for counts in lengths) / len(lengths)
     out = []
     for row, counts in rows(logps, lengths):
         means = per_token(row, counts)
         u = beta * (means[1] - means[2]) - gamma if length_normalized else beta * (row[1] - row[2])
-        out.append(logistic(u) - nll_weight * means[0])
+        gold = {"mean": means[0], "batch_tokens": row[0] / tokens if tokens else row[0] * len(lengths), "sum": row[0]}[
+            nll
+        ]
+        out.append(logistic(u) - nll_weight * gold)
     return out
 
 

@@ -133,6 +133,7 @@ DOMAINS = {
     "tpo": {
         "beta": positive,
         "nll_weight": closed(0.0, 2.0),
+        "nll": one_of("mean", "batch_tokens", "sum"),
         "length_normalized": one_of(True, False),
         "gamma": closed(0.0, 2.0),
     },

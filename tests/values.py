@@ -928,6 +928,15 @@ ROWS = [
         losses=[0.701413277983],
         gradients={"logps": [[-0.25, -0.0912127619032, 0.0912127619032]]},
     ),
+    # u = 1.5 twice: softplus(-1.5) + 2/8 and 6/8, 8 being the mean of 4 and 12 gold tokens; -1/8, -0.5 σ(-1.5), 0.5 σ(-1.5)
+    Row(
+        item="TPO, gold tokens of the batch",
+        objective="tpo",
+        fields={"logps": [[-2, -3, -6], [-6, -3, -6]], "lengths": [[4, 3, 4], [12, 3, 4]]},
+        params={"beta": 0.5, "nll_weight": 1.0, "nll": "batch_tokens"},
+        losses=[0.451413277983, 0.951413277983],
+        gradients={"logps": [[-0.125, -0.0912127619032, 0.0912127619032]] * 2},
+    ),
     # u = 0.5 (-1 + 1.5) - 0.25 = 0: log 2 + 2/4; -1/4, -0.25/3, 0.25/4
     Row(
         item="TPO-L",

@@ -34,7 +34,7 @@ def _beta(p: Values) -> Values:
         Limit("dpo", "K = 2, different rewards", lambda p: {**p, "link": "logistic"}, _beta, _pairs),
         Limit("hinge", "K = 2, different rewards", lambda p: {**p, "link": "hinge"}, _beta, _pairs),
     ],
-    basis="Paper (v3, section 2.4), but for the mean over the pairs; the paper's β is 0.05.",
+    basis="Paper (v3, section 2.4), but for the mean over the pairs; a port of both, executed in float64 (zhaoyang02/ordinal-preference-optimization@6489a5d): tests/authors/all_pairs.json.",
 )
 def all_pairs(
     xp: Namespace,

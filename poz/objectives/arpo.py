@@ -15,7 +15,12 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the ARPO loss; constants from the authors' code",
     formula=r"-\log\sigma\bigl(\beta[\log\pi(y_w)-\tau\log\pi(y_l)]\bigr)-\alpha\,\bar p_w,\quad\tau=\min(1,s\,e^{\rho|\bar p_w-\bar p_l|}-1),\ \bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"beta": (0.1,), "nll_weight": (1.0,), "scale": (0.9,), "rate": (0.4,)})],
+    published=[
+        Published(
+            "fe1ixxu/ALMA@10360c3 utils/cpo_config.py",
+            {"beta": (0.1,), "nll_weight": (1.0,), "scale": (0.9,), "rate": (0.4,)},
+        )
+    ],
     reduces_to=[
         Limit(
             "cpo",
@@ -26,10 +31,15 @@ from poz.objective import Deviation, Limit, Published, objective
     ],
     deviations=[
         Deviation("the authors' code", "does not hold τ constant", "detach=False"),
+        Deviation(
+            "the authors' code",
+            "NLL is the mean over all chosen tokens of the batch",
+            "nll_weight=0, and poz.combine with poz.sft(normalizer='batch_tokens')",
+        ),
         Deviation("the authors' code", "τ = -0.1 at a tie: a rejected completion is then rewarded", "as they do"),
     ],
     gradient_stops="τ, if detach",
-    basis="The authors' code, executed in float64 (2e-16).",
+    basis="The authors' code, executed in float64 (fe1ixxu/ALMA@10360c3): tests/authors/arpo.json. detach=True is not theirs.",
 )
 def arpo(
     xp: Namespace,

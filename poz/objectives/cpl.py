@@ -23,7 +23,16 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     optional="chosen_mask rejected_mask label",
     check_values=_check_values,
     published=[
-        Published("", {"alpha": (0.1, 0.2), "bias": (0.5, 0.75, 1.0), "discount": (1.0,), "bc_weight": (0.0, 1.0, 1.5)})
+        Published("jhejna/cpl@b333667 configs/mw_*/cpl.yaml", {"alpha": (0.1,), "bias": (0.5,), "bc_weight": (0.0,)}),
+        Published(
+            "jhejna/cpl@b333667 configs/mw_state_*/cpl_bc.yaml", {"alpha": (0.1,), "bias": (1.0,), "bc_weight": (1.0,)}
+        ),
+        Published(
+            "jhejna/cpl@b333667 configs/mw_image_*/cpl_bc.yaml", {"alpha": (0.1,), "bias": (1.0,), "bc_weight": (1.5,)}
+        ),
+        Published(
+            "jhejna/cpl@b333667 configs/mw_*/cpl_kl.yaml", {"alpha": (0.2,), "bias": (0.75,), "regularizer": ("kl",)}
+        ),
     ],
     reduces_to=[
         Limit(
@@ -43,7 +52,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
             "the authors' code", "averages CPL(BC) over the batch's segments; the same here but for ties", "bc_data"
         ),
     ],
-    basis="The authors' code, executed in float64; the paper's equations through two re-implementations that quote them.",
+    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl.json. The discount is the paper's, through two re-implementations that quote it.",
 )
 def cpl(
     xp: Namespace,

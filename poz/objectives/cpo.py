@@ -15,7 +15,13 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="eq. 3 and 5",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_w|}\log\pi(y_w)",
     reads=lambda p: "chosen rejected" + " chosen_len rejected_len" * (p["nll"] == "mean"),
-    published=[Published("", {"beta": (0.1,), "nll_weight": (1.0,)})],
+    published=[
+        Published(
+            "fe1ixxu/CPO_SIMPO@dd6caf5 training_configs/llama-3-8b-instruct-cpo.yaml",
+            {"beta": (0.1,), "nll_weight": (1.0,)},
+        ),
+        Published("fe1ixxu/ALMA@10360c3 runs/cpo_ft.sh", {"beta": (0.1,), "nll_weight": (1.0,)}),
+    ],
     reduces_to=[
         Limit(
             "dpo",
@@ -27,12 +33,14 @@ from poz.objective import Deviation, Limit, Published, objective
     ],
     deviations=[
         Deviation(
-            "the authors' code, TRL", "NLL is the mean over all chosen tokens of the batch", "of each completion"
+            "the authors' code, TRL, Liger",
+            "NLL is the mean over all chosen tokens of the batch",
+            "nll_weight=0, and poz.combine with poz.sft(normalizer='batch_tokens')",
         ),
-        Deviation("the formula as usually written", "summed NLL", "nll='sum'"),
+        Deviation("the authors' README", "summed NLL", "nll='sum'"),
         Deviation("fe1ixxu/ALMA today", "computes ARPO under this name", "poz.arpo"),
     ],
-    basis="Paper (section 3.2) and the authors' code (CPO_SIMPO), executed in float64 (6e-17), but for the normaliser of the NLL.",
+    basis="Paper (section 3.2), and the authors' code, executed in float64 (fe1ixxu/CPO_SIMPO@dd6caf5): tests/authors/cpo.json.",
 )
 def cpo(
     xp: Namespace,

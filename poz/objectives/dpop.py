@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Published, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -15,7 +15,10 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="eq. 3, v3",
     formula=r"-\log\sigma\Bigl(\beta\bigl[h-\lambda\max\bigl(0,\log\tfrac{\pi_{ref}(y_w)}{\pi(y_w)}\bigr)\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)})],
+    published=[
+        Published("second hand: arXiv:2402.13228, v3", {"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)}),
+        Published("LuJunru/SamPO@25e9631 dpo.sh", {"beta": (0.1,), "penalty": (50.0,)}),
+    ],
     reduces_to=[
         Limit("dpo", "λ = 0", lambda p: {**p, "penalty": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(
@@ -26,8 +29,7 @@ from poz.objective import Deviation, Limit, Published, objective
             lambda b: ((above := b._replace(ref_chosen=b.chosen - 1)), above),
         ),
     ],
-    deviations=[Deviation("early ports", "the penalty outside β, or with the opposite sign", "inside β, as v3")],
-    basis="Three ports that agree (one executed, equal); the authors' repository holds no code.",
+    basis="Two ports, executed in float64 (LuJunru/SamPO@25e9631, sail-sg/oat@c1a074c): tests/authors/dpop.json. The authors' repository holds no code.",
 )
 def dpop(
     xp: Namespace,

@@ -17,7 +17,7 @@ from poz.objectives._tokens import first, limit, summed, whole
     formula=r"-\log\sigma\bigl(\beta(S_w-S_l)\bigr),\quad S=\sum_{t\le L}r_t+\alpha\sum_{t>L}r_t,\ L=\min(|y_w|,|y_l|),\ r_t=\log\tfrac{\pi(y_t)}{\pi_{ref}(y_t)}",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.1,), "alpha": (0.5,)})],
+    published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"alpha": (0.5,)})],
     reduces_to=[
         limit("dpo", "α = 1", alpha=1.0),
         limit("dpo", "equal lengths", lambda t: (first(t), summed(first(t)))),
@@ -30,7 +30,7 @@ from poz.objectives._tokens import first, limit, summed, whole
         ),
     ],
     deviations=[Deviation("LLaMA-Factory", "sums the reference's tokens unweighted", "reference='summed'")],
-    basis="TRL 1.16, which cites the paper; no authors' code.",
+    basis="TRL 1.16, which cites the paper, and LLaMA-Factory, executed in float64 (huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/ld_dpo.json. No authors' code was found.",
 )
 def ld_dpo(
     xp: Namespace,

@@ -38,8 +38,8 @@ def _better_prompt(lists: Ranked) -> tuple[Ranked, Pairs]:
             _better_prompt,
         )
     ],
-    basis="Unverified but for the intra-sample loss (second-hand): no code, and the paper's body could not be read. The inter-sample "
-    "loss is the Bradley-Terry model of two gaps; weights and β are not the paper's.",
+    basis="Unverified but for the intra-sample loss (second hand). Nothing could be run: no code was found, and the paper's body could not be "
+    "read. The inter-sample loss is the Bradley-Terry model of two gaps; weights and β are not the paper's.",
 )
 def mapl(
     xp: Namespace,

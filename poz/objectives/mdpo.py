@@ -22,9 +22,13 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     equation="the mDPO loss: DPO, conditional and anchored",
     formula=r"-\log\sigma(\beta(a-b))-\log\sigma(\beta(a-c))-\log\sigma(\beta a-\delta),\quad (a,b,c)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w|m,\ y_l|m,\ y_w|\tilde m)",
     reads="logps ref_logps",
-    published=[Published("", {"beta": (0.1,), "delta": (0.0,)})],
+    published=[
+        Published(
+            "luka-group/mDPO@2221bb3 bunny/config.yaml, and no δ in mdpo_trainer.py", {"beta": (0.1,), "delta": (0.0,)}
+        )
+    ],
     check_values=_check_values,
-    basis="The authors' code, executed in float64 (1e-16).",
+    basis="The authors' code, executed in float64 (luka-group/mDPO@2221bb3): tests/authors/mdpo.json. Their anchor has no δ.",
 )
 def mdpo(
     xp: Namespace,

@@ -15,7 +15,10 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="eq. 5, section 4.2: the dynamic reward scaling β(δ)",
     formula=r"-\log\sigma(\beta(\delta)h),\quad\beta(\delta)=\beta\bigl(1+w(1-e^{-k\max(\delta,0)})\bigr),\ \delta=r_w-r_l",
     reads="chosen rejected ref_chosen ref_rejected margin",
-    published=[Published("", {"beta": (0.1,), "w": (0.5,), "k": (0.5,)})],
+    published=[
+        Published("second hand: arXiv:2502.10391, section 4.2", {"beta": (0.1,), "w": (0.5,), "k": (0.5,)}),
+        Published("yfzhang114/MM-RLHF@7c8af1d scripts/train/dpo_ov7b.sh", {"beta": (0.1,), "w": (0.1,)}),
+    ],
     reduces_to=[
         Limit("dpo", "w = 0", lambda p: {**p, "w": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(
@@ -31,7 +34,7 @@ from poz.objective import Deviation, Limit, Published, objective
         Deviation("the authors' code", "label_smoothing = 1 means no smoothing", "none"),
         Deviation("the paper", "adds λ NLL of chosen and sums over all pairs of a list", "poz.combine, and lists"),
     ],
-    basis="The paper's formula, read; the authors' code was read and differs.",
+    basis="The paper's β(δ); with it the authors' explicit branch, which their trainer does not take, executed in float64 (yfzhang114/MM-RLHF@7c8af1d): tests/authors/mm_dpo.json.",
 )
 def mm_dpo(
     xp: Namespace,

@@ -20,17 +20,25 @@ LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
     equation="eq. 6 and 7, with the odds of eq. 4",
     formula=r"-\bar p_w-\lambda\log\sigma\Bigl(\log\tfrac{e^{\bar p_w}}{1-e^{\bar p_w}}-\log\tfrac{e^{\bar p_l}}{1-e^{\bar p_l}}\Bigr),\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"odds_weight": (0.1, 1.0)})],
+    published=[
+        Published("xfactlab/orpo@208d2d6 scripts/run_mistral_orpo_beta.sh", {"odds_weight": (0.1,)}),
+        Published("xfactlab/orpo@208d2d6 scripts/run_mistral_orpo_capybara.sh", {"odds_weight": (0.05,)}),
+    ],
     deviations=[
         Deviation("TRL, Liger", "call λ `beta`", "odds_weight=beta"),
         Deviation("the authors' command line", "λ = 1", "odds_weight=1.0"),
+        Deviation("the authors, TRL", "NLL over prompt and response, over all tokens of the batch", "response, each"),
         Deviation(
-            "the authors, TRL, Liger", "NLL over prompt and response, over all tokens of the batch", "response, each"
+            "Liger 0.8.5",
+            "NLL over the response, over all tokens of the batch; over the prompt too if nll_target has it",
+            "poz.combine with poz.sft(normalizer='mean') times -1 and 'batch_tokens' times 1",
         ),
-        Deviation("Tunix 0.1.7, MaxText", "summed log-probs in place of means", "not offered"),
+        Deviation(
+            "the authors' code", "counts the first padding token, except in full rows", "lengths are the caller's"
+        ),
         Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where a mean log-prob rounds to 0", "finite"),
     ],
-    basis="Paper (section 4) and the authors' code, read; the closed form and its gradient checked in float64, also at a chosen mean of 0.",
+    basis="Paper (section 4), and the authors' code and two ports, executed in float64 (xfactlab/orpo@208d2d6, huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/orpo.json. Their NLLs are other ones.",
 )
 def orpo(
     xp: Namespace,

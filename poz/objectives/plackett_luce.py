@@ -40,8 +40,10 @@ def _constraint(p: Values) -> str | None:
             ),
         ),
     ],
-    deviations=[Deviation("KPO", "a number of stages per query", "stages is one number for all lists")],
-    basis="Textbook likelihood. KPO is known from a summary only; its choice of stages per query was not seen.",
+    deviations=[
+        Deviation("KPO (second hand)", "a number of stages per query", "stages is one number for all lists"),
+    ],
+    basis="Textbook likelihood; a port of it, and S-DPO for one stage, executed in float64 (zhaoyang02/ordinal-preference-optimization@6489a5d, chenyuxin1999/S-DPO@07befa4): tests/authors/plackett_luce.json. KPO, and so two stages and more, is known from a summary.",
 )
 def plackett_luce(
     xp: Namespace,

@@ -15,7 +15,7 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="eq. 9, as cited by a port",
     formula=r"-\log\sigma\bigl(\beta h+\alpha(|y_w|-|y_l|)\bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
-    published=[Published("", {"alpha": (0.005, 0.1, 1.0)})],
+    published=[Published("LuJunru/SamPO@25e9631 dpo.sh", {"beta": (0.1,), "alpha": (0.01,)})],
     reduces_to=[
         Limit("dpo", "α = 0", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(
@@ -26,9 +26,16 @@ from poz.objective import Deviation, Limit, Published, objective
             lambda b: (b._replace(rejected_len=b.chosen_len), b),
         ),
     ],
-    deviations=[Deviation("oxRL", "the opposite sign of α", "not offered: it rewards length")],
-    basis="Two ports that agree (one executed, equal), and a derivation of the sign: the optimum is π_ref exp((r - α n)/β). "
-    "No authors' code; the default α is one of the values in use.",
+    deviations=[
+        Deviation("oxRL", "the opposite sign of α", "not offered: it rewards length"),
+        Deviation(
+            "alpha-DPO's and γ-PO's repositories",
+            "the opposite sign, and the batch size as both lengths, so that what runs is `dpo`",
+            "alpha=0.0 for what runs",
+        ),
+    ],
+    basis="Two ports, executed in float64 (LuJunru/SamPO@25e9631, sail-sg/oat@c1a074c): tests/authors/r_dpo.json; no authors' code. "
+    "The sign is derived too: the optimum is π_ref exp((r - α n)/β).",
 )
 def r_dpo(
     xp: Namespace,

@@ -37,7 +37,7 @@ def _constraint(p: Values) -> str | None:
             ),
         )
     ],
-    basis="Unverified: a reconstruction from the abstract (local and skip-wise RankNet terms, log-sum-exp variant).",
+    basis="Unverified: a reconstruction from the abstract (local and skip-wise RankNet terms, log-sum-exp variant). Nothing could be run: no code was found.",
 )
 def ranklist(
     xp: Namespace,

@@ -16,7 +16,9 @@ from poz.objective import Limit, Published, objective
     formula=r"D\bigl(\beta h\,\big\|\,\eta(r_w-r_l)\bigr),\quad D\in\{(z-g)^2,\ \mathrm{KL}(\sigma(g)\|\sigma(z)),\ \mathrm{KL}(\sigma(z)\|\sigma(g))\}",
     reads="chosen rejected ref_chosen ref_rejected margin",
     aliases=("rpo_sq", "rpo_bwd_kl", "rpo_fwd_kl"),
-    published=[Published("", {"eta": (1.0,)})],
+    published=[
+        Published("NVIDIA/NeMo-Aligner@af2b3bd examples/nlp/gpt/conf/gpt_dpo.yaml", {"beta": (0.2,), "eta": (1.0,)})
+    ],
     reduces_to=[
         Limit(
             "rebel",
@@ -39,7 +41,7 @@ from poz.objective import Limit, Published, objective
             lambda b: (b, b._replace(opponents_chosen=b.ref_chosen[None], opponents_rejected=b.ref_rejected[None])),
         ),
     ],
-    basis="NeMo-Aligner 0.7 (the authors' trainer), read; gradients checked in float64.",
+    basis="The authors' trainer, executed in float64 (NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/reward_aware_po.json.",
 )
 def reward_aware_po(
     xp: Namespace,

@@ -17,17 +17,25 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
 @objective(
     title="Rank Responses to align with Human Feedback",
     paper="arXiv:2304.05302",
-    equation="the ranking and SFT losses; eq. 2 to 4 as a summary of the paper cites them",
+    equation="eq. 1 to 5; eq. 4 sums the NLL",
     formula=r"w\sum_{r_i<r_j}\max(0,q_i-q_j)-\tfrac{1}{|y_1|}\log\pi(y_1),\quad q=\tfrac{1}{|y|^\kappa}\log\pi(y)",
     reads="logps lengths scores",
     optional="mask",
-    published=[Published("", {"weight": (1.0, 100.0), "length_power": (1.0,)})],
+    published=[
+        Published("arXiv:2304.05302, section 3.1; 10 and 100 were worse", {"weight": (1.0, 10.0, 100.0)}),
+        Published("GanjinZero/RRHF@e1a2b61 train.sh, train.py", {"weight": (1.0,), "length_power": (1.0,)}),
+    ],
     check_values=_check_values,
     deviations=[
+        Deviation(
+            "the authors' code",
+            "divides all log-probs and the NLL by the width of the padded row: it overwrites what counts the tokens",
+            "give that width as every length",
+        ),
         Deviation("the authors' class", "w defaults to 100; every script sets 1", "weight=100.0"),
-        Deviation("the authors' code", "NLL is averaged over the padded row, prompt included", "over the completion"),
+        Deviation("the paper", "summed NLL", "nll='sum'"),
     ],
-    basis="The authors' code, executed in float64 (equal to the last bit), but for the normaliser of the NLL.",
+    basis="Paper, and the authors' code, executed in float64 (GanjinZero/RRHF@e1a2b61): tests/authors/rrhf.json.",
 )
 def rrhf(
     xp: Namespace,

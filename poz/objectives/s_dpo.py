@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
-from poz.objective import Limit, Published, objective
+from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives import _lists as ranked
 
 
@@ -17,7 +17,7 @@ from poz.objectives import _lists as ranked
     reads="logps ref_logps",
     optional="mask",
     aliases=("softmax_dpo",),
-    published=[Published("", {"beta": (1.0,)})],
+    published=[Published("chenyuxin1999/S-DPO@07befa4 softmax_dpo.sh", {"beta": (1.0,)})],
     reduces_to=[
         Limit(
             "dpo",
@@ -29,7 +29,14 @@ from poz.objectives import _lists as ranked
             ),
         )
     ],
-    basis="Secondary sources, the paper's body was not read; the first stage of Plackett-Luce.",
+    deviations=[
+        Deviation(
+            "the authors' code",
+            "takes exponentials bare: in float32 at a gap of β s infinite from 89 on, and a NaN gradient there and at -110",
+            "finite",
+        )
+    ],
+    basis="The authors' code, executed in float64 (chenyuxin1999/S-DPO@07befa4): tests/authors/s_dpo.json. The paper's body was not read.",
 )
 def s_dpo(
     xp: Namespace,

@@ -17,7 +17,7 @@ from poz.objectives.tis_dpo import tis_dpo
     formula=r"-\log\sigma\Bigl(\beta\bigl[\sum_{t\in T_w}\log\tfrac{\pi(y_{w,t})}{\pi_{ref}(y_{w,t})}-\sum_{t\in T_l}\log\tfrac{\pi(y_{l,t})}{\pi_{ref}(y_{l,t})}\bigr]\Bigr),\quad|T_w|=|T_l|=\min(|y_w|,|y_l|)",
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.1,)})],
+    published=[Published("LuJunru/SamPO@25e9631 dpo.sh, dpo_iterative.sh", {"beta": (0.1, 0.5)})],
     reduces_to=[
         Limit("tis_dpo", "drawn weights", then=lambda p: p, batch=lambda t: (whole(t), whole(t))),
         limit("dpo", "every token kept, as of equal lengths", lambda t: (both(t, weights=1.0), summed(t))),
@@ -29,7 +29,7 @@ from poz.objectives.tis_dpo import tis_dpo
             "one draw, so that policy = reference gives log 2",
         )
     ],
-    basis="Paper (section 3) and the authors' code, read. `poz.algorithms.sampo.sampo_subset` draws the weights, 1 for a token that is kept.",
+    basis="Paper (section 3), and the authors' code, executed in float64 (LuJunru/SamPO@25e9631): tests/authors/sampo.json. `poz.algorithms.sampo.sampo_subset` draws the weights, 1 for a token that is kept.",
 )
 def sampo(
     xp: Namespace,

@@ -20,9 +20,9 @@ from poz.objective import Deviation, objective
         Deviation("TRL 1.16 `sft`, Liger", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
         Deviation("LLaMA-Factory `pref_ftx`, OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
         Deviation("ms-swift `rpo_alpha`", "mean over all tokens, added to each pair", "normalizer='batch_tokens'"),
-        Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
+        Deviation("NeMo-Aligner, NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
     ],
-    basis="Definition.",
+    basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. ms-swift, OpenRLHF, LLaMA-Factory and NeMo-RL were read.",
 )
 def sft(
     xp: Namespace,

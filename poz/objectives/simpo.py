@@ -32,6 +32,11 @@ def _constraint(p: Values) -> str | None:
             "beta=0.1, gamma=0.5",
         ),
         Deviation("TRL 1.16 CPOTrainer", "adds the NLL of chosen with cpo_alpha = 1 unless it is set to 0", "default"),
+        Deviation(
+            "Liger 0.8.5",
+            "adds the NLL over all chosen tokens of the batch (alpha=1) unless compute_nll_loss=False",
+            "poz.combine with poz.sft(normalizer='batch_tokens')",
+        ),
         Deviation("the authors, TRL", "label smoothing negates the whole logit, margin included", "smoothing='trl'"),
         Deviation("TRL, Liger", "NaN for an empty completion", "it counts as one token"),
     ],

@@ -15,7 +15,11 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the rank calibration loss with its cross-entropy regulariser, section 2 as TRL cites it",
     formula=r"\max\bigl(0,\delta-\log\pi(y_w)+\log\pi(y_l)\bigr)-\lambda\log\pi(y_w)",
     reads="chosen rejected",
-    published=[Published("", {"delta": (1.0,), "regularization_weight": (0.1,)})],
+    published=[
+        Published(
+            "ContextualAI/HALOs@4831988 config/loss/slic.yaml", {"delta": (1.0,), "regularization_weight": (0.1,)}
+        )
+    ],
     reduces_to=[
         Limit(
             "hinge",
@@ -26,10 +30,18 @@ from poz.objective import Deviation, Limit, Published, objective
         )
     ],
     deviations=[
-        Deviation("the paper", "regularises towards a separate SFT target where there is one", "the chosen completion"),
-        Deviation("HALOs", "adds (batch,) to (batch, tokens)", "summed log-probs in both terms"),
+        Deviation(
+            "the paper (second hand)",
+            "regularises towards a separate SFT target where there is one",
+            "the chosen completion",
+        ),
+        Deviation(
+            "HALOs@4831988",
+            "adds (batch,) to (batch, tokens): raises, unless the two are equal",
+            "sums in both terms",
+        ),
     ],
-    basis="A public port (HALOs), read; no authors' code was released. The regulariser's target is the usual choice, not the paper's only one.",
+    basis="The HALOs of 2023, executed in float64 (yinyueqin/relative-preference-optimization@c1b5163): tests/authors/slic_hf.json. No authors' code, and the paper was not read.",
 )
 def slic_hf(
     xp: Namespace,

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs, Ranked
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.objectives.sft import sft
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -27,13 +28,24 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
     equation="the TPO and TPO-L losses",
     formula=r"-\log\sigma\bigl(\beta\log\pi(y_w)-\beta\log\pi(y_l)\bigr)-\alpha\tfrac{1}{|y_{gold}|}\log\pi(y_{gold})",
     reads="logps lengths",
-    published=[Published("", {"beta": (0.01, 0.1), "nll_weight": (1.0, 0.05), "gamma": (0.5, 5.4)})],
+    published=[
+        Published("sahsaeedi/TPO@71a4425 README.md, TPO", {"beta": (0.01,), "nll_weight": (1.0, 0.05)}),
+        Published(
+            "sahsaeedi/TPO@71a4425 README.md, TPO-L on base models",
+            {"beta": (0.01, 2.0), "nll_weight": (1.0, 0.05), "gamma": (0.5, 1.5, 1.6, 3.0, 10.0)},
+        ),
+        Published(
+            "sahsaeedi/TPO@71a4425 README.md, TPO-L on Instruct models",
+            {"beta": (10.0, 2.5), "nll_weight": (0.05,), "gamma": (3.0, 0.3)},
+        ),
+    ],
+    coupled=lambda p: "the number of gold tokens of the batch" * (p["nll"] == "batch_tokens"),
     check_values=_check_values,
     reduces_to=[
         Limit(
             "cpo",
             "gold is chosen",
-            lambda p: {**p, "length_normalized": False},
+            lambda p: {**p, "nll": "mean", "length_normalized": False},
             lambda p: {"beta": p["beta"], "nll_weight": p["nll_weight"], "nll": "mean"},
             lambda b: (b._replace(logps=b.logps[:, [1, 1, 2]], lengths=b.lengths[:, [1, 1, 2]]), _pair(b)),
         ),
@@ -46,10 +58,10 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
         ),
     ],
     deviations=[
-        Deviation("the authors' code", "NLL is the mean over all gold tokens of the batch", "of each completion"),
-        Deviation("the authors' class", "β = 0.1, α = 0.05; its README β = 0.01, α = 1", "beta=0.1, nll_weight=0.05"),
+        Deviation("the authors' code", "NLL is the mean over all gold tokens of the batch", "nll='batch_tokens'"),
+        Deviation("the authors' class", "β = 0.1, α = 0.05; their script β = 0.01, α = 1", "beta=0.1, nll_weight=0.05"),
     ],
-    basis="The authors' code, executed in float64 (equal to the last bit), but for the normaliser of the NLL.",
+    basis="The authors' code, executed in float64 (sahsaeedi/TPO@71a4425): tests/authors/tpo.json.",
 )
 def tpo(
     xp: Namespace,
@@ -57,11 +69,15 @@ def tpo(
     *,
     beta: Annotated[float, Real("β, scale of the log-probs", low=0, open="low", unit="1/nat")] = 0.01,
     nll_weight: Annotated[float, Real("α, weight of the NLL of gold", low=0)] = 1.0,
+    nll: Annotated[
+        str,
+        Choice("gold's: per token of the completion or of the batch's, or summed", ("mean", "batch_tokens", "sum")),
+    ] = "mean",
     length_normalized: Annotated[bool, Choice("means in place of sums, and a margin: TPO-L", FLAG)] = False,
     gamma: Annotated[float, Real("γ, target margin of TPO-L", low=0, usual=(0.0, 5.0))] = 0.5,
 ) -> Array:
-    """Logistic loss of the pair plus α times the NLL per token of the gold completion."""
-    mean = terms.average(xp, lists.logps, lists.lengths)
-    score = mean if length_normalized else lists.logps
+    """Logistic loss of the pair plus α times the NLL of the gold completion, as `sft` counts it."""
+    score = terms.average(xp, lists.logps, lists.lengths) if length_normalized else lists.logps
     z = beta * (score[..., 1] - score[..., 2]) - (gamma if length_normalized else 0)
-    return -xp.log_sigmoid(z) - terms.times(xp, nll_weight, mean[..., 0])
+    gold = Pairs(lists.logps[..., 0], chosen_len=lists.lengths[..., 0])
+    return -xp.log_sigmoid(z) + terms.times(xp, nll_weight, sft.function(xp, gold, normalizer=nll))

@@ -20,13 +20,18 @@ def _needs(p: Values) -> str:
     formula=r"w\,\ell(\beta h),\quad w=\min\Bigl(1,\exp\sum_{y\in\{y_w,y_l\}}\tfrac{1}{|y|}\sum_t\bigl[\log\pi(y_t)-\log\textstyle\sum_v\pi(v)^2\bigr]\Bigr)",
     reads=_needs,
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (0.01,)})],
+    published=[Published("wzhouad/WPO@a104458 training_configs/llama3_instruct.yaml, mistral.yaml", {"beta": (0.01,)})],
     gradient_stops="w, the weight of the pair",
     deviations=[
-        Deviation("TRL from 0.29", "does not clamp the weight", "clamp=False"),
-        Deviation("open-instruct", "leaves the collision probability out", "collision=False"),
+        Deviation("TRL 1.16", "does not clamp the weight", "clamp=False"),
+        Deviation(
+            "open-instruct",
+            "no collision probability, and SUMMED log-probs times a token mask: e^sum for e^mean; other batches than of one "
+            "pair, or of as many as tokens, raise",
+            "collision=False has the mean",
+        ),
     ],
-    basis="Paper (v2, section 3) and the authors' code, executed in float64 (3e-17); the clamp is the code's.",
+    basis="Paper (v2, section 3), and the authors' code and TRL's, executed in float64 (wzhouad/WPO@a104458, huggingface/trl@v1.16.0): tests/authors/wpo.json. The clamp is the code's; collision=False is not theirs.",
 )
 def wpo(
     xp: Namespace,

@@ -1,0 +1,85 @@
+"""NLLs that others average over all chosen tokens of the batch, by `combine` with `sft(normalizer="batch_tokens")`.
+
+The numbers are theirs: float64, with gradients of their mean loss by autograd, for chosen completions of unequal lengths.
+TPO's, which is given lists, has a hyper-parameter for it and rows in `tests/authors/tpo.json`.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+import poz
+
+PER_TOKEN = poz.sft.bind(normalizer="batch_tokens")
+CASES = {
+    # fe1ixxu/CPO_SIMPO@dd6caf5 scripts/cpo_trainer.py: concatenated_forward, cpo_loss
+    "cpo": (
+        [(poz.cpo.bind(beta=0.35, nll_weight=0.0), 1.0), (PER_TOKEN, 0.6)],
+        [[-10.911, -1.031], [-8.332, -2.934], [-6.522, -6.907], [-4.364, -33.938]],
+        [[11, 1], [11, 7], [2, 8], [2, 7]],
+        2.2320757405602834,
+        [
+            [-0.10790544519792762, 0.08482852212100456],
+            [-0.09908604651246208, 0.076009123435539],
+            [-0.06388371893087785, 0.04080679585395478],
+            [-0.023079719838334126, 2.7967614110497263e-06],
+        ],
+    ),
+    # fe1ixxu/ALMA@10360c3 utils/cpo_trainer.py: concatenated_forward, cpo_loss
+    "arpo": (
+        [(poz.arpo.bind(beta=0.3, nll_weight=0.0, scale=1.2, rate=0.7), 1.0), (PER_TOKEN, 0.5)],
+        [[-7.032, -0.427], [-1.528, -2.435], [-4.669, -0.188], [-0.687, -4.522]],
+        [[9, 1], [5, 2], [13, 5], [3, 13]],
+        1.4626139426742113,
+        [
+            [-0.07965212845582312, 0.005187489965484944],
+            [-0.04909603823516742, 0.03242937156850075],
+            [-0.07558816630264158, 0.02772379113965241],
+            [-0.0966021540840549, 0.020913740420592335],
+        ],
+    ),
+    # Liger 0.8.5 LigerFusedLinearPreferenceBase._compute_loss, .float() made .double(), with ORPO's preference_loss_fn
+    "orpo": (
+        [(poz.orpo.bind(odds_weight=0.4), 1.0), (poz.sft.bind(normalizer="mean"), -1.0), (PER_TOKEN, 1.0)],
+        [[-19.887, -2.939], [-1.321, -0.894], [-5.056, -0.281], [-3.429, -0.897]],
+        [[9, 4], [2, 7], [8, 3], [4, 1]],
+        2.0070197868625526,
+        [
+            [-0.05448673611577995, 0.04237520116203619],
+            [-0.13376655910485466, 0.1040098791477273],
+            [-0.06748602268914726, 0.33542851819002756],
+            [-0.06445324799477994, 0.08155721970827873],
+        ],
+    ),
+    # the same with SimPO's, its defaults alpha=1 and compute_nll_loss=True
+    "simpo": (
+        [(poz.simpo.bind(beta=1.7, gamma=0.6), 1.0), (PER_TOKEN, 1.0)],
+        [[-10.198, -15.523], [-7.274, -15.138], [-1.203, -7.267], [-4.023, -0.054]],
+        [[7, 9], [7, 8], [7, 9], [5, 1]],
+        1.778962034098849,
+        [
+            [-0.07100870373554419, 0.02531446187978223],
+            [-0.056637797299142825, 0.015904226482903825],
+            [-0.061662557986762914, 0.018045237408507917],
+            [-0.1121695694912082, 0.36854015514834865],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "logps", "lengths", "loss", "slopes"), CASES.values(), ids=CASES)
+def test_their_batch_mean_of_the_nll_is_a_sum_of_objectives(parts, logps, lengths, loss, slopes):
+    logps = torch.tensor(logps, dtype=torch.float64, requires_grad=True)
+    chosen_len, rejected_len = torch.tensor(lengths).T
+    pairs = poz.Pairs(*logps.T, chosen_len=chosen_len, rejected_len=rejected_len)
+    ours = poz.combine(parts)(pairs).mean()
+    np.testing.assert_allclose(ours.item(), loss, rtol=1e-12)
+    np.testing.assert_allclose(torch.autograd.grad(ours, logps)[0], slopes, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["cpo", "arpo"])
+def test_the_mean_of_the_means_is_another_number(name):
+    parts, logps, lengths, loss, _ = CASES[name]
+    (objective, _), (_, weight) = parts
+    pairs = poz.Pairs(*np.array(logps).T, chosen_len=np.array(lengths)[:, 0], rejected_len=np.array(lengths)[:, 1])
+    assert abs(objective(pairs, nll_weight=weight).mean() - loss) > 0.01
