@@ -54,6 +54,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
         ),
         Deviation("the authors' `sppo_forward`", "mean -log π over all positions of reference samples", "not offered"),
         Deviation("the authors' `sppo_reverseklnoent`", "R = -log π log π_ref", "not offered"),
+        Deviation("the authors' `sppo_chisqsm1`", "R = u / (1 + u), u the clamped π/π_ref", "not offered"),
     ],
     basis="The authors' code, executed in float64 (xiaohangt/RSPO@104e6f8): tests/authors/rspo.json. R = d² is twice the usual on-policy "
     "surrogate of KL(π || π_ref).",
