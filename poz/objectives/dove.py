@@ -25,8 +25,7 @@ from poz.objective import Deviation, Limit, Published, objective
             "give log-probs of responses alone",
         )
     ],
-    basis="TRL's loss, which the authors' trainer inherits, executed in float64 (huggingface/trl@v0.8.1): tests/authors/dove.json; and "
-    "its tokenisation (Hritikbansal/dove@02e53a0), which with `joint_distribution` counts the instructions.",
+    basis="The authors' code, and TRL 0.8.1's loss that it inherits, executed in float64 (Hritikbansal/dove@02e53a0): tests/authors/dove.json.",
 )
 def dove(
     xp: Namespace,
