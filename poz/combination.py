@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -57,7 +58,7 @@ def combine(
     Raises:
         KeyError: An unknown name.
         TypeError: Something else than objectives and numbers.
-        ValueError: No objectives, or objectives of different families.
+        ValueError: No objectives, a weight that is not finite, or objectives of different families.
     """
     parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
     families = {part.family.__name__ for part, _ in parts}
@@ -103,6 +104,8 @@ def _part(given: Any) -> tuple[Objective, Weight]:
             "combine needs pairs of an objective, or its name, and a weight, a number or an array; got "
             f"{given!r}. Say poz.combine({{'dpo': 1.0, 'sft': 0.2}})."
         )
+    if type(weight) in NUMBERS and not abs(weight) < math.inf:
+        raise ValueError(f"combine needs finite weights; got {weight} for `{part.name}`.")
     return part, weight
 
 

@@ -16,6 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
+
 Vector: TypeAlias = npt.NDArray[np.float64]
 """(actions,) float64."""
 Matrix: TypeAlias = npt.NDArray[np.float64]
@@ -24,6 +26,7 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 _SLACK = 1e-9
 
 
+@given
 def rock_paper_scissors(strength: float = 0.8) -> Matrix:
     """The smallest game without a best action: each action beats the next but one.
 
@@ -41,6 +44,7 @@ def rock_paper_scissors(strength: float = 0.8) -> Matrix:
     return 0.5 + strength * (deterministic - 0.5)
 
 
+@given
 def win_rates(P: npt.ArrayLike, opponent: npt.ArrayLike) -> Vector:
     """Probability of each action to be preferred to a draw from the opponent: P(y > q) = sum_y' P[y, y'] q(y').
 
@@ -55,6 +59,7 @@ def win_rates(P: npt.ArrayLike, opponent: npt.ArrayLike) -> Vector:
     return preferences @ as_policy("opponent", opponent, len(preferences))
 
 
+@given
 def preference_value(P: npt.ArrayLike, policy: npt.ArrayLike, opponent: npt.ArrayLike) -> float:
     """Probability that a draw from `policy` is preferred to one from `opponent`: p^T P q."""
     preferences = _constant_sum(P)
@@ -63,6 +68,7 @@ def preference_value(P: npt.ArrayLike, policy: npt.ArrayLike, opponent: npt.Arra
     )
 
 
+@given
 def as_policy(name: str, given: npt.ArrayLike, actions: int | None = None) -> Vector:
     """The given probabilities as a float64 vector, or a sentence that says what is wrong with them.
 
@@ -77,6 +83,7 @@ def as_policy(name: str, given: npt.ArrayLike, actions: int | None = None) -> Ve
     return vector
 
 
+@given
 def kl(policy: npt.ArrayLike, other: npt.ArrayLike) -> float:
     """KL(policy || other) = sum_y p log(p / q) in nats; inf where `other` misses an action of `policy`."""
     p = as_policy("policy", policy)
@@ -86,6 +93,7 @@ def kl(policy: npt.ArrayLike, other: npt.ArrayLike) -> float:
         return max(0.0, float(np.sum(p[played] * (np.log(p[played]) - np.log(q[played])))))
 
 
+@given
 def tilted(log_weights: npt.ArrayLike) -> Vector:
     """The policy proportional to exp(log_weights): a softmax, in which -inf is an action never played."""
     shifted = np.asarray(log_weights, np.float64)
@@ -93,6 +101,7 @@ def tilted(log_weights: npt.ArrayLike) -> Vector:
     return weights / np.sum(weights)
 
 
+@given
 def squared_minimiser(base: npt.ArrayLike, win_rate: npt.ArrayLike, target: float) -> Vector:
     """Where the IPO family ends: the population minimiser of (g(y_w) - g(y_l) - target)^2, g = log(policy / base).
 
@@ -118,6 +127,7 @@ def squared_minimiser(base: npt.ArrayLike, win_rate: npt.ArrayLike, target: floa
     return tilted(_log(weights) + 2 * target * rates)
 
 
+@given
 def best_response(P: npt.ArrayLike, opponent: npt.ArrayLike, reference: npt.ArrayLike, tau: float) -> Vector:
     """What maximises P(p > q) - tau KL(p || reference) against a fixed opponent q.
 
@@ -140,6 +150,7 @@ def best_response(P: npt.ArrayLike, opponent: npt.ArrayLike, reference: npt.Arra
     return tilted(_log(prior) + rates / tau)
 
 
+@given
 def duality_gap(P: npt.ArrayLike, policy: npt.ArrayLike, reference: npt.ArrayLike, tau: float) -> float:
     """How much a player could win by deviating from `policy`: 0 at the equilibrium and nowhere else.
 
@@ -168,6 +179,7 @@ def duality_gap(P: npt.ArrayLike, policy: npt.ArrayLike, reference: npt.ArrayLik
     return max(0.0, float(2 * tau * (top + np.log(np.sum(np.exp(log_weights - top))) + divergence)))
 
 
+@given
 def regularized_nash(P: npt.ArrayLike, reference: npt.ArrayLike, tau: float) -> Vector:
     """The symmetric Nash equilibrium of the regularised game, a quantal response equilibrium, to rounding.
 

@@ -148,7 +148,7 @@ BAD = {
     "a list": (
         lambda: poz.dpo(poz.Pairs([-1.0], [-2.0], [-1.0], [-1.0])),
         TypeError,
-        "must be NumPy, torch or JAX arrays; got list",
+        "of NumPy, torch or JAX is needed; got list",
     ),
     "floats for ids": (
         lambda: poz.lcpo(PAIRS._replace(annotator=ONE), reliability=np.array([0.5])),

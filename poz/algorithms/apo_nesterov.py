@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from poz._given import given
 from poz.algorithms.weights import towards
 
 
+@given
 def next_reference(last: Mapping[str, Any], solved: Mapping[str, Any], alpha: float = 0.3) -> dict[str, Any]:
     """The reference of the next round, solved + α (solved - last).
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from poz._given import given
 from poz.backends import Array, namespace
 
 
@@ -30,6 +31,7 @@ class Sums(NamedTuple):
     count: Array
 
 
+@given
 def init(*, like: Array = None) -> Sums:
     """The state before the first batch.
 
@@ -42,6 +44,7 @@ def init(*, like: Array = None) -> Sums:
     return Sums(nothing, nothing)
 
 
+@given
 def sums(logps: Array, ref_logps: Array, *, beta: float | Array) -> Sums:
     """Adds the rewards of a batch up, good and bad completions alike, as data; a NaN counts as no completion.
 
@@ -58,16 +61,19 @@ def sums(logps: Array, ref_logps: Array, *, beta: float | Array) -> Sums:
     return Sums(xp.sum(xp.where(known, rewards, counted)), xp.sum(counted))
 
 
+@given
 def update(state: Sums, found: Sums) -> Sums:
     """The state after a batch; each completion counts once, whatever the size of its batch."""
     return Sums(state.total + found.total, state.count + found.count)
 
 
+@given
 def value(state: Sums) -> Array:
     """δ, the mean so far; 0 before the first completion."""
     return state.total / namespace(state.total).maximum(state.count, 1.0)
 
 
+@given
 def density_ratio_weights(probability: Array, desirable: Array) -> Array:
     """Weights for `poz.bco` where the prompts of good and of bad completions differ.
 

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
+
 Floats = npt.NDArray[np.float64]
 
 
+@given
 def init(groups: int) -> Floats:
     """(groups,) equal weights.
 
@@ -28,6 +31,7 @@ def init(groups: int) -> Floats:
     return np.full(groups, 1.0 / groups)
 
 
+@given
 def update(weights: npt.ArrayLike, losses: Any, annotator: Any, *, eta: float = 0.01) -> Floats:
     """q_g e^(η L_g) / Z with L_g the mean loss of the group; a group that the batch lacks counts as L_g = 0.
 
@@ -38,11 +42,13 @@ def update(weights: npt.ArrayLike, losses: Any, annotator: Any, *, eta: float = 
         eta: η >= 0, the step.
 
     Raises:
-        ValueError: A group without a weight, lengths that differ, or a negative step.
+        ValueError: Weights that are no shares, a group without a weight, lengths that differ, or a negative step.
     """
     if not eta >= 0:
         raise ValueError(f"eta must be at least 0, or the best group would gain weight; got {eta}.")
     q, loss, group = np.asarray(weights, np.float64), _numbers(losses).astype(np.float64), _numbers(annotator)
+    if not (np.isfinite(q).all() and (q >= 0).all() and q.any()):
+        raise ValueError(f"weights must be finite, at least 0 and not all 0; got {q.tolist()}.")
     if loss.shape != group.shape:
         raise ValueError(f"losses and annotator must have one shape; got {loss.shape} and {group.shape}.")
     if group.size and not (group.min() >= 0 and group.max() < len(q)):

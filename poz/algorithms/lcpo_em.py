@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
 from poz.backends import Array, namespace
 from poz.families import Pairs
 from poz.objective import Objective
@@ -51,6 +52,7 @@ class State(NamedTuple):
     sums: Sums
 
 
+@given
 def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Array = None) -> State:
     """The state before the first step.
 
@@ -81,6 +83,7 @@ def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Arr
     return State(nothing + xp.constant(np.clip(first, *CLAMP), like), Sums(nothing, nothing))
 
 
+@given
 def posterior(u: Array, annotator: Array, reliability: Array) -> Array:
     """E-step: the probability that each label is the clean one, as data (no gradient).
 
@@ -99,6 +102,7 @@ def posterior(u: Array, annotator: Array, reliability: Array) -> Array:
     return xp.sigmoid(posterior_logit(xp, xp.stop_gradient(u), annotator, one_or_all(reliability, annotator)))
 
 
+@given
 def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
     """Adds up posteriors by annotator: all that ranks have to exchange, 2 numbers for each annotator.
 
@@ -131,6 +135,7 @@ def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
     return Sums(xp.sum(theirs * posterior[:, None], 0), xp.sum(theirs, 0))
 
 
+@given
 def losses_and_sums(pairs: Pairs, reliability: Array, *, base: Objective, mode: str = "gibbs") -> tuple[Array, Sums]:
     """One batch of EM: the losses that the policy descends, and what the labels say about their annotators.
 
@@ -149,17 +154,20 @@ def losses_and_sums(pairs: Pairs, reliability: Array, *, base: Objective, mode: 
     return losses, sums_of(pairs, reliability, base=base)
 
 
+@given
 def sums_of(pairs: Pairs, reliability: Array, *, base: Objective) -> Sums:
     """What the labels of a batch say about their annotators, as in `losses_and_sums`."""
     u = namespace(pairs.chosen).stop_gradient(base(pairs.swap()) - base(pairs))
     return sums(posterior(u, pairs.annotator, reliability), pairs.annotator, reliability.shape[0])
 
 
+@given
 def accumulate(state: State, found: Sums) -> State:
     """Adds the sums of one micro-batch to those that wait for the update."""
     return state._replace(sums=Sums(state.sums.total + found.total, state.sums.count + found.count))
 
 
+@given
 def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> State:
     """M-step of the reliabilities, once for each optimiser step.
 
@@ -180,6 +188,8 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
 
     Source: arXiv 2509.24159, Algorithm 1; the clamp is not in the paper.
     """
+    if not (isinstance(step_size, int | float) or hasattr(step_size, "dtype")):
+        raise TypeError(f"step_size is a number or an array of one; got {step_size!r}.")
     if isinstance(step_size, int | float) and not 0 < step_size <= 1:
         raise ValueError(f"step_size is a share in (0, 1]; got {step_size}. The paper uses 0.1.")
     before = state.reliability
@@ -193,6 +203,7 @@ def update(state: State, found: Sums, *, step_size: float | Array = 0.1) -> Stat
     return State(xp.where(present, moved, before), Sums(nothing, nothing))
 
 
+@given
 def one_or_all(reliability: Array, annotator: Array) -> Array:
     """The reliability of all labels where annotators are not known, else the table."""
     return reliability[0] if annotator is None else reliability

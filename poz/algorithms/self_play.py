@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from poz import games
+from poz._given import given
 
 
+@given
 def sppo(P: npt.ArrayLike, start: npt.ArrayLike, *, eta: float) -> Iterator[games.Vector]:
     """policy_{t+1}(y) proportional to policy_t(y) exp(eta P(y > policy_t)): multiplicative weights.
 
@@ -27,6 +29,7 @@ def sppo(P: npt.ArrayLike, start: npt.ArrayLike, *, eta: float) -> Iterator[game
     return _iterated(np.log(first), lambda logits: logits + eta * (preferences @ games.tilted(logits)))
 
 
+@given
 def gpo(scores: npt.ArrayLike, start: npt.ArrayLike, *, beta: float) -> Iterator[games.Vector]:
     """policy_{t+1}(y) proportional to policy_t(y) exp(s(y > policy_t) / beta), for antisymmetric scores (actions, actions).
 
@@ -40,6 +43,7 @@ def gpo(scores: npt.ArrayLike, start: npt.ArrayLike, *, beta: float) -> Iterator
     return _iterated(np.log(first), lambda logits: logits + matrix @ games.tilted(logits) / beta)
 
 
+@given
 def rspo(
     P: npt.ArrayLike, start: npt.ArrayLike, reference: npt.ArrayLike, *, eta: float, regularization_weight: float
 ) -> Iterator[games.Vector]:
@@ -60,6 +64,7 @@ def rspo(
     return _iterated(np.log(first), step)
 
 
+@given
 def onpo(P: npt.ArrayLike, start: npt.ArrayLike, *, eta: float) -> Iterator[games.Vector]:
     """Optimistic self-play: log policy_{t+1} = log policy_t + 2 eta P(y > policy_t) - eta P(y > policy_{t-1}).
 
@@ -80,6 +85,7 @@ def onpo(P: npt.ArrayLike, start: npt.ArrayLike, *, eta: float) -> Iterator[game
     return rounds()
 
 
+@given
 def nash_md(
     P: npt.ArrayLike,
     start: npt.ArrayLike,
@@ -109,6 +115,7 @@ def nash_md(
     return rounds()
 
 
+@given
 def egpo(
     P: npt.ArrayLike, start: npt.ArrayLike, reference: npt.ArrayLike, *, tau: float, eta: float
 ) -> Iterator[games.Vector]:

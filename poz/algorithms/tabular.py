@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from poz import games
+from poz._given import given
 
 Schedule = float | Callable[[int], float]
 """A constant eta, or a function from the round (from 0) to its eta."""
 
 
+@given
 def inpo_step(
     policy: npt.ArrayLike, reference: npt.ArrayLike, P: npt.ArrayLike, *, tau: float, eta: float
 ) -> games.Vector:
@@ -42,6 +44,7 @@ def inpo_step(
     return mnpo_step([policy], None, reference, P, tau=tau, eta=eta)
 
 
+@given
 def mnpo_step(
     policies: Sequence[npt.ArrayLike],
     weights: Sequence[float] | None,
@@ -87,6 +90,7 @@ def mnpo_step(
     return _round(opponents, shares, prior, rates, ratio, eta * beta)
 
 
+@given
 def inpo_iterates(
     P: npt.ArrayLike, reference: npt.ArrayLike, *, tau: float, eta: Schedule, start: npt.ArrayLike | None = None
 ) -> Iterator[games.Vector]:
@@ -106,6 +110,7 @@ def inpo_iterates(
     return mnpo_iterates(P, reference, tau=tau, eta=eta, history=1, start=start)
 
 
+@given
 def mnpo_iterates(
     P: npt.ArrayLike,
     reference: npt.ArrayLike,

@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from poz._given import given
 from poz.backends import namespace
 
 
+@given
 def towards(start: Mapping[str, Any], end: Mapping[str, Any], share: float) -> dict[str, Any]:
     """start + share (end - start) for every name: `start` at 0 and `end` at 1.
 

@@ -13,9 +13,11 @@ cycle each of three completions beats the next, and no rewards r have the signs 
 
 from __future__ import annotations
 
+from poz._given import given
 from poz.backends import Array, namespace
 
 
+@given
 def from_rewards(rewards: Array, rivals: Array = None, *, scale: float = 1.0) -> Array:
     """Mean probability of a win over the rivals, (1/M) Σ_m σ(k (r - r_m)), as Bradley-Terry has it.
 
@@ -48,6 +50,7 @@ def from_rewards(rewards: Array, rivals: Array = None, *, scale: float = 1.0) ->
     return xp.sum(xp.sigmoid(scale * (rewards[..., :, None] - against[..., None, :])), -1) / against.shape[-1]
 
 
+@given
 def preference_scores(embeddings: Array, scales: Array = None) -> Array:
     """Scores s(y_i ≻ y_j) = Σ_l λ_l (v_i,2l v_j,2l+1 - v_i,2l+1 v_j,2l) of a general preference model.
 

@@ -92,7 +92,7 @@ def namespace(x: object) -> Namespace:
         import poz.backends.jax as module
     else:
         raise TypeError(
-            f"Log-probs must be NumPy, torch or JAX arrays; got {type(x).__name__}. "
+            f"An array of NumPy, torch or JAX is needed; got {type(x).__name__}. "
             "Wrap plain numbers in numpy.asarray(...)."
         )
     return module  # type: ignore[no-any-return]

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from poz._given import given
+
 
 class Extragradient:
     """Two steps of an optimiser from one place: a look ahead, then the step with the gradient seen there.
@@ -22,6 +24,7 @@ class Extragradient:
     Source: Zhou et al. 2025, arXiv 2503.08942, Algorithm 1 and its released trainer.
     """
 
+    @given
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self._kept: tuple[list[torch.Tensor], dict[str, Any]] | None = None

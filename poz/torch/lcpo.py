@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from poz._given import given
 from poz.algorithms import lcpo_em
 from poz.families import Pairs
 from poz.objective import Objective
@@ -70,7 +71,9 @@ class LCPO(nn.Module):
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Losses (batch,) in nats, with the reliabilities of the last step."""
-        losses = self.objective(pairs, reliability=lcpo_em.one_or_all(self.reliability, pairs.annotator))
+        losses = self.objective(
+            pairs, reliability=lcpo_em.one_or_all(self.reliability, getattr(pairs, "annotator", None))
+        )
         if self.training and torch.is_grad_enabled():
             found = lcpo_em.sums_of(pairs, self.reliability, base=self.base)
             self._waiting = lcpo_em.accumulate(self._state(), found).sums
@@ -87,6 +90,7 @@ class LCPO(nn.Module):
         self.reliability.copy_(moved.reliability)
         self._waiting = moved.sums
 
+    @given
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
         """Calls `step` after each step of the optimiser, or of the one in it after `accelerator.prepare`.
 

@@ -40,6 +40,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
             process whose own batch is refused raises what the objective raised, such as a TypeError.
     """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        _check_objective(objective)
         return cast(Tensor, objective(batch))
     losses, here, error = None, _Share(), None
     try:
@@ -80,7 +81,15 @@ class _Share(NamedTuple):
     problem: str = ""
 
 
+def _check_objective(objective: Any) -> None:
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"whole_batch and slopes need an objective, such as poz.aot or poz.zoo['aot']; got {objective!r:.80}."
+        )
+
+
 def _share_of(objective: Objective, batch: Any) -> _Share:
+    _check_objective(objective)
     if type(batch) is not objective.family:
         raise TypeError(f"`{objective.name}` reads poz.{objective.family.__name__}; got {type(batch).__name__}.")
     layout, counts, trained = {}, {"b": {}, "c": {}}, False
@@ -206,6 +215,8 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
     Returns:
         Losses (batch,), and the family with a gradient for each log-prob field and None elsewhere.
     """
+    if not isinstance(objective, Objective) or type(batch) is not objective.family:
+        whole_batch(objective, batch, group)  # says what is wrong, on all processes
     kinds = SHAPES[objective.family]
     given = {
         name: value.detach().requires_grad_(kinds[name][1] == "logp")
