@@ -34,10 +34,16 @@ def _transformed(x, inner, outer, CAPPED: tl.constexpr):
 
 
 @triton.jit
+def _masked(z, b):
+    """A bias of -inf takes a token out, whatever the cap and the scale."""
+    return tl.where(b == float("-inf"), float("-inf"), z)
+
+
+@triton.jit
 def _bend(z, bend, CAPPED: tl.constexpr):
-    """d logit / d (inner * product): `1 - tanh^2`, 1 without a cap."""
+    """d logit / d (inner * product): `1 - tanh^2`, 0 where masked; 1 without a cap."""
     if CAPPED:
-        t = z * bend
+        t = tl.maximum(z * bend, -1.0)
         return 1.0 - t * t
     else:
         return 1.0
@@ -94,8 +100,11 @@ def logps_pass(
         inside = column < vocabulary
         x = tl.load(logits + column, mask=inside, other=0.0).to(tl.float32)
         if bias is not None:
-            x += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-        z = tl.where(inside, _transformed(x, inner, outer, CAPPED), float("-inf"))
+            b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
+            z = _masked(_transformed(x + b, inner, outer, CAPPED), b)
+        else:
+            z = _transformed(x, inner, outer, CAPPED)
+        z = tl.where(inside, z, float("-inf"))
         if MEAN:
             plain += tl.where(inside, z, 0.0)
         if TOP1:
@@ -118,8 +127,10 @@ def logps_pass(
     rest = tl.sum(total * shrink, axis=0)
     x_target = tl.load(logits + target, mask=here, other=0.0).to(tl.float32)
     if bias is not None:
-        x_target += tl.load(bias + target, mask=here, other=0.0).to(tl.float32)
-    z_target = _transformed(x_target, inner, outer, CAPPED)
+        b_target = tl.load(bias + target, mask=here, other=0.0).to(tl.float32)
+        z_target = _masked(_transformed(x_target + b_target, inner, outer, CAPPED), b_target)
+    else:
+        z_target = _transformed(x_target, inner, outer, CAPPED)
     own = tl.where(here, tl.exp(z_target - floor), 0.0)
     lse_others = floor + tl.log(rest)
     lse = floor + tl.log(rest + own)
@@ -169,8 +180,10 @@ def logits_gradient(
     inside = column < vocabulary
     x = tl.load(logits + row * logits_stride + column, mask=inside, other=0.0).to(tl.float32)
     if bias is not None:
-        x += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-    z = _transformed(x, inner, outer, CAPPED)
+        b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
+        z = _masked(_transformed(x + b, inner, outer, CAPPED), b)
+    else:
+        z = _transformed(x, inner, outer, CAPPED)
     p = tl.exp(z - tl.load(lse + row))
     slope = tl.load(level + row)
     if TILTED:
@@ -238,8 +251,11 @@ def fused_forward(
                 b = b.to(tl.float32)
             product = tl.dot(a, b, product, input_precision="ieee")
         if bias is not None:
-            product += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
-        z = tl.where(inside[None, :], _transformed(product, inner, outer, CAPPED), float("-inf"))
+            b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
+            z = _masked(_transformed(product + b, inner, outer, CAPPED), b)
+        else:
+            z = _transformed(product, inner, outer, CAPPED)
+        z = tl.where(inside[None, :], z, float("-inf"))
         hit = column[None, :] == target[:, None]
         met = tl.sum(hit.to(tl.int32), axis=1) > 0
         tl.store(target_logits + row, tl.sum(tl.where(hit, z, 0.0), axis=1), mask=real & met)

@@ -115,6 +115,23 @@ def test_a_frozen_head_gives_the_same_gradient_of_the_hidden_states():
     np.testing.assert_allclose(frozen, dense(hidden, weight, targets, np.ones(ROWS))[2], rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("rows", "vocabulary"), [(4, 10), (37, 211)]
+)  # with logits that could wait for the weight, and not
+def test_a_bias_alone_may_be_trained(rows, vocabulary):
+    hidden, weight, targets = inputs(rows=rows, vocabulary=vocabulary)
+    upstream, bias = np.linspace(-1, 1, rows, dtype=np.float32), jnp.linspace(-1, 1, vocabulary)
+    expected = dense(hidden, weight, targets, upstream, bias)
+
+    def total(h, b):
+        return (linear_logps(h, weight, targets, bias=b) * upstream).sum()
+
+    by_hidden, by_bias = jax.grad(total, (0, 1))(hidden, bias)
+    np.testing.assert_allclose(by_hidden, expected[2], rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(by_bias, expected[4], rtol=1e-4, atol=2e-5)
+    np.testing.assert_array_equal(by_bias, jax.grad(total, 1)(hidden, bias))
+
+
 def test_entropy_and_its_gradient():
     hidden, weight, targets = inputs()
 

@@ -195,14 +195,18 @@ def _logits(tile: Array, bias: Array, hidden: Array, settings: Settings) -> Arra
         x = x * settings.scale
     if settings.softcap is not None:
         x = settings.softcap * jnp.tanh(x / settings.softcap)
-    return x / settings.temperature if settings.temperature != 1 else x
+    if settings.temperature != 1:
+        x = x / settings.temperature
+    if bias is not None and (settings.softcap is not None or settings.scale <= 0):  # else -inf has stayed what it was
+        x = jnp.where(bias == -jnp.inf, -jnp.inf, x)
+    return x
 
 
 def _slope(logits: Array, settings: Settings) -> Array:
-    """d logit / d product, over scale / temperature; None where that is 1."""
+    """d logit / d product, over scale / temperature, 0 where masked; None where that is 1."""
     if settings.softcap is None:
         return None
-    return 1 - jnp.square(logits * (settings.temperature / settings.softcap))
+    return 1 - jnp.square(jnp.maximum(logits * (settings.temperature / settings.softcap), -1))
 
 
 def _finite(shift: Array) -> Array:

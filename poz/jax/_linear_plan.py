@@ -49,7 +49,10 @@ class Plan(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a plan is made from: sizes, dtypes (`head_dtype` that of the head's summed gradient), what needs a gradient."""
+    """What a plan is made from: sizes, dtypes (`head_dtype` that of the head's summed gradient), what needs a gradient.
+
+    `bias_alone` says that of the head only the bias does, so that no buffer for the weight's is there for logits to wait in.
+    """
 
     rows: int
     hidden: int
@@ -59,6 +62,7 @@ class Shape(NamedTuple):
     hidden_gradient: bool
     head_gradient: bool
     outputs: tuple[str, ...]
+    bias_alone: bool = False
 
 
 class Grain(NamedTuple):
@@ -161,9 +165,16 @@ def make_plan(shape: Shape, limit: int) -> Plan:
         mode, reason = "one pass", "The head needs no gradient: d logp / d hidden is made with the log-probs."
     else:
         numbered = shape.vocabulary * shape.hidden < 2**31  # by 32-bit integers
-        if shape.head_gradient and numbered and storage(shape.head_dtype) in (jnp.uint16, wide(shape.dtype)):
+        if (
+            shape.head_gradient
+            and not shape.bias_alone
+            and numbered
+            and storage(shape.head_dtype) in (jnp.uint16, wide(shape.dtype))
+        ):
             lodged = min(units, tiles * shape.hidden * shape.head_dtype.itemsize // (block_rows * item))
-        gradients = shape.vocabulary * shape.hidden * shape.head_dtype.itemsize * shape.head_gradient
+        gradients = (
+            shape.vocabulary * shape.hidden * shape.head_dtype.itemsize * (shape.head_gradient and not shape.bias_alone)
+        )
         plain = gradients + 3 * shape.rows * shape.vocabulary * item  # logits, their exponentials and their gradient
         room = min(limit, int(grain.share * plain) - gradients)
         kept = max(0, min(units - lodged, (room - needed) // unit))

@@ -78,7 +78,7 @@ def linear_logps(
         weight: (V, D), the dtype of `hidden`; this device's shard of it inside `shard_map` with `vocabulary_axis`.
         targets: (...) integers in [0, V), or `ignore_index`. Checked where their values are known and on a CPU;
             elsewhere the log-probability of a token that does not exist is NaN.
-        bias: (V,), sharded as `weight`; -inf takes a token out.
+        bias: (V,), sharded as `weight`; -inf takes a token out, whatever the cap and the scale.
         ignore_index: Target of the rows that take no part; they give 0 and get no gradient.
         temperature: T > 0, divides the logits last.
         logit_scale: s, multiplies them first.
@@ -296,6 +296,7 @@ def _plan(settings: Settings, hidden: Array, weight: Array, bias: Array, targets
         wants.hidden,
         wants.head,
         settings.outputs,
+        wants.bias and not wants.weight,
     )
     return make_plan(shape, settings.limit)
 

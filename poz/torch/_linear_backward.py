@@ -41,8 +41,8 @@ class Gradients(NamedTuple):
 
 
 def bend_at(target_logit: Tensor, head: Head) -> Tensor | float:
-    """Return d logit / d x of the soft cap at the target; 1 without one, where a masked target's logit is -inf."""
-    return 1.0 if head.softcap is None else 1 - (target_logit * head.bend) ** 2
+    """Return d logit / d x of the soft cap at the target, 0 where the target is masked; 1 without a cap."""
+    return 1.0 if head.softcap is None else 1 - (target_logit * head.bend).clamp(min=-1.0) ** 2
 
 
 def row_gradients(

@@ -70,7 +70,7 @@ def linear_logps(
             that group. A DTensor without `group` is refused: under FSDP, call a `poz.torch.LogpsHead`.
         targets: (...) int64 in [0, V), or `ignore_index`. On a GPU they are only checked under POZ_CHECK_TARGETS=1; the
             log-probability of a target that does not exist is NaN.
-        bias: (V,), sharded as `weight`.
+        bias: (V,), sharded as `weight`; -inf takes a token out, whatever the cap and the scale.
         ignore_index: rows with this target are left out of every product; they give 0.
         temperature: T > 0, divides the logits last.
         logit_scale: s, multiplies them first.

@@ -30,7 +30,10 @@ READ_LOGITS = frozenset({"entropy", "mean_logit", "top1"})
 
 
 class Head(NamedTuple):
-    """What is done to `hidden @ weight.T + bias` to make logits: `softcap(logit_scale * x) / temperature`."""
+    """What is done to `hidden @ weight.T + bias` to make logits: `softcap(logit_scale * x) / temperature`.
+
+    Where the bias is -inf the logit is -inf, whatever the cap and the scale.
+    """
 
     temperature: float
     logit_scale: float
@@ -168,6 +171,8 @@ def logits_into(out: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor | None
             out.mul_(inner)
     if head.softcap is not None:
         out.tanh_().mul_(head.softcap / head.temperature)
+    if bias is not None and (head.softcap is not None or inner <= 0):  # else -inf has stayed what it was
+        out.masked_fill_(bias == -math.inf, -math.inf)
 
 
 class TileRows(NamedTuple):
@@ -204,8 +209,8 @@ def softmax_into(out: Tensor, logits: Tensor, may_be_masked: bool) -> tuple[Tens
 
 
 def bend_by_cap(tile: Tensor, logits: Tensor, head: Head) -> None:
-    """Multiply a tile by d logit / d x of the soft cap, `1 - tanh^2`; `logits` is used up."""
-    tile.mul_(logits.mul_(head.bend).square_().neg_().add_(1.0))
+    """Multiply a tile by d logit / d x of the soft cap, `1 - tanh^2`, 0 where masked; `logits` is used up."""
+    tile.mul_(logits.mul_(head.bend).clamp_(min=-1.0).square_().neg_().add_(1.0))
 
 
 def forward_tiles(
