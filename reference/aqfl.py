@@ -22,6 +22,9 @@ def aqfl(
 ) -> Result:
     """Losses (B,) in nats from summed log-probs (B,), and the gradient of their sum, which x̄, S and m couple."""
     z = beta * ((chosen - rejected) - (ref_chosen - ref_rejected))
+    if np.any(np.isinf(z)) and not np.any(np.isnan(z)):  # so are S and q, hence w = 1 and L = A for all
+        slope = -beta * sigmoid(-z)
+        return softplus(-z), {"chosen": slope, "rejected": -slope, "ref_chosen": -slope, "ref_rejected": slope}
     x, count = 20.0 * z, max(len(z), 1)
     mean, wrong = np.asarray(np.sum(x) / count), np.sum(sigmoid(-x)) / count
     if np.all(x == x[:1]):  # the rounding of the mean of equal margins is no spread

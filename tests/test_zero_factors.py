@@ -44,6 +44,7 @@ CASES = {
     "odpo: a margin of 0": ("odpo", {**SUMS, "margin": numbers(2.0, 0.0, 0.0, 0.0)}, {}),
     "wpo: a weight of 0": ("wpo", CERTAIN, {"collision": False, "beta": 0.3}),
     "wpo: a weight of 0, smoothed": ("wpo", CERTAIN, {"collision": False, "beta": 0.3, "label_smoothing": 0.2}),
+    "aqfl: the hinge has weight 0 beside an infinite spread": ("aqfl", SUMS, {"beta": 0.3}),
     "alpha_dpo: α = 0": (
         "alpha_dpo",
         {**SUMS, "chosen_len": numbers(1, 2, 3, 1), "rejected_len": numbers(2, 2, 1, 4)},
