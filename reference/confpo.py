@@ -1,11 +1,11 @@
 """ConfPO: arXiv 2506.08712, SimPO on the tokens that the policy is least sure of.
 
-C = the valid tokens of a side whose log π_t is less than the mean over its valid tokens, constant in the gradient
+C = the valid tokens of a side whose π_t is less than the mean of π over its valid tokens, constant in the gradient
 m = mean over C of log π_t,  u = β (m_w - m_l) - γ,  γ = β gamma_beta_ratio
-L = -log σ(u), and 0 where C is empty on a side; beside an impossible token (log π_t = -inf) C has no possible one
+L = -log σ(u), and 0 where C is empty on a side
 """
 
-from fractions import Fraction
+import math
 
 import numpy as np
 
@@ -13,13 +13,15 @@ from poz.reference._stable import Array, Mask, Result, quiet, sigmoid, softplus
 
 
 def unsure(row: Array) -> Mask:
-    """C of a side's valid tokens, none of them NaN: against the exact mean, so that equal tokens are never below it."""
+    """C of a side's valid tokens, none of them NaN: Σ_s π_s > n π_t as Σ_s (π_s / π_t - 1) > 0, 0 for equal tokens."""
     impossible: Mask = np.isneginf(row)
-    if impossible.any():
-        return impossible if not impossible.all() else ~impossible
-    if np.isinf(row).any():  # the mean is +inf
-        return np.isfinite(row)
-    return np.array([Fraction(x) * len(row) < sum(map(Fraction, row)) for x in row], dtype=bool)
+    if np.isposinf(row).any():  # the mean is +inf
+        return row < np.inf
+    possible = row[~impossible]
+    mean = [math.fsum(np.expm1(np.minimum(possible - x, 700.0))) - impossible.sum() for x in possible]
+    below = impossible & (len(possible) > 0)
+    below[~impossible] = np.array(mean, dtype=float) > 0.0
+    return below
 
 
 @quiet

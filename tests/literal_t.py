@@ -89,15 +89,16 @@ def mapo(chosen, rejected, ratio_weight, snr, timesteps):
 
 
 def below_mean(fields, params=None):
-    """Which tokens of chosen and of rejected ConfPO selects, as places, by pair."""
+    """Which tokens of chosen and of rejected ConfPO selects, as places, by pair; equal ones compared as log-probs."""
     out = []
     for i in range(len(fields["chosen"])):
         chosen = []
         for side in ("chosen", "rejected"):
             row, mask = fields[side][i], fields.get(f"{side}_mask")
             places = [t for t, on in enumerate(valid(mask and mask[i], row)) if on]
-            level = sum(row[t] for t in places) / max(len(places), 1)
-            chosen.append([t for t in places if row[t] < level])
+            level = log(sum(exp(row[t]) for t in places) / len(places)) if places else 0
+            flat = len({row[t] for t in places}) == 1  # their mean is rounded
+            chosen.append([t for t in places if row[t] < level and not flat])
         out.append(chosen)
     return out
 

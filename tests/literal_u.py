@@ -81,8 +81,7 @@ def qrpo(logps, ref_logps, winrates, beta, transform="log", floor=None):
     for row, ref, shares in zip(logps, ref_logps, winrates, strict=True):
         total = mp.zero
         for x, r, q in zip(row, ref, shares, strict=True):
-            share = max(q, mp.mpf("0.01") if floor is None else floor)
-            target = log(share) if transform == "log" else share
+            target = log(max(q, mp.mpf("0.01") if floor is None else floor)) if transform == "log" else q
             z = beta / (1 + beta) if transform == "log" else beta * (exp(1 / beta) - 1)
             total += (target - beta * log(z) - beta * (x - r)) ** 2 / 2
         out.append(total)

@@ -218,8 +218,8 @@ def drawn_tokens(seed):
 
 
 def selected(row):
-    """The tokens of one completion that are less likely than its mean."""
-    return row[row < row.mean()]
+    """The tokens of one completion that are less likely than its tokens are on average."""
+    return row[np.exp(row) < np.exp(row).mean()]
 
 
 @given(seed=SEEDS, beta=st.floats(0.1, 5), ratio=st.floats(0, 1))
@@ -254,17 +254,27 @@ def test_confpo_of_nothing_of_the_impossible_and_of_the_unknown():
     )
     usual = math.log1p(math.exp(0.5 - 2.0))  # 2 (-2 + 3) - 0.5
     np.testing.assert_allclose(poz.confpo(tokens), [usual, 0, inf, 0, 0, nan, nan, 0], rtol=1e-14)
+    np.testing.assert_array_equal(poz.confpo(poz.TokenPairs(*np.zeros((2, 3, 0)))), 0)
+
+
+def test_confpo_selects_by_the_mean_probability_not_the_mean_log_prob():
+    """-0.5 and -3 of a mean of 0.655, where -0.5 is above the mean log-prob of -0.8825."""
+    tokens = poz.TokenPairs(np.array([[-0.01, -0.5, -3.0, -0.02]]), np.array([[-0.1, -4.0, -0.1, -0.1]]))
+    _, chosen = slopes(poz.confpo, tokens, "chosen")
+    np.testing.assert_array_equal(chosen != 0, [[False, True, True, False]])
+    far = tokens._replace(chosen=tokens.chosen - 2000)  # e^x is 0, the selection the same
+    np.testing.assert_array_equal(slopes(poz.confpo, far, "chosen")[1] != 0, chosen != 0)
 
 
 def test_confpo_pulls_the_selected_tokens_alone_and_evenly():
-    tokens = poz.TokenPairs(np.array([[-1.0, -4.0, -1.0, -3.0]]), np.array([[-2.0, -5.0]]))
+    tokens = poz.TokenPairs(np.array([[-1.0, -4.0, -1.0, -3.0]]), np.array([[-2.0, -5.0]]))  # of means 0.20 and 0.07
     losses, chosen, rejected = slopes(poz.confpo.bind(beta=1.0, gamma_beta_ratio=0.5), tokens, "chosen", "rejected")
     close(losses, softplus(-1.0))  # -3.5 + 5 - 0.5
     close(chosen, sigmoid(-1) * np.array([[0, -0.5, 0, -0.5]]))
     close(rejected, sigmoid(-1) * np.array([[0, 1.0]]))
 
 
-def test_an_impossible_token_is_selected_before_all_possible_ones_but_not_alone():
+def test_an_impossible_token_is_selected_beside_a_possible_one_but_not_alone():
     tokens = poz.TokenPairs(
         np.array([[-math.inf, -2.0, -3.0], [-math.inf, -2.0, -3.0]]),
         np.array([[-1.0, -3.0]] * 2),
@@ -272,7 +282,7 @@ def test_an_impossible_token_is_selected_before_all_possible_ones_but_not_alone(
     )
     losses, chosen, _ = slopes(poz.confpo.bind(beta=2.0), tokens, "chosen", "rejected")
     np.testing.assert_array_equal(losses, [math.inf, 0])
-    np.testing.assert_array_equal(chosen, [[-2, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(chosen, [[-1, 0, -1], [0, 0, 0]])  # e^-3 is below their mean, of three, too
 
 
 # Reward partitioning

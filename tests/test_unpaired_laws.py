@@ -146,6 +146,15 @@ def test_qrpo_of_a_small_beta():
     close(qrpo(samples, beta=1e-4, transform="identity"), 0.5 * (1e-4 * math.log(1e-4)) ** 2)
 
 
+def test_qrpo_raises_a_quantile_for_the_log_alone():
+    """As released: β = 0.003, a floor of 1/3, q = 0 at the reference: (β log Z)² / 2, β log Z = 1 + β log β."""
+    worst = Samples(np.zeros((1, 1)), ref_logps=np.zeros((1, 1)), winrates=np.zeros((1, 1)))
+    loss = qrpo(worst, beta=0.003, transform="identity", floor=1 / 3)
+    close(loss, 0.5 * (1 + 0.003 * math.log(0.003)) ** 2)
+    assert loss[0] == pytest.approx(0.4827, abs=5e-5)
+    np.testing.assert_array_equal(loss, qrpo(worst, beta=0.003, transform="identity"))
+
+
 def test_a_running_baseline_counts_completions_not_batches():
     ratios = [np.array([1.0, 2.0, 3.0]), np.array([-4.0]), np.array([np.nan, 8.0])]
     state = baseline.init()

@@ -226,21 +226,21 @@ ROWS = [
         [2.405739716855],
         {"chosen": [1.294156026655], "rejected": [-0.3624700489138]},
     ),
-    # means -1.625 and -2: -2 and -3.5 lie below, and -4 alone, since -2 is not less than its mean; u = 2 (-2.75 + 4) -
-    # 0.5 = 2; slopes -2 σ(-2) / 2 each, and 2 σ(-2)
+    # logs of the mean probabilities -1.065 and -1.403: -2 and -3.5 lie below, and all but -0.5; u = 2 (-2.75 + 2.5) - 0.5 =
+    # -1; slopes -2 σ(1) / 2, and 2 σ(1) / 3
     Row(
         "ConfPO",
         "confpo",
         {"chosen": [[-0.5, -2, -3.5, -0.5]], "rejected": [[-0.5, -1.5, -4, -2]]},
         {"beta": 2.0, "gamma_beta_ratio": 0.25},
-        [0.126928011043],
+        [1.31326168752],
         {
-            "chosen": [[0, -0.119202922022, -0.119202922022, 0]],
-            "rejected": [[0, 0, 0.238405844044, 0]],
+            "chosen": [[0, -0.73105857863, -0.73105857863, 0]],
+            "rejected": [[0, 0.487372385753, 0.487372385753, 0.487372385753]],
         },
     ),
-    # -2 against the mean of -2 and -3, u = 1.5 * 0.5 - 0.6 = 0.15; a constant side selects nothing; -3 against -3,
-    # u = -0.6; nor does a side of one token, nor an empty one
+    # -2 against the mean of -2 and -3, u = 1.5 * 0.5 - 0.6 = 0.15; a constant side selects nothing; the mean of -3 and -2,
+    # below -1.691, against -3, the same u; nor does a side of one token, nor an empty one
     Row(
         "ConfPO, ragged",
         "confpo",
@@ -257,13 +257,13 @@ ROWS = [
             ],
         },
         {"beta": 1.5, "gamma_beta_ratio": 0.4},
-        [0.62095704779, 0, 1.03748795049, 0, 0],
+        [0.62095704779, 0, 0.62095704779, 0, 0],
         {
-            "chosen": [[0, -0.693855231984, 0], [0, 0, 0], [-0.968484459339, 0, 0], [0, 0, 0], [0, 0, 0]],
+            "chosen": [[0, -0.693855231984, 0], [0, 0, 0], [-0.346927615992, 0, -0.346927615992], [0, 0, 0], [0, 0, 0]],
             "rejected": [
                 [0, 0.346927615992, 0.346927615992, 0],
                 [0, 0, 0, 0],
-                [0, 0.968484459339, 0, 0],
+                [0, 0.693855231984, 0, 0],
                 [0, 0, 0, 0],
                 [0, 0, 0, 0],
             ],

@@ -138,13 +138,13 @@ ROWS = [
         losses=[6.23349475010],
         gradients={"logps": [[1.0, 3.38629436112]]},
     ),
-    # log Z = log(e - 1) = .541324854613: 1/2 - .541324854613 - 1
+    # log Z = log(e - 1) = .541324854613: 1/2 - .541324854613 - 1, and -.541324854613 - 1, as no quantile is raised here
     Row(
         item="QRPO, identity",
         objective="qrpo",
-        fields={"logps": [[-3.0]], "ref_logps": [[-4.0]], "winrates": [[0.5]]},
+        fields={"logps": [[-3.0, -3.0]], "ref_logps": [[-4.0, -4.0]], "winrates": [[0.5, 0.0]]},
         params={"beta": 1.0, "transform": "identity"},
-        losses=[0.542178726417],
-        gradients={"logps": [[1.04132485461]]},
+        losses=[1.73001988014],
+        gradients={"logps": [[1.04132485461, 1.54132485461]]},
     ),
 ]

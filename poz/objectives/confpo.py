@@ -8,19 +8,27 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
-from poz.objective import Published, objective
+from poz.objective import Deviation, Published, objective
 
 
 @objective(
     title="ConfPO, policy confidence selects the critical tokens",
     paper="arXiv:2506.08712",
     equation="the ConfPO loss",
-    formula=r"-\log\sigma\bigl(\beta(m_w-m_l)-\gamma\bigr),\quad m=\tfrac{1}{|T|}\sum_{t\in T}\log\pi(y_t),\ T=\bigl\{t:\log\pi(y_t)<\tfrac{1}{|y|}\log\pi(y)\bigr\}",
+    formula=r"-\log\sigma\bigl(\beta(m_w-m_l)-\gamma\bigr),\quad m=\tfrac{1}{|T|}\sum_{t\in T}\log\pi(y_t),\ T=\bigl\{t:\pi(y_t)<\tfrac{1}{|y|}\sum_s\pi(y_s)\bigr\}",
     reads="chosen rejected",
     optional="chosen_mask rejected_mask",
-    published=[Published("", {"beta": (2.0,), "gamma_beta_ratio": (0.25,)})],
+    published=[
+        Published(
+            "hee-suk-yoon/ConfPO@044b366, trl-main/commands/run_confpo.sh",
+            {"beta": (1.5,), "gamma_beta_ratio": (1.6 / 1.5,)},
+        )
+    ],
     gradient_stops="T, which tokens are selected",
-    basis="The authors' code, read.",
+    deviations=[
+        Deviation("the authors' code, bare log of the mean of e^x", "selects none where all underflow", "selects")
+    ],
+    basis="The authors' code, executed in float64 (hee-suk-yoon/ConfPO@044b366): tests/authors/confpo.json. Of the paper the abstract, read.",
 )
 def confpo(
     xp: Namespace,
@@ -31,7 +39,7 @@ def confpo(
     ] = 2.0,
     gamma_beta_ratio: Annotated[float, Real("γ/β, target margin", low=0, unit="nat", usual=(0.0, 1.0))] = 0.25,
 ) -> Array:
-    """SimPO on means over the tokens below their side's mean; 0 where a side has none, as if all are equal."""
+    """SimPO on the tokens less likely than their side's mean probability; 0 where a side has none, as if all are equal."""
     (chosen, some), (rejected, others) = (
         _selected(xp, *side) for side in ((pairs.chosen, pairs.chosen_mask), (pairs.rejected, pairs.rejected_mask))
     )
@@ -41,19 +49,17 @@ def confpo(
 
 
 def _selected(xp: Namespace, logps: Array, mask: Array) -> tuple[Array, Array]:
-    """The mean over the valid tokens below the mean of all valid ones, 0 for none; and how many they are."""
+    """The mean over the valid tokens below the mean probability of all valid ones, 0 for none; and how many they are."""
     logps, valid = terms.masked(xp, logps, mask), xp.ones_like(logps) > 0 if mask is None else mask
-    held, one, zero = xp.stop_gradient(logps), xp.astype(valid, logps), xp.constant(0.0, logps)
-
-    def number(where: Array) -> Array:
-        return xp.sum(xp.astype(valid & where, logps), -1)
-
-    first = xp.sum(xp.where(xp.cumsum(one, -1) * one == 1, held, zero), -1)
-    mean = xp.sum(held, -1) / xp.maximum(xp.sum(one, -1), 1.0)
-    # Written so that what is unknown is selected. Of finite and impossible tokens those that are impossible are below.
-    impossible = number(held == -np.inf) > 0
-    below = xp.where(impossible[..., None], ~(held > -np.inf), ~(held >= mean[..., None]))
-    differs = number(~(held == first[..., None])) > 0  # the rounding of the mean of equal tokens selects none
-    picked = valid & below & differs[..., None]
-    count = number(picked)
+    if logps.shape[-1] == 0:
+        return xp.sum(logps, -1), xp.sum(logps, -1)
+    zero = xp.constant(0.0, logps)
+    held = xp.where(valid, xp.stop_gradient(logps), xp.constant(-np.inf, logps))
+    top = xp.amax(held, -1)[..., None]
+    certain = abs(top) == np.inf  # nothing is valid, all are impossible, or one outweighs all others
+    share = xp.exp(xp.where(certain, zero, held) - xp.where(certain, zero, top))
+    mean = xp.sum(share, -1)[..., None] / xp.maximum(xp.sum(xp.astype(valid, logps), -1), 1.0)[..., None]
+    # Written so that what is unknown is selected.
+    picked = valid & xp.where(certain, held < top, ~(share >= mean))
+    count = xp.sum(xp.astype(picked, logps), -1)
     return xp.sum(terms.masked(xp, logps, picked), -1) / xp.maximum(count, 1.0), count
