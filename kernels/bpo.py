@@ -1,4 +1,4 @@
-"""BPO, as `poz.objectives.bpo`: a link of z = β min(chosen, -α rejected); all of a tie goes to rejected."""
+"""BPO, as `poz.objectives.bpo`: a link of z = β min(chosen, -α rejected); a tie is shared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def weaker(chosen, rejected, params):
     beta, alpha = params
     lost = -alpha * rejected
     first = (chosen < lost) | (chosen != chosen)
-    return beta * tl.where(first, chosen, lost), tl.where(first, beta, 0.0), tl.where(first, 0.0, -alpha * beta)
+    tie = chosen == lost
+    ours = tl.where(tie, 0.5 * beta, tl.where(first, beta, 0.0))
+    theirs = tl.where(tie, 0.5 * beta, tl.where(first, 0.0, beta))
+    return beta * tl.where(first, chosen, lost), ours, -alpha * theirs
 
 
 @triton.jit

@@ -644,8 +644,8 @@ KINK_ROWS = {
         np.log1p(np.e),
         {"chosen": -np.e / (1.0 + np.e), "rejected": 0.0},
     ),
-    # a tie of the two sides moves the rejected one
-    "bpo": (FLAT, {"beta": 1.0, "alpha": 0.5}, np.log(2.0), {"chosen": 0.0, "rejected": 0.25}),
+    # a tie moves both sides, each by half
+    "bpo": (FLAT, {"beta": 1.0, "alpha": 0.5}, np.log(2.0), {"chosen": -0.25, "rejected": 0.125}),
     # no margin is not below the margin 0
     "padll": (FLAT, {"beta": 1.0}, 0.9 * np.log(2.0), {"chosen": -0.45}),
     # a known margin of 0 asks for nothing

@@ -379,7 +379,7 @@ def test_siblings_of_discopop():
 
 
 def test_one_sided_ones():
-    """MinorDPO: no push below the reference. DPO-Shift at λ = 0: none at all. BPO: one side at a time."""
+    """MinorDPO: no push below the reference. DPO-Shift at λ = 0: none at all. BPO: one side at a time, but for a tie."""
     a, b = np.array([1.0, -1.0, 2.0, -3.0]), np.array([-2.0, -2.0, 1.0, 3.0])
     pairs = poz.Pairs(a, b, 0 * a, 0 * a)
     _, (chosen, rejected) = slopes(poz.minor_dpo, pairs)

@@ -1057,14 +1057,14 @@ ROWS = [
         losses=[0.7225, 1.890625, 2.25],
         gradients={"chosen": [0.0, 0.0, -1.5], "rejected": [0.255, 0.4125, 0.0]},
     ),
-    # at the reference both are 0, and rejected takes it all: log 2; 0.15 σ(0)
+    # at the reference both are 0, and share it: log 2; half of 0.5 σ(0) and of 0.15 σ(0)
     Row(
         item="BPO, tie",
         objective="bpo",
         fields={"chosen": [-11], "rejected": [-11], "ref_chosen": [-11], "ref_rejected": [-11]},
         params={"beta": 0.5, "alpha": 0.3, "link": "logistic"},
         losses=[0.69314718056],
-        gradients={"chosen": [0.0], "rejected": [0.075], "ref_chosen": [0.0], "ref_rejected": [-0.075]},
+        gradients={"chosen": [-0.125], "rejected": [0.0375], "ref_chosen": [0.125], "ref_rejected": [-0.0375]},
     ),
     # Δ = (2, -1), Δ_ref = (0, 0.5): u = (1, -0.75); the reference of the first pair is at the kink
     Row(

@@ -22,7 +22,6 @@ from poz.objective import Deviation, Published, objective
         )
     ],
     deviations=[
-        Deviation("torch.min", "splits the gradient at a = -α b, as at the reference", "all of it goes to rejected"),
         Deviation("BPO of arXiv:2505.19601", "is another one, from Bregman divergences", "not this objective"),
     ],
     basis="The authors' code, executed in float64 (sunlin-ai/BPO@d882c0f): tests/authors/bpo.json; with α only its logistic and "
@@ -39,4 +38,4 @@ def bpo(
     """A classification loss of the smaller of what chosen has gained and α times what rejected has lost."""
     gain, lost = pairs.chosen - pairs.ref_chosen, -alpha * (pairs.rejected - pairs.ref_rejected)
     weaker = xp.where((gain < lost) | (gain != gain), gain, lost)  # NaN stays NaN
-    return terms.linked(xp, beta * weaker, link)
+    return terms.linked(xp, beta * xp.where(gain == lost, 0.5 * (gain + lost), weaker), link)  # a tie is shared
