@@ -104,7 +104,7 @@ def _part(given: Any) -> tuple[Objective, Weight]:
             "combine needs pairs of an objective, or its name, and a weight, a number or an array; got "
             f"{given!r}. Say poz.combine({{'dpo': 1.0, 'sft': 0.2}})."
         )
-    if type(weight) in NUMBERS and not abs(weight) < math.inf:
+    if isinstance(weight, int | float) and not abs(weight) < math.inf:
         raise ValueError(f"combine needs finite weights; got {weight} for `{part.name}`.")
     return part, weight
 

@@ -59,7 +59,8 @@ def rspo(
     pull = 2 * regularization_weight
 
     def step(logits: games.Vector) -> games.Vector:
-        return (logits + pull * prior + eta * (preferences @ games.tilted(logits))) / (1 + pull)
+        moved: games.Vector = logits + pull * prior + eta * (preferences @ games.tilted(logits))
+        return moved / (1 + pull)
 
     return _iterated(np.log(first), step)
 
@@ -132,7 +133,8 @@ def egpo(
     def step(logits: games.Vector) -> games.Vector:
         base = (1 - eta * tau) * logits + eta * tau * prior
         half = base + eta * (preferences @ games.tilted(logits))
-        return base + eta * (preferences @ games.tilted(half))
+        moved: games.Vector = base + eta * (preferences @ games.tilted(half))
+        return moved
 
     return _iterated(np.log(first), step)
 

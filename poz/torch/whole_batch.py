@@ -92,7 +92,9 @@ def _share_of(objective: Objective, batch: Any) -> _Share:
     _check_objective(objective)
     if type(batch) is not objective.family:
         raise TypeError(f"`{objective.name}` reads poz.{objective.family.__name__}; got {type(batch).__name__}.")
-    layout, counts, trained = {}, {"b": {}, "c": {}}, False
+    layout: dict[str, str] = {}
+    counts: dict[str, dict[str, int]] = {"b": {}, "c": {}}
+    trained = False
     for name in sorted(objective.reads | objective.optional):
         value, dims = getattr(batch, name), SHAPES[objective.family][name][0]
         if value is None:
