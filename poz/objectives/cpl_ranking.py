@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked, TokenPairs
-from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives import _lists as ranked
 
 
@@ -24,13 +24,6 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\}",
     reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
     optional="mask",
-    published=[
-        Published("jhejna/cpl@b333667 configs/mw_state_dense/cpl.yaml", {"alpha": (0.1,), "bias": (0.5,)}),
-        Published(
-            "jhejna/cpl@b333667 configs/mw_state_dense/cpl_kl.yaml",
-            {"alpha": (0.2,), "bias": (0.75,), "regularizer": ("kl",)},
-        ),
-    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -56,7 +49,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
         Deviation("the authors' code", "orders equal scores arbitrarily", "equal scores make no pair"),
         Deviation("the authors' code", "ranks all segments of the batch in one list", "one list of K = batch"),
     ],
-    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl_ranking.json. The rows have no underflow and no equal scores.",
+    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl_ranking.json. Their configurations take pairs; the rows have no underflow and no equal scores.",
 )
 def cpl_ranking(
     xp: Namespace,

@@ -36,7 +36,7 @@ LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
         Deviation(
             "the authors' code", "counts the first padding token, except in full rows", "lengths are the caller's"
         ),
-        Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where a mean log-prob rounds to 0", "finite"),
+        Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where the chosen mean rounds to 0", "finite"),
     ],
     basis="Paper (section 4), and the authors' code and two ports, executed in float64 (xfactlab/orpo@208d2d6, huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/orpo.json. Their NLLs are other ones.",
 )
