@@ -59,7 +59,9 @@ def fused_objective(
 
     A chunk is as many whole pairs or lists as fit `memory`; one that does not fit alone has its logits made twice. The result
     is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit, under
-    `torch.autocast` too. Gradients of 16-bit inputs stay in float32 until the backward pass, so that they are rounded once.
+    `torch.autocast` too; those of a head of a few tokens only to rounding, as its matrix product depends on where in a chunk a
+    row stands (seen on a CPU for 2 to 11 tokens). Gradients of 16-bit inputs stay in float32 until the backward pass, so that
+    they are rounded once.
 
     Args:
         objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to its hyper-parameters.

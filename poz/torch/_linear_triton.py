@@ -117,11 +117,16 @@ def gradient_over(
     inner, outer, bend, capped = scaling(head)
     block = min(kernels.GRADIENT_BLOCK, triton.next_power_of_2(vocabulary))
     coefficients = [value.float().contiguous() for value in (lse, level, level if tilt is None else tilt, at_target)]
+    # Where a GPU rounds to bfloat16, the interpreter cuts the bits off.
+    cut_off = out.dtype == torch.bfloat16 and out.device.type == "cpu"
+    made = torch.empty(out.shape, dtype=torch.float32) if cut_off else out
     with on_device_of(logits):
         kernels.logits_gradient[(rows, triton.cdiv(vocabulary, block))](
-            logits, logits.stride(0), bias, targets, out, out.stride(0), *coefficients, vocabulary, inner, outer, bend,
+            logits, logits.stride(0), bias, targets, made, made.stride(0), *coefficients, vocabulary, inner, outer, bend,
             CAPPED=capped, TILTED=tilt is not None, BLOCK=block, num_warps=kernels.PASS_WARPS, **FIXED,
         )  # fmt: skip
+    if cut_off:
+        out.copy_(made)
 
 
 def forward_rows(
