@@ -30,13 +30,17 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
     reads="logps lengths",
     published=[
         Published("sahsaeedi/TPO@71a4425 README.md, TPO", {"beta": (0.01,), "nll_weight": (1.0, 0.05)}),
-        Published(
-            "sahsaeedi/TPO@71a4425 README.md, TPO-L on base models",
-            {"beta": (0.01, 2.0), "nll_weight": (1.0, 0.05), "gamma": (0.5, 1.5, 1.6, 3.0, 10.0)},
-        ),
-        Published(
-            "sahsaeedi/TPO@71a4425 README.md, TPO-L on Instruct models",
-            {"beta": (10.0, 2.5), "nll_weight": (0.05,), "gamma": (3.0, 0.3)},
+        *(
+            Published(
+                f"sahsaeedi/TPO@71a4425 README.md, TPO-L {model}",
+                {"beta": (beta,), "nll_weight": weights, "gamma": gammas},
+            )
+            for model, beta, weights, gammas in (
+                ("Llama-3-Base", 0.01, (1.0,), (0.5, 1.5, 3.0, 10.0)),
+                ("Mistral-v0.3-Base", 2.0, (1.0, 0.05), (1.6,)),
+                ("Llama-3-Instruct", 10.0, (0.05,), (3.0,)),
+                ("Mistral-v0.2-Instruct", 2.5, (0.05,), (0.3,)),
+            )
         ),
     ],
     coupled=lambda p: "the number of gold tokens of the batch" * (p["nll"] == "batch_tokens"),
