@@ -22,7 +22,24 @@ def _coupled(p: Values) -> str:
     equation="the AlphaDPO loss",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\Delta_\pi-\gamma'-\alpha\tfrac{G-M}{S}\bigr]\Bigr),\quad G=\Delta_\pi-\Delta_{ref},\ \Delta=\tfrac{\log p(y_w)}{|y_w|}-\tfrac{\log p(y_l)}{|y_l|}",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
-    published=[Published("", {"beta": (10.0,), "gamma_beta_ratio": (0.4,), "alpha": (0.05, 0.1, 0.2)})],
+    published=[
+        Published(
+            "junkangwu/alpha-DPO@fab3209, training_configs/gemma-2-9b-it-alpha-dpo.yaml",
+            {"beta": (10.0,), "gamma_beta_ratio": (0.4,), "alpha": (0.05,)},
+        ),
+        Published(
+            "junkangwu/alpha-DPO@fab3209, training_configs/llama-3-8b-instruct-alpha-dpo-v2.yaml",
+            {"beta": (10.0,), "gamma_beta_ratio": (0.4,), "alpha": (0.2,)},
+        ),
+        Published(
+            "junkangwu/alpha-DPO@fab3209, training_configs/llama-3-8b-instruct-alpha-dpo.yaml",
+            {"beta": (2.5,), "gamma_beta_ratio": (0.6,), "alpha": (0.2,)},
+        ),
+        Published(
+            "junkangwu/alpha-DPO@fab3209, training_configs/mistral-7b-instruct-alpha-dpo.yaml",
+            {"beta": (2.5,), "gamma_beta_ratio": (0.15,), "alpha": (0.05,)},
+        ),
+    ],
     gradient_stops="γ' + α (G - M) / S, the target margin of a pair",
     coupled=_coupled,
     reduces_to=[
@@ -40,7 +57,7 @@ def _coupled(p: Values) -> str:
             "give them, mean_gap and gap_std",
         )
     ],
-    basis="The authors' code, read.",
+    basis="The authors' code, executed in float64 (junkangwu/alpha-DPO@fab3209): tests/authors/alpha_dpo.json. The default of α is between the released values; the paper was not read.",
 )
 def alpha_dpo(
     xp: Namespace,

@@ -16,7 +16,12 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the α-reward; table 3 for the values",
     formula=r"-\log\sigma\bigl(\beta[r_\alpha(\bar p_w)-r_\alpha(\bar p_l)]-\gamma\bigr),\quad r_\alpha(\bar p)=\frac{1-e^{-\alpha\bar p}}{\alpha},\ \bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)})],
+    published=[
+        Published(
+            "second hand: TRL's paper index, of Table 3 of the paper",
+            {"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)},
+        ),
+    ],
     reduces_to=[
         Limit(
             "simpo",
@@ -29,7 +34,7 @@ from poz.objective import Deviation, Limit, Published, objective
         Deviation("TRL 1.16", "(e^p)^-α: NaN where e^p underflows", "expm1"),
         Deviation("the formula", "overflows for α p << 0", "a tangent continues the exponential beyond e^60"),
     ],
-    basis="TRL 1.16 and one more port, read; gradient checked in float64. No authors' code.",
+    basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/alpha_po.json. The authors released none, and the paper was not read.",
 )
 def alpha_po(
     xp: Namespace,

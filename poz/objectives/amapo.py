@@ -16,14 +16,17 @@ from poz.objectives._pairs import one
     equation="the AMaPO loss",
     formula=r"-\log\sigma\bigl(\beta m-\beta e^{(\mu-m)\mu/S}\,[m<\mu]\bigr),\quad m=\tfrac{\log\pi(y_w)}{|y_w|}-\tfrac{\log\pi(y_l)}{|y_l|}",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"beta": (2.0, 2.5, 3.0)})],
+    published=[
+        Published("Shiroha-Offical/AMaPO@c6c89cc, training_configs/mistral-7b-base-AMaPO.yaml", {"beta": (2.0,)}),
+        Published("Shiroha-Offical/AMaPO@c6c89cc, training_configs/llama-3-8b-base-AMaPO.yaml", {"beta": (3.0,)}),
+    ],
     gradient_stops="the margin of a pair",
     coupled="mean μ and standard deviation S of m over the batch",
     reduces_to=[
         Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": 0.0}, batch=one),
     ],
     deviations=[Deviation("the authors' code", "the exponential overflows", "it goes on as its tangent beyond e^60")],
-    basis="The authors' code, executed in float64 (2e-16).",
+    basis="The authors' code, executed in float64 (Shiroha-Offical/AMaPO@c6c89cc): tests/authors/amapo.json. The default is between the released values; the paper was not read.",
 )
 def amapo(
     xp: Namespace,

@@ -17,7 +17,10 @@ from poz.objective import Deviation, Limit, Published, objective
     equation="the batch-level β and its DPO loss",
     formula=r"-\log\sigma(\beta_B h),\quad\beta_B=\max\bigl(\beta_{min},\ \beta\,[1+\alpha(\bar h-M_0)]\bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.1,), "alpha": (0.6,), "floor": (0.001,)})],
+    published=[
+        Published("junkangwu/beta-DPO@1629047, README.md", {"beta": (0.1,), "alpha": (0.6,)}),
+        Published("junkangwu/beta-DPO@1629047, trainers.py", {"floor": (0.001,)}),
+    ],
     gradient_stops="β_B, the β of the batch",
     coupled="β follows the mean margin of the batch",
     reduces_to=[
@@ -35,9 +38,8 @@ from poz.objective import Deviation, Limit, Published, objective
             "poz.algorithms.beta_dpo.keep, before the objective",
         ),
         Deviation("the authors' code", "keeps M0 itself", "poz.algorithms.beta_dpo.update; give mean_gap=state.mean"),
-        Deviation("oxRL", "one β per pair, and no filter", "not offered"),
     ],
-    basis="The authors' code, executed in float64 with the same draw. By secondary sources the M of the paper is a gap in rewards, and so carries β; the code's does not.",
+    basis="The authors' code, executed in float64 (junkangwu/beta-DPO@1629047): tests/authors/beta_dpo.json. By secondary sources the M of the paper is a gap in rewards, and so carries β; the code's does not.",
 )
 def beta_dpo(
     xp: Namespace,

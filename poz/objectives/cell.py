@@ -12,14 +12,17 @@ from poz.objective import Deviation, Published, objective
 @objective(
     title="Combined Exponential and Logistic Loss",
     paper="arXiv:2406.08414",
-    equation="CELL in the table of discovered losses (v3)",
+    equation="CELL in Table 1; eq. 26",
     formula=r"\tfrac12e^{-\beta h}-\tfrac12\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.05,)})],
+    published=[
+        Published("arXiv:2406.08414, §5.3 and Figure 5", {"beta": (0.025, 0.05, 0.1, 0.25, 0.5, 1.0)}),
+        Published("SakanaAI/DiscoPOP@3307865, recipes/zephyr-7b-gemma/gpo/config_full.yaml", {"beta": (0.05,)}),
+    ],
     deviations=[
         Deviation("the authors' code", "overflows float32 below z = -88", "a tangent continues e^-z beyond e^60")
     ],
-    basis="The paper's table (v3) and the authors' code, read.",
+    basis="The authors' code, executed in float64 (SakanaAI/DiscoPOP@3307865): tests/authors/cell.json. The paper, read.",
 )
 def cell(
     xp: Namespace,

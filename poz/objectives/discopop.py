@@ -12,16 +12,21 @@ from poz.objective import Deviation, Published, objective
 @objective(
     title="Discovered Preference Optimization (log-ratio modulated loss)",
     paper="arXiv:2406.08414",
-    equation="LRML in the table of discovered losses (v3); eq. 5 as TRL cites it",
+    equation="LRML in Table 1; eq. 27 and 28",
     formula=r"-(1-m)\log\sigma(z)+m\,e^{-z},\quad m=\sigma(z/\tau),\ z=\beta h",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("lrml",),
-    published=[Published("", {"beta": (0.05,), "tau": (0.05,)})],
-    deviations=[
-        Deviation("TRL 1.16, Liger, ms-swift, EasyDeL", "NaN loss and gradient in float32 below z = -88.7", "finite"),
-        Deviation("EasyDeL 0.3", "τ defaults to 1", "tau=1.0"),
+    published=[
+        Published("arXiv:2406.08414, §5.3 and Figure 5", {"beta": (0.025, 0.05, 0.1, 0.25, 0.5, 1.0)}),
+        Published("arXiv:2406.08414, §6.1 and eq. 28", {"tau": (0.05,)}),
+        Published("SakanaAI/DiscoPOP@3307865, recipes/zephyr-7b-gemma/gpo/config_full.yaml", {"beta": (0.05,)}),
     ],
-    basis="The paper's table (v3) and the authors' code, read; the gradient, with m not held constant, checked in float64.",
+    deviations=[
+        Deviation("the authors' code, TRL 1.16, Liger 0.8.5", "NaN loss in float32 below z = -88.7", "finite"),
+        Deviation("the paper's eq. 27", "f_exp(-βρ), by its eq. 8 e^z", "e^-z, as its Table 1 and the code"),
+        Deviation("the authors' `log_ratio_modulated_loss_old`, the search", "m = σ(h)", "tau=beta"),
+    ],
+    basis="The authors' code, executed in float64 (SakanaAI/DiscoPOP@3307865): tests/authors/discopop.json. The paper, read.",
 )
 def discopop(
     xp: Namespace,

@@ -15,9 +15,18 @@ from poz.objective import Limit, Published, objective
     equation="eq. 3 (v2)",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\lambda\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"shift": (0.5, 0.75, 0.95, 1.0)})],
+    published=[
+        Published(
+            "Meaquadddd/DPO-Shift@52eebac, recipes/llama-3-8b/dpo/config_full_ultrafeedback.yaml",
+            {"beta": (0.01,), "shift": (0.7,)},
+        ),
+        Published(
+            "Meaquadddd/DPO-Shift@52eebac, run.sh",
+            {"shift": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)},
+        ),
+    ],
     reduces_to=[Limit("dpo", "λ = 1", lambda p: {**p, "shift": 1.0}, lambda p: {"beta": p["beta"]})],
-    basis="Paper (v2, section 2) and the authors' code, executed in float64 (9e-16); they fix λ or move it between 0.5 and 1, the default is in between.",
+    basis="The authors' code, executed in float64 (Meaquadddd/DPO-Shift@52eebac): tests/authors/dpo_shift.json. They fix λ or move it linearly between its bounds; the default is in between.",
 )
 def dpo_shift(
     xp: Namespace,

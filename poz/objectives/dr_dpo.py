@@ -18,10 +18,12 @@ from poz.objectives._pairs import one
     equation="the Dr. DPO loss",
     formula=r"-\beta'\log\tfrac1B\sum_j e^{-L_j/\beta'},\quad L_j=-\log\sigma(\beta h_j)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"robustness": (1.0,)})],
+    published=[
+        Published("junkangwu/Dr_DPO@3c0678f, README.md", {"beta": (0.1,), "robustness": (1.0,)}),
+    ],
     coupled="a log of a mean over the pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one)],
-    basis="The authors' code, executed in float64 (gradient to 1e-17). Every example has the batch's value.",
+    basis="The authors' code, executed in float64 (junkangwu/Dr_DPO@3c0678f): tests/authors/dr_dpo.json. Every example has the batch's value.",
 )
 def dr_dpo(
     xp: Namespace,

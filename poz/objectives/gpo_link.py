@@ -21,7 +21,7 @@ from poz.objective import Deviation, Limit, objective
         Limit("ipo", "square, β = 1", lambda p: {"link": "square", "beta": 1.0}, lambda p: {"tau": 0.5}),
     ],
     deviations=[Deviation("the formula", "e^-z overflows float32 below z = -88", "a tangent continues it beyond e^60")],
-    basis="Two ports that agree, gradients checked in float64; at β = 2τ the square is 4τ² times IPO.",
+    basis="Another paper's port of three links, executed in float64 (haoxian-chen/MallowsPO@c188a2e): tests/authors/gpo_link.json. The exponential, the truncated quadratic and Savage were not run in anyone's code; at β = 2τ the square is 4τ² times IPO.",
 )
 def gpo_link(
     xp: Namespace,

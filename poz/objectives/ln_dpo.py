@@ -16,7 +16,9 @@ from poz.objective import Deviation, Limit, Published, objective
     formula=r"-\log\sigma\Bigl(\tfrac{\beta}{|y_w|}\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\tfrac{\beta}{|y_l|}\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
     aliases=("sigmoid_norm", "dpo_norm"),
-    published=[Published("", {"beta": (5.0,)})],
+    published=[
+        Published("allenai/open-instruct@e6c3044, configs/train_configs/tulu3/tulu3_dpo_8b.yaml", {"beta": (5.0,)}),
+    ],
     reduces_to=[
         Limit(
             "dpo",
@@ -34,7 +36,7 @@ from poz.objective import Deviation, Limit, Published, objective
         ),
     ],
     deviations=[Deviation("TRL 1.16 `sigmoid_norm`", "inherits β = 0.1", "beta=0.1")],
-    basis="open-instruct (the authors of Tülu 3) and TRL 1.16, read.",
+    basis="The code of the authors of Tülu 3, executed in float64 (allenai/open-instruct@e6c3044): tests/authors/ln_dpo.json.",
 )
 def ln_dpo(
     xp: Namespace,

@@ -30,7 +30,9 @@ def _cauchy(xp: Namespace, z: Array) -> Array:
     equation="Mallows-θ-DPO",
     formula=r"-\log F(\beta\varphi h),\quad\varphi=-\kappa\log\bar H_{ref},\ F(z)\in\{\sigma(z),\ \tfrac12+\tfrac1\pi\arctan z\}",
     reads="chosen rejected ref_chosen ref_rejected entropy",
-    published=[Published("", {"kappa": (0.29,)})],
+    published=[
+        Published("haoxian-chen/MallowsPO@c188a2e, mallowsPO_config.py", {"beta": (10.0,), "kappa": (0.29,)}),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -41,8 +43,15 @@ def _cauchy(xp: Namespace, z: Array) -> Array:
             lambda b: (b._replace(entropy=0 * b.chosen + np.exp(-1.0)), b),
         )
     ],
-    deviations=[Deviation("RainbowPO's code", "has the Cauchy link too", "link='cauchy'")],
-    basis="The authors' code, executed in float64 (7e-18) through RainbowPO's, and read.",
+    deviations=[
+        Deviation("the authors' code", "its Cauchy link has no dispersion", "link='cauchy', κ = 1, an entropy of 1/e"),
+        Deviation(
+            "the authors' code",
+            "H̄ is the mean of the two completions' means, not the mean over all tokens of both",
+            "entropy, averaged that way",
+        ),
+    ],
+    basis="The authors' code, executed in float64 (haoxian-chen/MallowsPO@c188a2e): tests/authors/mallows_dpo.json.",
 )
 def mallows_dpo(
     xp: Namespace,

@@ -12,12 +12,15 @@ from poz.objective import Published, objective
 @objective(
     title="Performance-Adaptive Decay Logistic Loss",
     paper="arXiv:2406.08414",
-    equation="PADLL in the table of discovered losses (v3)",
+    equation="PADLL in Table 1; eq. 15 to 19",
     formula=r"-0.9\,\bigl(1-\tfrac12[h<0]\bigr)\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
-    published=[Published("", {"beta": (0.05,)})],
+    published=[
+        Published("arXiv:2406.08414, §5.3 and Figure 5", {"beta": (0.025, 0.05, 0.1, 0.25, 0.5, 1.0)}),
+        Published("SakanaAI/DiscoPOP@3307865, recipes/zephyr-7b-gemma/gpo/config_full.yaml", {"beta": (0.05,)}),
+    ],
     gradient_stops="the step at h = 0",
-    basis="The paper's table (v3) and the authors' code, read.",
+    basis="The authors' code, executed in float64 (SakanaAI/DiscoPOP@3307865): tests/authors/padll.json. The paper, read.",
 )
 def padll(
     xp: Namespace,

@@ -23,7 +23,16 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected chosen_len rejected_len" + " entropy" * (p["kappa"] is not None)
     ),
-    published=[Published("", {"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,), "beta": (10.0,)})],
+    published=[
+        Published(
+            "hanyang1999/RainbowPO@d9cad54, trl/trainer/dpo_config.py",
+            {"alpha": (0.25,), "h": (0.1,), "kappa": (0.29,)},
+        ),
+        Published(
+            "hanyang1999/RainbowPO@d9cad54, name of its released model in alpaca_eval/src/alpaca_eval/models_configs/Llama-3-Instruct-8B-RainbowPO/configs.yaml",
+            {"beta": (10.0,), "alpha": (0.25,), "h": (0.1,)},
+        ),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -34,8 +43,15 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
         Limit("ln_dpo", "φ = 1, α = 1", lambda p: {**p, "alpha": 1.0, "kappa": None}, lambda p: {"beta": p["beta"]}),
     ],
-    deviations=[Deviation("the authors' code", "offers the Cauchy link too", "the logistic one only")],
-    basis="The authors' code, executed in float64 (7e-18).",
+    deviations=[
+        Deviation("the authors' code", "offers the Cauchy link too", "the logistic one only"),
+        Deviation(
+            "the authors' code",
+            "H̄ is the mean of the two completions' means, not the mean over all tokens of both",
+            "entropy, averaged that way",
+        ),
+    ],
+    basis="The authors' code, executed in float64 (hanyang1999/RainbowPO@d9cad54): tests/authors/rainbow_po.json.",
 )
 def rainbow_po(
     xp: Namespace,

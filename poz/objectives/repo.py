@@ -15,7 +15,10 @@ from poz.objective import Limit, Published, objective
     equation="the RePO loss",
     formula=r"\max\bigl(0,\gamma-(\bar p_w-\bar p_l)\bigr),\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"gamma": (0.4, 0.6)})],
+    published=[
+        Published("junkangwu/RePO@79cdf5b, training_configs/gemma-2-9b-it-repo.yaml", {"gamma": (0.4,)}),
+        Published("junkangwu/RePO@79cdf5b, training_configs/llama-3-8b-instruct-repo.yaml", {"gamma": (0.6,)}),
+    ],
     reduces_to=[
         Limit(
             "slic_hf",
@@ -25,7 +28,7 @@ from poz.objective import Limit, Published, objective
             lambda b: ((one := b._replace(chosen_len=0 * b.chosen_len, rejected_len=0 * b.rejected_len)), one),
         )
     ],
-    basis="The authors' code, read: SimPO / β as β grows without bound.",
+    basis="The authors' code, executed in float64 (junkangwu/RePO@79cdf5b): tests/authors/repo.json. It is SimPO / β as β grows without bound.",
 )
 def repo(
     xp: Namespace,

@@ -12,7 +12,7 @@ from poz.objective import objective
     equation="the SimPER loss",
     formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
-    basis="The authors' code, read; gradient checked in float64.",
+    basis="The authors' code, executed in float64 (tengxiao1/SimPER@db08c97): tests/authors/simper.json.",
 )
 def simper(xp: Namespace, pairs: Pairs) -> Array:
     """Inverse perplexity of rejected minus that of chosen: between -1 and 1, and flat for unlikely completions."""

@@ -23,11 +23,36 @@ def _constraint(p: Values) -> str | None:
     equation="eq. 6; hinge and label smoothing from the authors' trainer",
     formula=r"-\log\sigma\bigl(\tfrac{\beta}{|y_w|}\log\pi(y_w)-\tfrac{\beta}{|y_l|}\log\pi(y_l)-\gamma\bigr)",
     reads="chosen rejected chosen_len rejected_len",
-    published=[Published("", {"beta": (2.0, 2.5, 10.0), "gamma_beta_ratio": (0.1, 0.3, 0.5, 0.55, 0.8)})],
+    published=[
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/mistral-7b-base-simpo.yaml",
+            {"beta": (2.0,), "gamma_beta_ratio": (0.8,)},
+        ),
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/mistral-7b-instruct-simpo.yaml",
+            {"beta": (2.5,), "gamma_beta_ratio": (0.1,)},
+        ),
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/llama-3-8b-base-simpo.yaml",
+            {"beta": (2.0,), "gamma_beta_ratio": (0.5,)},
+        ),
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/llama-3-8b-instruct-simpo.yaml",
+            {"beta": (2.5,), "gamma_beta_ratio": (0.55,)},
+        ),
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/llama-3-8b-instruct-simpo-v2.yaml",
+            {"beta": (10.0,), "gamma_beta_ratio": (0.3,)},
+        ),
+        Published(
+            "princeton-nlp/SimPO@1b3e8f3, training_configs/gemma-2-9b-it-simpo.yaml",
+            {"beta": (10.0,), "gamma_beta_ratio": (0.5,)},
+        ),
+    ],
     constraint=_constraint,
     deviations=[
         Deviation(
-            "TRL 1.16 CPOTrainer, Liger, LLaMA-Factory",
+            "TRL 1.16 CPOTrainer, Liger 0.8.5",
             "β defaults to 0.1, margin given as γ = 0.5",
             "beta=0.1, gamma=0.5",
         ),
@@ -38,9 +63,9 @@ def _constraint(p: Values) -> str | None:
             "poz.combine with poz.sft(normalizer='batch_tokens')",
         ),
         Deviation("the authors, TRL", "label smoothing negates the whole logit, margin included", "smoothing='trl'"),
-        Deviation("TRL, Liger", "NaN for an empty completion", "it counts as one token"),
+        Deviation("TRL 1.16, Liger 0.8.5", "NaN for an empty completion", "it counts as one token"),
     ],
-    basis="Paper and the authors' code, executed in float64.",
+    basis="The authors' code, executed in float64 (princeton-nlp/SimPO@1b3e8f3): tests/authors/simpo.json.",
 )
 def simpo(
     xp: Namespace,
