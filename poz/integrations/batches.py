@@ -76,8 +76,11 @@ class Columns:
             if name == annotators.COLUMN and self.known is not None:
                 values = annotators.rows(self.known, values, "the data")
             if name.endswith("_weights"):
-                chosen, rejected = made["completion_mask"].bool().chunk(2)
-                made[name] = _per_token(name, values, chosen if name.startswith("chosen") else rejected)[:, 1:]
+                side = name.removesuffix("_weights")
+                tokens = [len(example[f"{side}_ids"]) for example in examples]
+                mask = made["completion_mask"].bool().chunk(2)[side == "rejected"]
+                from_end = getattr(self.collator, "truncation_mode", "") == "keep_end"
+                made[name] = _per_token(name, values, tokens, mask, from_end)[:, 1:]
             else:
                 made[name] = _tensor(name, values)
         return made
@@ -339,17 +342,17 @@ def _tensor(name: str, values: list[Any]) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
 
 
-def _per_token(name: str, values: list[Any], mask: Tensor) -> Tensor:
-    """One number for each token where `mask` is true, in order, and 0 elsewhere."""
+def _per_token(name: str, values: list[Any], tokens: list[int], mask: Tensor, from_end: bool) -> Tensor:
+    """One number for each token where `mask` is true, in order, and 0 elsewhere; those of tokens that are cut off go."""
     laid = torch.zeros(mask.shape, device=mask.device)
-    for row, here, numbers in zip(laid, mask, values, strict=True):
-        given, tokens = _tensor(name, numbers), int(here.sum())
-        if given.shape != (tokens,):
+    for row, here, numbers, whole in zip(laid, mask, values, tokens, strict=True):
+        given, kept = _tensor(name, numbers), int(here.sum())
+        if given.shape != (whole,):
             raise ValueError(
-                f"The column {name!r} must hold one number for each token of the completion that is trained on, its "
-                f"end token included; got {given.numel()} for {tokens} tokens."
+                f"The column {name!r} must hold one number for each token of the completion, its end token included; got "
+                f"{given.numel()} for {whole} tokens."
             )
-        row[here] = given.to(row)
+        row[here] = given[whole - kept :].to(row) if from_end else given[:kept].to(row)
     return laid
 
 

@@ -87,6 +87,28 @@ def check_left(made: Any, dataset: Any, where: str, max_length: int | None) -> N
         warnings.warn(f"{where}: {lost}.", stacklevel=2)
 
 
+def check_lists(made: Any, columns: Sequence[str], where: str) -> None:
+    """Looks for a number for each token, and for as many in each other list.
+
+    Raises:
+        ValueError: A row of another length.
+    """
+    for name in columns if isinstance(made, Dataset) else ():
+        if name not in made.column_names or not isinstance(made[0][name], list):
+            continue
+        tokens = made[f"{name.removesuffix('weights')}ids"] if name.endswith("_weights") else None
+        first = len(made[0][name])
+        for number, numbers in enumerate(made[name]):
+            here, count = f"{where}, row {number}", len(numbers)
+            if tokens is None and count != first:
+                raise ValueError(f"{here}: {name!r} holds {count} numbers, and {first} in the rows before it.")
+            if tokens is not None and count != len(tokens[number]):
+                raise ValueError(f"{here}: {ONE_EACH.format(name)}; got {count} for {len(tokens[number])} tokens.")
+
+
+ONE_EACH = "{!r} must hold one number for each token of the completion, its end token included"
+
+
 def _examples(
     row: Mapping[str, Any],
     number: int | str,

@@ -69,7 +69,8 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
     * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
       row, that token counts but has no log-prob.
     * `label`, `margin`, `annotator`, `entropy` and `prompt_embedding` are columns of the data set, and so are
-      `chosen_weights` and `rejected_weights`, for each pair a list with one number for each token. A ranked pair (PRO)
+      `chosen_weights` and `rejected_weights`, for each pair a list with one number for each token, of which those go
+      that `max_length` cuts off. A ranked pair (PRO)
       has the known reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what
       each means.
     * An objective on unpaired completions (BCO, KTO, NPO) is given both completions of each pair, chosen as desirable
@@ -115,6 +116,7 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
 
     data_collator: Any
     _signature_columns: Any
+    _total_train_tokens: Any
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
         self._check(args, ref_model, first)
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = batches.needs_collision(self._spec)  # asked for, so that TRL's head computes it
-        reference = policy_is_reference(self, dpo_trainer, model, read=self._reads_reference)
+        reference = policy_is_reference(self, dpo_trainer, given, read=self._reads_reference)
         with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), installed(), reference:
             super().__init__(**given)
         if args.disable_dropout:
@@ -197,6 +199,7 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
             annotators.rows(self._annotators, dataset[annotators.COLUMN], where)
         made = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         data.check_left(made, dataset, where, args.max_length)
+        data.check_lists(made, self._columns, where)
         return made
 
     def _set_signature_columns_if_needed(self) -> None:

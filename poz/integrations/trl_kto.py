@@ -41,6 +41,7 @@ from poz.zoo import zoo
 
 try:
     from trl.trainer import kto_config, kto_trainer
+    from trl.trainer.utils import global_then_local_main_first
 except ImportError as error:
     raise ImportError(f"poz.integrations.trl_kto needs trl >= 1.16, where KTOTrainer is stable. {error}") from error
 
@@ -82,6 +83,7 @@ class KTOTrainer(Counted, Base):  # type: ignore[misc]
 
     data_collator: Any
     _signature_columns: Any
+    _total_train_tokens: Any
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class KTOTrainer(Counted, Base):  # type: ignore[misc]
         kind = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
         # TRL gives advice on the weights where the data set is not balanced; it has none on 0.
         weights = {name: spec.values.get(name, 0.0) for name in ("desirable_weight", "undesirable_weight")}
-        with changed(args, loss_type=kind, **weights), installed(), policy_is_reference(self, kto_trainer, model):
+        with changed(args, loss_type=kind, **weights), installed(), policy_is_reference(self, kto_trainer, given):
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)
@@ -129,15 +131,12 @@ class KTOTrainer(Counted, Base):  # type: ignore[misc]
         where = f"the data set {dataset_name!r}"
         check_columns(self._objective, self._used, data.first_of(dataset, where), where)
         dataset = data.prepared(dataset, self._columns, where, single=True)
-        sampled, self.calculate_KL = self.calculate_KL, False
-        try:
+        with changed(self, calculate_KL=False):
             made = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        finally:
-            self.calculate_KL = sampled
         data.check_left(made, dataset, where, args.max_length)
-        if not sampled:
+        if not self.calculate_KL:
             return made
-        with kto_trainer.global_then_local_main_first():  # in one process each, where blocks are those of training
+        with global_then_local_main_first():  # in one process each, where blocks are those of training
             return made.map(
                 Neighbours(where), with_indices=True, batched=True, batch_size=args.per_device_train_batch_size
             )

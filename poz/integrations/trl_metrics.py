@@ -34,7 +34,7 @@ class Counted:
         if self.model.training or not state.end_of_dataloader or state.remainder <= 0:
             return rows
         before = self.accelerator.process_index // self._tp_size * rows
-        return min(max(state.remainder - before, 0), rows)
+        return int(min(max(state.remainder - before, 0), rows))
 
     def count(self: Any, mode: str, totals: Mapping[str, Tensor], tokens: Tensor) -> None:
         """Adds up the totals of all processes; of this batch, they take the place of what TRL has logged.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
 from types import MethodType
@@ -12,24 +12,30 @@ from typing import Any
 
 from accelerate.hooks import add_hook_to_module
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import nn
 from torch.distributed.tensor import DTensor
 
 from poz.integrations.trl_head import installed
 
 
 @contextmanager
-def policy_is_reference(trainer: Any, names: Any, model: Any, *, read: bool = True) -> Iterator[None]:
-    """What TRL gets as a reference where none is given.
+def policy_is_reference(trainer: Any, names: Any, given: Mapping[str, Any], *, read: bool = True) -> Iterator[None]:
+    """What TRL gets as a reference where none is given, among the arguments of a trainer.
 
     TRL would read it from where the policy once came from. Here it is a copy of a policy that was handed over, and
     nothing where it is not `read`; a policy that TRL itself loads from a path is loaded from there twice. TRL loads the
     policy before it has an accelerator, and the reference afterwards.
     """
-    load = names.create_model_from_path
+    load, model = names.create_model_from_path, given["model"]
+    for one in (model, given.get("ref_model")):
+        if isinstance(one, nn.Module):
+            check_model(one, given.get("peft_config"))
 
     def loaded(*args: Any, **kwargs: Any) -> Any:
         if not hasattr(trainer, "accelerator"):
-            return load(*args, **kwargs)
+            policy = load(*args, **kwargs)
+            check_model(policy, given.get("peft_config"))
+            return policy
         if not read:
             return None
         return load(*args, **kwargs) if isinstance(model, str) else frozen_copy(trainer.model)
@@ -41,6 +47,30 @@ def policy_is_reference(trainer: Any, names: Any, model: Any, *, read: bool = Tr
             yield
     finally:
         names.create_model_from_path, names.add_fused_lm_head = load, add
+
+
+def check_model(model: Any, adapter: Any = None) -> None:
+    """Refuses models whose log-probs TRL cannot make of the output embeddings and the hidden states before them.
+
+    Raises:
+        ValueError: An encoder-decoder, a model without a head, or one whose head is tied and has rows of an adapter.
+    """
+    kind, config = type(model).__name__, model.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{kind} of type `{config.model_type}` is an encoder-decoder, and here a prompt and its completion are one row "
+            "for a causal language model, as in TRL. Score its completions with poz.torch.logps in a loop of your own."
+        )
+    if not hasattr(model, "generation_config") or model.get_output_embeddings() is None:
+        raise ValueError(f"{kind} has no language-model head. Load the model by AutoModelForCausalLM.")
+    adapters = model.peft_config.values() if isinstance(model, PeftModel) else [adapter]
+    rows = any(getattr(one, "trainable_token_indices", None) for one in adapters)
+    if rows and getattr(config.get_text_config(), "tie_word_embeddings", False):
+        raise ValueError(
+            "trainable_token_indices trains rows of embeddings that are tied to the head, and TRL's pass over the head, "
+            f"which takes `weight` alone, does not know of them. Load {kind} with tie_word_embeddings=False, or train "
+            "whole embeddings with modules_to_save."
+        )
 
 
 def _add_head(add: Any, model: Any, **kwargs: Any) -> None:
