@@ -64,7 +64,7 @@ def test_a_bound_objective_gets_inputs_that_suit_it(which):
 def test_a_candidate_that_averages_is_told_so(backend):
     result = conform("dpo", lambda pairs, **values: poz.dpo(pairs, **values).mean(), backend=backend, cases=1)
     assert not result.passed
-    assert "one loss per example is required, shape (8,); got shape ()" in result.problem
+    assert "one loss per example is required, shape (12,); got shape ()" in result.problem
 
 
 @pytest.mark.parametrize("name", SEPARATE)

@@ -60,7 +60,7 @@ WRONG = {
 @pytest.mark.parametrize("seed", range(3))
 def test_a_mistake_is_found_and_said(mistake, seed):
     name, candidate, said = WRONG[mistake]
-    result = conform(name, candidate, cases=CASES, seed=seed)
+    result = conform(name, candidate, seed=seed)
     assert not result.passed
     assert said in result.problem
 
@@ -78,7 +78,7 @@ def test_what_numpy_gets_is_checked_too():
     assert "the input `chosen` was changed in place" in result.problem
     for losses, said in (
         (lambda p: poz.dpo(p) * 1j, "real losses"),
-        (lambda p: torch.zeros(8, requires_grad=True), "grad"),
+        (lambda p: torch.zeros(12, requires_grad=True), "grad"),
     ):
         result = conform("dpo", lambda pairs, losses=losses, **values: losses(pairs), backend="numpy")
         assert said in result.problem
@@ -104,17 +104,17 @@ def test_float32_as_others_write_it_passes(seed):
         target = torch.full_like(z, 1 - label_smoothing)
         return functional.binary_cross_entropy_with_logits(z, target, reduction="none")
 
-    result = conform("dpo", cross_entropy, dtype="float32", seed=seed)
+    result = conform("dpo", cross_entropy, dtype="float32", seed=seed, without=["infinite"])
     assert result.passed, result
 
 
 @pytest.mark.parametrize(
     ("name", "backend", "seed"),
     [
-        ("alpha_po", "numpy", 1002),
-        ("alpha_po", "numpy", 1007),
-        ("apo_down", "torch", 1018),
-        ("apo_down", "torch", 1020),
+        ("alpha_po", "numpy", 1011),
+        ("alpha_po", "torch", 1011),
+        ("apo_down", "numpy", 1053),
+        ("apo_down", "torch", 1053),
     ],
 )
 def test_float32_keeps_its_digits(name, backend, seed):

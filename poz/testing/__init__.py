@@ -7,7 +7,6 @@ Inputs and hyper-parameters are drawn from what the objective declares; there is
 `poz.testing.strategies` offers the same draws to hypothesis.
 """
 
-from poz.testing.conformance import Result as Result
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
 from poz.testing.conformance import verify as verify
@@ -21,3 +20,4 @@ from poz.testing.runners import refusal as refusal
 from poz.testing.runners import runs as runs
 from poz.testing.tolerances import Mismatch as Mismatch
 from poz.testing.tolerances import assert_close as assert_close
+from poz.testing.verdict import Result as Result

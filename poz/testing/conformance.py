@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -11,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from poz.domains import Base, Real
+from poz.families import SHAPES
 from poz.objective import Objective
-from poz.testing.draws import WIDEST, Case, Deck, draw_batch, draw_case
-from poz.testing.runners import BACKENDS, Arrays, Candidate, missing, runs
-from poz.testing.tolerances import FLOOR, RTOL, UNIT, relative_error
+from poz.testing.draws import WIDEST, Case, Deck, draw_case
+from poz.testing.edges import CONVENTIONS, conventions, with_edges, without_empty
+from poz.testing.runners import BACKENDS, Arrays, Candidate, missing, runs, taken
+from poz.testing.tolerances import FLOOR, RTOL, UNIT, Mismatch, relative_error
+from poz.testing.verdict import Result, Tally, as_code, where
 from poz.zoo import zoo
 
 
@@ -25,36 +29,6 @@ class Expected(NamedTuple):
     gradients: Arrays
     loss_scale: npt.NDArray[np.float64]
     gradient_scale: Arrays
-
-
-class Result(NamedTuple):
-    """How an implementation did: worst errors, as multiples of the scale in `poz.testing.tolerances`; prints as a verdict.
-
-    `loss_error` is None where every case raised, `gradient_error` where the backend has no gradients.
-    """
-
-    objective: str
-    backend: str
-    dtype: str
-    cases: int
-    loss_error: float | None
-    gradient_error: float | None
-    problem: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether both errors are within tolerance and nothing was raised."""
-        if self.problem or self.loss_error is None:
-            return False
-        return (
-            self.loss_error <= RTOL[self.dtype, "loss"] and (self.gradient_error or 0) <= RTOL[self.dtype, "gradient"]
-        )
-
-    def __str__(self) -> str:
-        verdict = "passed" if self.passed else f"FAILED ({self.problem or 'an error beyond its tolerance'})"
-        gradient = "" if self.gradient_error is None else f", of gradients {self.gradient_error:.1e}"
-        worst = "" if self.loss_error is None else f", worst error of losses {self.loss_error:.1e}{gradient}"
-        return f"{self.objective} on {self.backend} in {self.dtype}: {verdict}, {self.cases} cases{worst}"
 
 
 def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
@@ -77,24 +51,28 @@ def expected(objective: Objective, batch: Any, dtype: str = "float64") -> Expect
     losses, gradients = reference(objective, batch)
     rng, step = np.random.default_rng(0), 1e-6
     loss_scale, gradient_scale = np.abs(losses), {name: np.abs(g) for name, g in gradients.items()}
+    near = []
     for name in [*gradients] * 2:  # one field at a time, so that moves do not cancel
         field = getattr(batch, name)
         moved = {name: field * (1 + step * rng.choice([-1, 1], np.shape(field)))}
-        there, slopes = reference(objective, batch._replace(**moved))
-        with np.errstate(all="ignore"):
-            loss_scale = loss_scale + np.abs(there - losses) / step
-            gradient_scale = {n: gradient_scale[n] + np.abs(slopes[n] - gradients[n]) / step for n in gradients}
-    for moved_objective in _moved(objective, step):  # hyper-parameters are rounded as well
-        there, slopes = reference(moved_objective, batch)
-        with np.errstate(all="ignore"):
-            loss_scale = loss_scale + np.abs(there - losses) / step
-            gradient_scale = {n: gradient_scale[n] + np.abs(slopes[n] - gradients[n]) / step for n in gradients}
+        near.append(reference(objective, batch._replace(**moved)))
+    near += [reference(moved, batch) for moved in _moved(objective, step)]  # hyper-parameters are rounded as well
+    for there, slopes in near:
+        loss_scale = loss_scale + _distance(there, losses) / step
+        gradient_scale = {n: gradient_scale[n] + _distance(slopes[n], gradients[n]) / step for n in gradients}
     for name, param in objective.params.items():
         if isinstance(param.domain, Base):  # differences of the base's losses carry the rounding of those losses
             base = objective.values[name]
             loss_scale = loss_scale + sum(np.abs(reference(base, order)[0]) for order in (batch, batch.swap()))
-    gradient_scale = {n: gradient_scale[n] + np.abs(g).max(initial=UNIT[dtype]) for n, g in gradients.items()}
+    largest = {n: np.abs(g[np.isfinite(g)]).max(initial=UNIT[dtype]) for n, g in gradients.items()}
+    gradient_scale = {n: gradient_scale[n] + largest[n] for n in gradients}
     return Expected(losses, gradients, loss_scale + 1, gradient_scale)
+
+
+def _distance(there: npt.NDArray[np.float64], here: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    with np.errstate(all="ignore"):
+        apart = np.abs(there - here)
+    return np.where(np.isfinite(apart), apart, 0.0)  # an infinity that stays one has not moved
 
 
 def _moved(objective: Objective, step: float) -> Iterator[Objective]:
@@ -120,74 +98,176 @@ def conform(
     backend: str = "torch",
     dtype: str = "float64",
     cases: int = 20,
-    size: int = 8,
+    size: int = 12,
     seed: int = 0,
     constant: Collection[str] = (),
+    without: Collection[str] = (),
+    check: bool = False,
 ) -> Result:
     """Runs `candidate(batch, **hyper_parameters) -> (batch,) losses` against the reference of an objective.
 
     Each option of a hyper-parameter, None among them, and each optional field given or not, comes as often as the others, so
-    that all of them come where there are as many cases. Padding is finite: how NaN there is treated is not seen.
+    that all of them come where there are as many cases. A third of each batch stands at an edge: log-ratios of 20, 88, 104
+    and 709 nats over β and beyond, where floats end and libraries differ, and tiny ones; in every fourth case infinite ones,
+    of which the losses are asked for, and where those are finite the gradients; nothing where infinities compete. Padding is
+    finite: how NaN there is treated is not seen.
 
     Args:
         name: The objective, by name; or one whose hyper-parameters stay as they are bound.
-        candidate: Takes the family with arrays of the backend, and leaves them as they are; the objective itself where not given.
+        candidate: Takes the family with arrays of the backend, and leaves them as they are; the objective itself where not
+            given. Hyper-parameters that it does not take are held, at their defaults or as they are bound, so a function of
+            the batch alone will do. On JAX it is traced, and numbers with it unless it needs to know them.
         backend: One of `BACKENDS`. Gradients are the backend's own, of all log-probs; NumPy has none.
         dtype: "float64" or "float32"; inputs are rounded to it before the reference sees them.
         cases: How many draws of inputs and hyper-parameters.
         size: Examples per batch.
         seed: Of the draws.
         constant: Log-probs that the candidate holds constant, such as ("ref_chosen", "ref_rejected"): no gradients are compared.
+        without: What is not drawn, since the candidate has another convention: "empty" completions, "infinite" log-probs, or
+            an optional field by its name.
+        check: Whether to raise where it fails.
+
+    Returns:
+        The verdict, which is true where it passed; it prints, and has, the first example that is wrong.
 
     Raises:
         ImportError: The backend's library is not installed.
+        Mismatch: It failed, and `check` is true.
         TypeError: `name` is no objective that has a reference.
-        ValueError: There is no such backend, dtype or field, or nothing would be run.
+        ValueError: There is no such backend, dtype, field or seed, or nothing would be run.
     """
     this = _with_reference(name)
+    _check_arguments(this, backend, dtype, cases, size, seed, constant, without)
+    known = frozenset(this.params) if candidate is None else taken(candidate, this.params)
+    held = sorted(set(this.params) - known) if isinstance(name, str) else sorted(this.params)
+    rng, deck, tally = np.random.default_rng([seed, zlib.crc32(this.name.encode())]), Deck(), Tally()
+    worst_loss: float | None = None
+    worst_gradient, problem, found_wrong = (None if backend == "numpy" else 0.0), "", {}
+    for index in range(cases):
+        case = _draw(this, rng, size, index, deck, held, dtype, without)
+        bound, batch = case
+        wanted = expected(bound, batch, dtype)
+        example = None
+        try:
+            losses, gradients = BACKENDS[backend](candidate, bound, batch, dtype)
+            losses = _checked(losses, wanted.losses.shape)
+        except Exception as error:  # a peer's bug is a result to report, not a reason to stop
+            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            tally.add(case, None)
+        else:
+            found = {"loss": losses} | {field: g for field, g in gradients.items() if field not in constant}
+            right = {"loss": wanted.losses, **wanted.gradients}
+            scale = {"loss": wanted.loss_scale, **wanted.gradient_scale}
+            asked = _asked(case, wanted, dtype)
+            errors = {
+                field: np.where(asked[field], relative_error(x, right[field], scale[field], FLOOR[dtype]), 0.0)
+                for field, x in found.items()
+            }
+            worst = {field: float(error.max(initial=0)) for field, error in errors.items()}
+            worst_loss = max(worst_loss or 0.0, worst["loss"])
+            if worst_gradient is not None:
+                worst_gradient = max([worst_gradient, *(error for field, error in worst.items() if field != "loss")])
+            limit = {field: RTOL[dtype, "loss" if field == "loss" else "gradient"] for field in worst}
+            beyond = [field for field in worst if worst[field] > limit[field]]
+            wrong = {field: _examples(bound, field, errors[field] > limit[field], len(losses)) for field in beyond}
+            tally.add(case, np.any([*wrong.values(), np.zeros(len(losses), bool)], 0))
+            if not beyond:
+                continue
+            first = max(beyond, key=lambda field: (field == "loss", worst[field]))
+            said = where(first, found[first], right[first], errors[first])
+            if not bound.coupled:
+                example = _example(bound, first, errors[first])
+        if not problem:
+            problem = f"case {index}, {bound!r}: {said}"
+            call = _call(name, candidate, backend=backend, dtype=dtype, cases=index + 1, size=size, seed=seed,
+                         constant=tuple(constant), without=tuple(without))  # fmt: skip
+            found_wrong = {"inputs": as_code(case, example, backend, dtype), "again": call, "case": case}
+    said = ", ".join(f"{n}={this.values[n]!r}" for n in held) if isinstance(name, str) else ""
+    result = Result(
+        this.name, backend, dtype, cases, worst_loss, worst_gradient, problem + tally.common(), said, **found_wrong
+    )
+    if check and not result:
+        raise Mismatch(str(result))
+    return result
+
+
+def _check_arguments(
+    this: Objective, backend: str, dtype: str, cases: int, size: int, seed: int, constant: Any, without: Any
+) -> None:
     if backend not in BACKENDS:
         raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.")
     if dtype not in UNIT:
         raise ValueError(f"There is no dtype {dtype!r} to conform in; there are {', '.join(UNIT)}.")
     if cases < 1 or size < 1:
         raise ValueError(f"At least one case of one example has to be run; got cases={cases}, size={size}.")
+    if seed < 0:
+        raise ValueError(f"The seed must be a whole number from 0; got {seed}.")
+    for argument, given in (("constant", constant), ("without", without)):
+        if isinstance(given, str):
+            raise ValueError(f"Give {argument} as a list of names, [{given!r}].")
     if unknown := set(constant) - set(this.family._fields):
         raise ValueError(f"poz.{this.family.__name__} has no {', '.join(sorted(unknown))} to hold constant.")
+    if unknown := set(without) - set(CONVENTIONS) - this.optional:
+        options = ", ".join([*CONVENTIONS, *sorted(this.optional)])
+        raise ValueError(
+            f"`{this.name}` cannot be drawn without {', '.join(sorted(unknown))}; without may name {options}."
+        )
     if lacking := missing(backend):
         raise ImportError(lacking)
-    rng, deck = np.random.default_rng([seed, zlib.crc32(this.name.encode())]), Deck()
-    worst_loss: float | None = None
-    worst_gradient, problem = (None if backend == "numpy" else 0.0), ""
-    for index in range(cases):
-        widest = WIDEST if index % 2 else 30.0
-        case = (
-            draw_case(this, rng, size, widest, deck)
-            if isinstance(name, str)
-            else Case(this, draw_batch(this, rng, size, widest, deck))
-        )
-        deck.count()
-        batch = _rounded(case.batch, dtype)
-        wanted = expected(case.objective, batch, dtype)
-        try:
-            losses, gradients = BACKENDS[backend](candidate, case.objective, batch, dtype)
-            losses = _checked(losses, wanted.losses.shape)
-        except Exception as error:  # a peer's bug is a result to report, not a reason to stop
-            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            problem = problem or f"case {index}, {case.objective!r}: {said}"
-            continue
-        found = {"loss": losses} | {field: g for field, g in gradients.items() if field not in constant}
-        right = {"loss": wanted.losses, **wanted.gradients}
-        scale = {"loss": wanted.loss_scale, **wanted.gradient_scale}
-        errors = {field: relative_error(x, right[field], scale[field], FLOOR[dtype]) for field, x in found.items()}
-        worst = {field: float(error.max(initial=0)) for field, error in errors.items()}
-        worst_loss = max(worst_loss or 0.0, worst["loss"])
-        if worst_gradient is not None:
-            worst_gradient = max([worst_gradient, *(error for field, error in worst.items() if field != "loss")])
-        beyond = [field for field in worst if worst[field] > RTOL[dtype, "loss" if field == "loss" else "gradient"]]
-        if beyond and not problem:
-            first = max(beyond, key=lambda field: (field == "loss", worst[field]))
-            problem = f"case {index}, {case.objective!r}: {_where(first, found[first], right[first], errors[first])}"
-    return Result(this.name, backend, dtype, cases, worst_loss, worst_gradient, problem)
+
+
+def _draw(
+    this: Objective, rng: np.random.Generator, size: int, index: int, deck: Deck, held: Collection[str], dtype: str,
+    without: Collection[str],
+) -> Case:  # fmt: skip
+    case = draw_case(this, rng, size, WIDEST if index % 2 else 30.0, deck, held)
+    infinite = index % 4 == 3 and "infinite" not in without
+    batch = with_edges(case.objective, case.batch, rng.spawn(1)[0], deck, size // 3 or index % 2, infinite, dtype)
+    deck.count()
+    if "empty" in without:
+        batch = without_empty(batch)
+    batch = batch._replace(**{name: None for name in this.optional if name in without})
+    return Case(case.objective, _rounded(batch, dtype))
+
+
+def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np.bool_]]:
+    """By "loss" and by field of a gradient: which entries have an answer; all of them where every log-prob is finite."""
+    objective, batch = case
+    shapes = SHAPES[objective.family]
+    everything = {"loss": wanted.losses, **wanted.gradients}
+    if not any(np.isinf(x).any() for x in batch if x is not None):
+        return {field: np.full(x.shape, True) for field, x in everything.items()}
+    with np.errstate(all="ignore"):
+        own, rounded = objective(batch), objective(_rounded(batch, dtype, np.dtype(dtype)))
+    # Infinities may compete, in one order of operations or the other; and a factor may be 0 in float32 alone.
+    known = ~np.isnan(wanted.losses) & ~np.isnan(own) & (np.isinf(own) == np.isinf(rounded))
+    finite = known & np.isfinite(wanted.losses)
+    if any(isinstance(param.domain, Base) for param in objective.params.values()):
+        finite = finite & ~conventions(objective, batch)["infinite"]  # a base may have an infinite slope
+    asked = {"loss": known}
+    for field, slopes in wanted.gradients.items():
+        at = shapes[field][0].find("b")
+        rows = finite if at >= 0 and not objective.coupled else np.full(slopes.shape[at], finite.all())
+        asked[field] = np.isfinite(slopes) & np.expand_dims(rows, [d for d in range(slopes.ndim) if d != max(at, 0)])
+    return asked
+
+
+def _examples(objective: Objective, field: str, wrong: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
+    """Which examples, (batch,), have a wrong entry; all of them where the field is of no example."""
+    at = 0 if field == "loss" else SHAPES[objective.family][field][0].find("b")
+    return np.full(size, True) if at < 0 else np.moveaxis(wrong, at, 0).reshape(size, -1).any(1)
+
+
+def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int | None:
+    at = 0 if field == "loss" else SHAPES[objective.family][field][0].find("b")
+    return None if at < 0 else int(np.unravel_index(int(error.argmax()), error.shape)[at])
+
+
+def _call(name: str | Objective, candidate: Candidate | None, **arguments: Any) -> str:
+    plain = {p.name: p.default for p in inspect.signature(conform).parameters.values()}
+    shown = [f"{key}={value!r}" for key, value in arguments.items() if value != plain[key]]
+    mine = [] if candidate is None else [getattr(candidate, "__name__", type(candidate).__name__)]
+    return f"conform({', '.join([repr(name), *mine, *shown])})"
 
 
 def _with_reference(name: str | Objective) -> Objective:
@@ -211,17 +291,6 @@ def _checked(losses: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     return np.asarray(losses, np.float64)
 
 
-def _where(field: str, actual: npt.NDArray[Any], wanted: npt.NDArray[Any], error: npt.NDArray[Any]) -> str:
-    """The entry that is furthest off, and what may explain it."""
-    at = np.unravel_index(int(error.argmax()), error.shape)
-    index = ", ".join(str(int(i)) for i in at)
-    text = "loss" if field == "loss" else f"gradient of {field}"
-    hint = ""
-    if field.startswith(("ref_", "opponents_")) and not np.any(actual):
-        hint = f". Held constant? Then say so: conform(..., constant=({field!r}, ...))"
-    return f"{text}[{index}] is {actual[at]:.6g}, expected {wanted[at]:.6g}, an error of {error[at]:.1e}{hint}"
-
-
 def verify(names: Iterable[str], backends: Iterable[str], cases: int = 20, seed: int = 0) -> Iterator[Result]:
     """Every named objective on every backend that can run it, one result at a time."""
     for name in names:
@@ -233,8 +302,6 @@ def verify(names: Iterable[str], backends: Iterable[str], cases: int = 20, seed:
             )
 
 
-def _rounded(batch: Any, dtype: str) -> Any:
+def _rounded(batch: Any, dtype: str, kept: Any = np.float64) -> Any:
     """Log-probs and data that the dtype can hold, as float64 for the reference."""
-    return type(batch)(
-        *[x.astype(dtype).astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in batch]
-    )
+    return type(batch)(*[x.astype(dtype).astype(kept) if x is not None and x.dtype.kind == "f" else x for x in batch])

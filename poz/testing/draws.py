@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -57,11 +57,16 @@ class Deck:
 
 
 def draw_case(
-    objective: Objective, rng: np.random.Generator, size: int = 8, widest: float = WIDEST, deck: Deck | None = None
+    objective: Objective,
+    rng: np.random.Generator,
+    size: int = 8,
+    widest: float = WIDEST,
+    deck: Deck | None = None,
+    held: Collection[str] = (),
 ) -> Case:
-    """Draws hyper-parameters over their whole domain, then a batch of `size` examples that suits them."""
+    """Draws hyper-parameters over their whole domain, but for those held, then a batch of `size` examples that suits them."""
     for _ in range(100):
-        bound = objective.bind(**draw_values(objective, rng, deck))
+        bound = objective.bind(**draw_values(objective, rng, deck, held))
         try:
             return Case(bound, draw_batch(bound, rng, size, widest, deck))
         except ValueError as error:  # hyper-parameters that no batch suits
@@ -69,12 +74,15 @@ def draw_case(
     raise refused
 
 
-def draw_values(objective: Objective, rng: np.random.Generator, deck: Deck | None = None) -> dict[str, Any]:
-    """Hyper-parameters that satisfy the objective's constraint."""
+def draw_values(
+    objective: Objective, rng: np.random.Generator, deck: Deck | None = None, held: Collection[str] = ()
+) -> dict[str, Any]:
+    """Hyper-parameters that satisfy the objective's constraint; those held are not drawn."""
     for attempt in range(1000):
         this = Deck() if deck is None or attempt >= PATIENCE else deck
         this.put_back()
-        values = {name: _draw(name, param.domain, rng, this) for name, param in objective.params.items()}
+        drawn = {name: param.domain for name, param in objective.params.items() if name not in held}
+        values = {**objective.values, **{name: _draw(name, domain, rng, this) for name, domain in drawn.items()}}
         if objective.constraint(values) is None:
             return values
     raise ValueError(f"No hyper-parameters of `{objective.name}` satisfied its constraint in 1000 draws.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from poz._extras import require
 from poz.objective import Objective
 from poz.zoo import zoo
 
+KEPT = 500  # programs of JAX: those of some fifty objectives
 Arrays = dict[str, npt.NDArray[Any]]
 Candidate = Callable[..., Any]
 
@@ -37,8 +40,25 @@ def refusal(name: str, backend: str) -> str:
     return NO_TOKENS if backend == "triton" and zoo[name].family not in SIDES else ""
 
 
-def _call(candidate: Candidate | None, objective: Objective, batch: Any) -> Any:
-    losses = objective(batch) if candidate is None else candidate(batch, **objective.values)
+def taken(candidate: Candidate, names: Iterable[str]) -> frozenset[str]:
+    """Those of the hyper-parameters that the candidate takes."""
+    try:
+        _, *rest = inspect.signature(getattr(candidate, "forward", candidate)).parameters.values()
+    except (TypeError, ValueError):  # nothing is known about it
+        return frozenset(names)
+    if any(one.kind is one.VAR_KEYWORD for one in rest):
+        return frozenset(names)
+    return frozenset(names) & {one.name for one in rest if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
+
+
+def _bound(candidate: Candidate | None, objective: Objective) -> Callable[[Any], Any]:
+    if candidate is None:
+        return objective
+    known = taken(candidate, objective.values)
+    return functools.partial(candidate, **{name: value for name, value in objective.values.items() if name in known})
+
+
+def _alone(losses: Any) -> Any:
     if isinstance(losses, (tuple, list, dict)):
         raise TypeError(
             f"an array of losses alone is required; got a {type(losses).__name__}. Leave out what stands beside them."
@@ -57,7 +77,7 @@ def _check_untouched(given: Any, batch: Any, dtype: str) -> None:
 def _numpy(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
     given = type(batch)(*[None if x is None else x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in batch])
     with np.errstate(all="ignore"):
-        losses = _call(candidate, objective, given)
+        losses = _alone(_bound(candidate, objective)(given))
     _check_untouched(given._asdict(), batch, dtype)
     return losses, {}
 
@@ -71,7 +91,7 @@ def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype:
         for n, x in batch._asdict().items()
         if x is not None
     }
-    losses = _call(candidate, objective, type(batch)(**given))
+    losses = _alone(_bound(candidate, objective)(type(batch)(**given)))
     _check_untouched({n: x.detach().numpy() for n, x in given.items()}, batch, dtype)
     slopes = torch.autograd.grad(losses.sum(), [given[n] for n in names], allow_unused=True)
     zero = {n: np.zeros(given[n].shape) for n in names}
@@ -82,9 +102,8 @@ def _compiled(candidate: Candidate | None, objective: Objective, batch: Any, dty
     import torch
 
     torch._dynamo.reset()
-    whole = torch.compile(
-        lambda given, **values: _call(candidate, objective, given), fullgraph=True, backend="aot_eager"
-    )
+    run = _bound(candidate, objective)
+    whole = torch.compile(lambda given, **values: _alone(run(given)), fullgraph=True, backend="aot_eager")
     return _torch(whole, objective, batch, dtype)
 
 
@@ -102,13 +121,32 @@ def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: s
         traced = {n: v for n, v in objective.values.items() if isinstance(v, float) and n in objective.params}
 
         def total(slopes: Any, rest: Any, hyper: Any) -> Any:
-            bound = objective if candidate is not None else _traced(objective, hyper)
-            losses = _call(candidate, bound, type(batch)(**slopes, **rest))
+            losses = _alone(_bound(candidate, _traced(objective, hyper))(type(batch)(**slopes, **rest)))
             return losses.sum(), losses
 
-        run = jax.jit(jax.grad(total, has_aux=True))
-        slopes, losses = run({n: given[n] for n in names}, {n: x for n, x in given.items() if n not in names}, traced)
+        moving = {n: given.pop(n) for n in names}
+        try:
+            slopes, losses = _run(jax.jit(jax.grad(total, has_aux=True)), moving, given, traced)
+        except Exception:
+            if candidate is None:
+                raise
+            slopes, losses = _run(jax.jit(jax.grad(total, has_aux=True)), moving, given, {})  # it asks for numbers
         return np.asarray(losses), {n: np.asarray(g) for n, g in slopes.items()}
+
+
+_PROGRAMS: dict[Any, Any] = {}
+"""What XLA made, by its source: compiling takes ten times as long as tracing."""
+
+
+def _run(function: Any, *arguments: Any) -> Any:
+    """A jitted function's result; compiled once for all functions that are traced to the same program."""
+    lowered = function.lower(*arguments)
+    key = (lowered.as_text(), lowered.in_tree, lowered.out_tree)
+    if key not in _PROGRAMS:
+        _PROGRAMS[key] = lowered.compile()
+        if len(_PROGRAMS) > KEPT:
+            del _PROGRAMS[next(iter(_PROGRAMS))]
+    return _PROGRAMS[key](*arguments)
 
 
 def _traced(objective: Objective, hyper: dict[str, Any]) -> Objective:
