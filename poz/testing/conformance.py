@@ -142,7 +142,8 @@ def conform(
     held = sorted(set(this.params) - known) if isinstance(name, str) else sorted(this.params)
     rng, deck, tally = np.random.default_rng([seed, zlib.crc32(this.name.encode())]), Deck(), Tally()
     worst_loss: float | None = None
-    worst_gradient, problem, found_wrong = (None if backend == "numpy" else 0.0), "", {}
+    worst_gradient, problem = (None if backend == "numpy" else 0.0), ""
+    shown: dict[str, Any] = {}
     for index in range(cases):
         case = _draw(this, rng, size, index, deck, held, dtype, without)
         bound, batch = case
@@ -181,10 +182,10 @@ def conform(
             problem = f"case {index}, {bound!r}: {said}"
             call = _call(name, candidate, backend=backend, dtype=dtype, cases=index + 1, size=size, seed=seed,
                          constant=tuple(constant), without=tuple(without))  # fmt: skip
-            found_wrong = {"inputs": as_code(case, example, backend, dtype), "again": call, "case": case}
+            shown = {"inputs": as_code(case, example, backend, dtype), "again": call, "case": case}
     said = ", ".join(f"{n}={this.values[n]!r}" for n in held) if isinstance(name, str) else ""
     result = Result(
-        this.name, backend, dtype, cases, worst_loss, worst_gradient, problem + tally.common(), said, **found_wrong
+        this.name, backend, dtype, cases, worst_loss, worst_gradient, problem + tally.common(), said, **shown
     )
     if check and not result:
         raise Mismatch(str(result))
@@ -255,7 +256,7 @@ def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np
 def _examples(objective: Objective, field: str, wrong: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
     """Which examples, (batch,), have a wrong entry; all of them where the field is of no example."""
     at = 0 if field == "loss" else SHAPES[objective.family][field][0].find("b")
-    return np.full(size, True) if at < 0 else np.moveaxis(wrong, at, 0).reshape(size, -1).any(1)
+    return np.full(size, True) if at < 0 else np.any(np.moveaxis(wrong, at, 0).reshape(size, -1), axis=1)
 
 
 def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int | None:

@@ -79,7 +79,7 @@ class Tally:
         """A case with its wrong examples, (batch,); None where it raised, which is for the whole batch to say."""
         kinds = conventions(case.objective, case.batch)
         if wrong is None:
-            wrong, kinds = np.array([True]), {kind: rows.any(keepdims=True) for kind, rows in kinds.items()}
+            wrong, kinds = np.array([True]), {kind: np.array([rows.any()]) for kind, rows in kinds.items()}
         self._wrong += int(wrong.sum())
         for kind, rows in kinds.items():
             self._wrong_with[kind] = self._wrong_with.get(kind, 0) + int((wrong & rows).sum())
