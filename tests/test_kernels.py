@@ -354,6 +354,7 @@ def masked(name):
 
 EDGES = {
     "the kink of bpo": ("bpo", {"beta": 1.0, "alpha": 0.5, "link": "hinge"}, (1.0, -10.0), {}),
+    "a tie of bpo": ("bpo", {"beta": 1.0, "alpha": 0.5, "link": "square"}, (2.0, -4.0), {}),
     "a steep mm_dpo": ("mm_dpo", {"beta": 1.0, "w": 1e4, "k": 1.0}, (1.0, 0.0), {"margin": 2e-4}),
 }
 """By name: the objective, its hyper-parameters, the log-ratios of chosen and rejected, and columns."""
@@ -603,8 +604,9 @@ def test_hinge_slope_is_zero_at_its_kink(interpreted):
 
 
 def test_points_at_their_edges(interpreted):
-    """On the hinge of BPO, z = min(1, 5), nothing; and a scale far from 1."""
+    """On the hinge of BPO, z = min(1, 5), nothing; half to each side of z = min(2, 2); and a scale far from 1."""
     assert [x.tolist() for x in interpreted["special"]["the kink of bpo"]] == [[0.0], [0.0, 0.0]]
+    assert [x.tolist() for x in interpreted["special"]["a tie of bpo"]] == [[1.0], [1.0, -0.5]]
     losses, gradient = interpreted["special"]["a steep mm_dpo"]
     scale = 1 - 1e4 * np.expm1(-2e-4)
     np.testing.assert_allclose(losses, np.log1p(np.exp(-scale)), rtol=1e-6)  # a few roundings of float32
