@@ -11,6 +11,7 @@ from torch import Tensor
 import poz
 from poz._memory import bytes_of
 from poz.torch import _linear_ops as operators
+from poz.torch._doors import check_kinds
 from poz.torch._linear_backward import Gradients
 from poz.torch._linear_logps import check_scaling, check_tensors
 from poz.torch._linear_plan import choose_implementation, make_plan
@@ -90,7 +91,10 @@ def fused_objective(
         raise TypeError(
             f"`objective` must be an objective, such as poz.simpo.bind(beta=2.0) or poz.zoo['simpo']; got {objective!r}."
         )
-    check_scaling(temperature, logit_scale, softcap, precision)
+    tensors = {"hidden": hidden, "weight": weight, "targets": targets}
+    given = {**tensors, **({} if bias is None else {"bias": bias})}
+    check_kinds("fused_objective", given, sharded=("weight", "bias"))
+    check_scaling(temperature, logit_scale, softcap, precision, ignore_index)
     weight, bias = local_part("weight", weight, None), local_part("bias", bias, None)
     if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden.device.type)

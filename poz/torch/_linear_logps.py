@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from poz.torch import _linear_ops as operators
+from poz.torch._doors import check_kinds, check_numbers
 from poz.torch._linear_fastest import fastest
 from poz.torch._linear_plan import Plan, make_plan
 from poz.torch._vocab_parallel import local_part, shard_of
@@ -94,7 +95,7 @@ def linear_logps(
             or all of them raise. Gradients of `hidden` are summed over it. Not under torch.compile, as the sizes of the
             shards are asked for.
         rows: (n,) int64, which of the flattened targets are not ignored, if that is known; saves a GPU the synchronisation of
-            finding out. The others are taken to be ignored.
+            finding out. The others are taken to be ignored. No row may be there twice, which is checked on a CPU.
 
     Returns:
         (...) float32 if `outputs` is ("logps",), else `LinearLogps`. Log-probabilities have the same bits whatever is kept
@@ -139,7 +140,12 @@ def _prepare(
     logit_scale: float, softcap: float | None, outputs: tuple[str, ...], memory: int | str, precision: str,
     implementation: str, group: Any, rows: Tensor | None,
 ) -> _Call:  # fmt: skip
-    check_scaling(temperature, logit_scale, softcap, precision)
+    tensors = {"hidden": hidden, "weight": weight, "targets": targets, "bias": bias, "rows": rows}
+    given = {
+        name: value for name, value in tensors.items() if value is not None or name in ("hidden", "weight", "targets")
+    }
+    check_kinds("linear_logps", given, sharded=("weight", "bias"))
+    check_scaling(temperature, logit_scale, softcap, precision, ignore_index)
     chosen = _check_outputs(outputs)
     flat_targets = targets.reshape(-1)
     if rows is None and not torch.compiler.is_compiling():
@@ -184,8 +190,12 @@ def _like_largest(weight: Tensor, largest: int) -> Tensor:
     return like.requires_grad_(weight.requires_grad)
 
 
-def check_scaling(temperature: float, logit_scale: float, softcap: float | None, precision: str) -> None:
+def check_scaling(
+    temperature: float, logit_scale: float, softcap: float | None, precision: str, ignore_index: int
+) -> None:
     """Refuse settings that define no logits."""
+    numbers = {"temperature": temperature, "logit_scale": logit_scale}
+    check_numbers(ignore_index, **numbers, **({} if softcap is None else {"softcap": softcap}))
     if not 0 < temperature < math.inf:
         raise ValueError(f"`temperature` must be positive and finite; got {temperature}.")
     if not -math.inf < logit_scale < math.inf:
@@ -230,11 +240,17 @@ def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor 
         )
     if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
         raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
-    if rows is not None and rows.device.type == "cpu" and rows.numel():
+    if rows is not None and rows.device.type == "cpu" and rows.numel() and not torch.compiler.is_compiling():
         least, most = int(rows.min()), int(rows.max())
         if least < 0 or most >= targets.numel():
             raise ValueError(
                 f"`rows` must lie in [0, {targets.numel()}), the flattened targets; got {least} to {most}."
+            )
+        counts = torch.bincount(rows)
+        if int(counts.max()) > 1:
+            raise ValueError(
+                f"`rows` must name each row once; got {int(counts.argmax())} {int(counts.max())} times, whose gradients would be "
+                "added up. Leave duplicates out with .unique()."
             )
     for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
         if other is not None and other.device != hidden.device:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poz.torch._doors import check_kinds, check_numbers
 from poz.torch._linear_plan import choose_implementation
 
 BLOCK = 1 << 22
@@ -38,6 +39,8 @@ def logps(
     Raises:
         ValueError, TypeError, RuntimeError: with a sentence, before anything is computed.
     """
+    check_kinds("logps", {"logits": logits, "targets": targets})
+    check_numbers(ignore_index, temperature=temperature)
     if not logits.is_floating_point():
         raise TypeError(f"`logits` must be of a float dtype; got {logits.dtype}. Convert them with .float().")
     if logits.dim() < 1 or logits.shape[-1] < 1:
