@@ -233,9 +233,9 @@ class Objective:
         """Refuse hyper-parameters of another library, or of a shape that would broadcast to more than the batch."""
         for name, value in values.items():
             if type(value) is not float and hasattr(value, "dtype"):
-                self._check_array(name, value, xp, fields)
+                self._check_array(name, value, xp, fields, self.needs(values))
 
-    def _check_array(self, name: str, value: Array, xp: Namespace, fields: Any) -> None:
+    def _check_array(self, name: str, value: Array, xp: Namespace, fields: Any, read: tuple[str, ...]) -> None:
         if getattr(self.params[name].domain, "per", ""):
             return  # a table, such as one reliability per annotator, is used entry by entry
         if namespace(value) is not xp and not (xp.name == "jax" and isinstance(value, np.ndarray)):
@@ -243,8 +243,8 @@ class Objective:
                 f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the log-probs; "
                 "give a Python number, or one library's arrays."
             )
-        shape, batch = tuple(value.shape), self._batch_shape(fields)
-        flat = all(set(families.SHAPES[self.family][field][0]) <= set("bmc") for field in self._required)
+        shape, batch = tuple(value.shape), self._batch_shape(fields, read)
+        flat = all(set(families.SHAPES[self.family][field][0]) <= set("bmc") for field in read)
         if shape and not (flat and shape == batch) and (len(shape) > len(batch) or set(shape) != {1}):
             wanted = (
                 f"a number, or one per example, an array of shape {batch}" if flat else "one number for all of them"
@@ -252,18 +252,18 @@ class Objective:
             raise ValueError(f"`{self.name}` needs {wanted}, for {name}; got shape {shape}.")
 
     def _check_batch(self, fields: Any, values: Values) -> None:
-        shape, coupled = self._batch_shape(fields), self.couples(values)
-        samples = any(families.SHAPES[self.family][field][0] == "c" for field in self._required)  # beside the examples
+        read, coupled = self.needs(values), self.couples(values)
+        shape = self._batch_shape(fields, read)
+        samples = any(families.SHAPES[self.family][field][0] == "c" for field in read)  # beside the examples
         if coupled and len(shape) != 1 and not samples:
             raise ValueError(
                 f"`{self.name}` is defined over a batch ({coupled}), so it needs one batch dimension; got {len(shape)}, "
                 f"shape {shape}. Put all examples in one, and leave vmap out."
             )
 
-    def _batch_shape(self, fields: Any) -> tuple[int, ...]:
-        first = self._required[0]
-        dims = families.SHAPES[self.family][first][0]
-        shape = tuple(getattr(fields, first).shape)
+    def _batch_shape(self, fields: Any, read: tuple[str, ...]) -> tuple[int, ...]:
+        dims = families.SHAPES[self.family][read[0]][0]
+        shape = tuple(getattr(fields, read[0]).shape)
         return shape[dims.index("b") : len(shape) - (len(dims) - dims.index("b") - 1)]
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import poz
+from poz.testing.draws import draw_batch
 
 GENERATOR = np.random.default_rng(0)
 PAIRS = poz.Pairs(*(-GENERATOR.exponential(9, 4) for _ in range(4)), *(np.array([3.0, 5.0, 1.0, 9.0]),) * 2)
@@ -114,3 +115,14 @@ def test_it_survives_a_copy():
         np.testing.assert_array_equal(other(PAIRS), both(PAIRS))
         assert repr(other) == repr(both)
     assert eval(repr(both), {"poz": poz})(PAIRS).tolist() == both(PAIRS).tolist()
+
+
+def test_lcpo_takes_a_base_whose_samples_belong_to_all():
+    """VPO's calibration samples couple a batch, but leave each pair its own posterior."""
+    batch = draw_batch(poz.vpo, np.random.default_rng(0), 4, 5.0)
+    bound = poz.lcpo.bind(base=poz.vpo.bind(alpha=0.5), reliability=0.8)
+    assert bound.coupled == poz.vpo.coupled
+    assert not poz.lcpo.coupled
+    np.testing.assert_array_equal(bound(batch), poz.lcpo(batch, base=poz.vpo.bind(alpha=0.5), reliability=0.8))
+    with pytest.raises(ValueError, match="takes each pair alone; got `aot`"):
+        poz.lcpo.bind(base=poz.aot)

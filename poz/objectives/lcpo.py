@@ -42,7 +42,7 @@ def _constraint(p: Values) -> str | None:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
     if any(isinstance(param.domain, Base) for param in p["base"].params.values()):
         return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
-    if not {"chosen", "rejected"} <= p["base"].reads or p["base"].coupled:
+    if not {"chosen", "rejected"} <= p["base"].reads or (p["base"].coupled and "calibration" not in p["base"].reads):
         return f"needs a base that compares two completions and takes each pair alone; got `{p['base'].name}`."
     if "margin" in p["base"].reads:
         return f"needs a base that depends on the label; `{p['base'].name}` with a known reward gap is the same for both orders."
@@ -58,6 +58,7 @@ def _constraint(p: Values) -> str | None:
     optional="annotator",
     aliases=("re_po", "lcpo_em"),
     published=[Published("second hand: arXiv:2509.24159", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
+    coupled=lambda p: p["base"].coupled,
     gradient_stops="w, the posterior that the label is clean",
     constraint=_constraint,
     check_values=_check_values,
