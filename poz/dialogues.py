@@ -113,11 +113,12 @@ def _of_texts(
 ) -> tuple[str, list[str]]:
     prompt = asked.get("info", row.get("prompt"))
     shared = _shared(texts)
-    if isinstance(prompt, str) and not dialogues:
+    begins = all(text.strip() in shared for text in asked.values())
+    if isinstance(prompt, str) and (not dialogues or (not (begins or more) and prompt.rstrip().endswith(TURN))):
         if len(texts) == 2 and len(prompt.strip()) > 20 and prompt.strip() in shared and not shared.startswith(prompt):
             raise ValueError(f"{where}: the answers hold the prompt within them. Cut it there, or leave out 'prompt'.")
         return prompt, texts
-    if more or not all(text.strip() in shared for text in asked.values()):
+    if more or not begins:
         raise ValueError(
             f"{where}: the dialogues do not begin with what else is said of the prompt; it has {columns(row)}."
         )

@@ -37,6 +37,10 @@ LAYOUTS = {
         [{"prompt": PROMPT, "response": ANSWERS[0], "chosen": ANSWERS[0], "rejected": ANSWERS[1]}],
         [CHAT],
     ),
+    "HH-RLHF cut at the assistant's turn, which answers with one of the human's": (
+        [{"prompt": PROMPT, "chosen": f"\n\nHuman:{ANSWERS[0]}", "rejected": f"\n\nHuman:{ANSWERS[1]}"}],
+        [(PROMPT, f"\n\nHuman:{ANSWERS[0]}", f"\n\nHuman:{ANSWERS[1]}")],
+    ),
     "HuggingFaceH4/ultrafeedback_binarized": (
         [
             {
