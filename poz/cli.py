@@ -182,18 +182,22 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="JSON lines or array, CSV, Parquet or Arrow, in a layout of docs/data.md.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; what suits the objective if not given.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The curves, as a PNG.")] = Path("poz-demo.png"),
     seed: Annotated[int, typer.Option(help="Of the model and the order of the data.")] = 0,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A hyper-parameter, as in beta=0.5; repeatable.")
+    ] = None,
 ) -> None:
-    """Trains a tiny language model from preferences with TRL and any objective."""
+    """Trains a tiny language model from preferences with TRL and any objective; exit 1 if the loss is no number."""
     from poz.demo import run
 
-    spec = _find([objective])[0]
+    params = _params(_find([objective])[0], param or [])
     try:
-        more: dict[str, Any] = {} if steps is None else {"steps": steps}
-        run(spec, data, out=output, seed=seed, **more)
-    except (ValueError, OSError) as error:
+        run(objective, data, steps, output, seed, params=params)
+    except FloatingPointError as error:
+        _stop(str(error), 1)
+    except (TypeError, ValueError, OSError) as error:
         _stop(str(error))
 
 
@@ -220,6 +224,23 @@ def _find(names: list[str]) -> list[Objective]:
         _stop(str(error))
 
 
+def _params(objective: Objective, given: list[str]) -> dict[str, Any]:
+    """Hyper-parameters from texts, each read by its domain."""
+    values: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            _stop(f"--param takes a name and a value, as in beta=0.5; got {text!r}.")
+        if name in values:
+            _stop(f"--param gives {name} twice. Leave one out.")
+        values[name] = objective.params[name].domain.read(value) if name in objective.params else value
+    try:
+        objective.bind(**values)
+    except (TypeError, ValueError) as error:
+        _stop(str(error))
+    return values
+
+
 def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
     try:
         if path is not None:
@@ -228,9 +249,9 @@ def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
         _stop(str(error))
 
 
-def _stop(message: str) -> NoReturn:
+def _stop(message: str, code: int = 2) -> NoReturn:
     Console(stderr=True).print(Text(message, style="red"))
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 def _in_process(backend: str, names: list[str], cases: int, seed: int) -> Any:

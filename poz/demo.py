@@ -7,18 +7,27 @@ import os
 import random
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from poz import preferences
+from poz._demo_trainer import trainer_of
 from poz._output import PICTURES, check_output
+from poz.demo_settings import Setting, setting_of
 from poz.objective import Objective
 from poz.zoo import zoo
 
 ASSUMED = {"margin": 1.0, "entropy": 0.5}
 """What every pair has in a column that the objective reads and the data lack."""
+
+HELD_OUT = 400
+"""Pairs that are held out at most; the standard error of an accuracy is then at most 1/40."""
+
+FEW = 20
+"""Of no more annotators than this each reliability is shown."""
 
 
 class Measured(NamedTuple):
@@ -47,6 +56,7 @@ class Result(NamedTuple):
         after: After it.
         training: For each logged step: step, and loss, margin and accuracy on the batch.
         held_out: For each evaluation: step, and the same on the held-out pairs.
+        reliability: What LCPO-EM found: of each annotator, by their id, or of all by None. Empty for other objectives.
         picture: The file with the curves.
     """
 
@@ -57,46 +67,58 @@ class Result(NamedTuple):
     after: Measured
     training: list[tuple[int, Measured]]
     held_out: list[tuple[int, Measured]]
+    reliability: dict[Any, float]
     picture: Path
 
 
 def run(
     objective: str | Objective = "simpo",
     data: str | os.PathLike[str] | None = None,
-    steps: int = 80,
+    steps: int | None = None,
     out: str | os.PathLike[str] = "poz-demo.png",
     seed: int = 0,
     *,
+    params: Mapping[str, Any] = MappingProxyType({}),
     batch_size: int = 8,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     max_length: int = 384,
     show: Callable[[str], None] = print,
 ) -> Result:
     """Trains a tiny Llama with TRL on preference pairs and draws how loss, margin and accuracy went.
 
-    The model starts from random weights and reads bytes, so nothing is downloaded; it learns which completion is
-    preferred, not to write. A fifth of the pairs, at most 64, is held out. Of long dialogues the end of the prompt
-    and the beginning of the completions are kept.
+    The model starts from random weights and reads pieces of the pairs' words, so nothing is downloaded; it learns
+    which completion is preferred, not to write. A fifth of the pairs, at most `HELD_OUT`, is held out. Of long dialogues
+    the end of the prompt and the beginning of the completions are kept.
+
+    "lcpo", "lcpo_em" and "re_po" learn how reliable each id in the column `annotator` is, as in `DPOTrainer`; held-out
+    pairs of those who labelled no other pair are trained on. With `params` they are the loss of a given reliability.
 
     Args:
-        objective: Any objective that pairs can serve, or its name; what it reads beside the pairs is filled as
-            `DPOTrainer` says, and as `ASSUMED` where the data lack a column.
+        objective: The name of any objective that pairs can serve, with hyper-parameters from `poz.demo_settings`, or an
+            objective as it is bound. What it reads beside the pairs is filled as `DPOTrainer` says, and as `ASSUMED`
+            where the data lack a column. "kto" takes the KL to be 0, as pairs bring no samples for it.
         data: A file that `poz.preferences.load` reads; the set that comes with poz if None.
-        steps: Optimiser steps.
+        steps: Optimiser steps; from `poz.demo_settings` if None.
         out: Where to write the PNG.
         seed: Of weights, split and order.
+        params: Hyper-parameters that are set otherwise.
         batch_size: Pairs per step.
-        learning_rate: Peak of the learning rate.
+        learning_rate: Peak of the learning rate; from `poz.demo_settings` if None.
         max_length: Bytes of prompt and completion together, at most half of them prompt where they do not fit.
         show: Is given each line of the report.
 
     Raises:
         ImportError: TRL or matplotlib is not installed.
-        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, an
-            objective that pairs, or these pairs, cannot serve, or a loss that is no number.
+        TypeError: An unknown hyper-parameter.
+        ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, a
+            hyper-parameter out of its domain, or an objective that pairs, or these pairs, cannot serve.
+        FloatingPointError: A loss that is no number.
     """
+    spec, setting, notes = _bound(objective, params)
     name = objective if isinstance(objective, str) else objective.name
-    objective = zoo[objective] if isinstance(objective, str) else objective
+    learns = isinstance(objective, str) and spec.name == "lcpo" and not params
+    steps = setting.steps if steps is None else steps
+    rate = setting.rate if learning_rate is None else learning_rate
     if steps < 1:
         raise ValueError(f"The demo takes at least 1 step; got {steps}.")
     with suppress(OSError):  # the check below says what is wrong
@@ -105,32 +127,83 @@ def run(
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when TRL is first imported, below
     pairs = preferences.load(preferences.SHIPPED if data is None else data)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
-        pairs, assumed = _completed(pairs, objective)
+        pairs, assumed = _completed(pairs, spec)
+        notes += [
+            f"{name} reads {column}, which the pairs do not have: it is {ASSUMED[column]:g} for every pair"
+            for column in assumed
+        ]
         held_out, train = _split(pairs, seed, steps * batch_size)
-        trainer = _trainer(objective, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
-        show(f"{objective.title} ({objective.paper}), {steps} steps of {batch_size} pairs")
-        for column in assumed:
-            show(f"{name} reads {column}, which the pairs do not have: it is {ASSUMED[column]:g} for every pair")
+        if learns and "annotator" in pairs[0]:
+            held_out, train, more = _of_known(held_out, train)
+            notes += more
+        trained = name if learns else spec
+        trainer = trainer_of(trained, train, held_out, folder, steps, seed, batch_size, rate, max_length)
+        show(f"{spec.title} ({spec.paper}), {steps} steps of {batch_size} pairs, learning rate {rate:g}")
+        show(f"{spec!r}{', whose reliability is learnt' * learns}")
+        for note in notes:
+            show(note)
         show(f"{len(train)} pairs to train on, {len(held_out)} held out; {trainer.model.num_parameters():,} parameters")
         before = _finite(_measured(trainer.evaluate(), "eval_"), "before any step")
         trainer.train()
         after = _finite(_measured(trainer.evaluate(), "eval_"), f"after {steps} steps")
         history = trainer.state.log_history
+        reliability = trainer._reliabilities()  # of LCPO alone
     curves = {
         prefix: [(log["step"], _measured(log, prefix)) for log in history if f"{prefix}loss" in log]
         for prefix in ("", "eval_")
     }
-    held_out_curve = [(0, before), *((step, m) for step, m in curves["eval_"] if step > 0)]
+    evaluated = {0: before, **{step: measured for step, measured in curves["eval_"] if step > 0}}
     result = Result(
-        name, len(train), len(held_out), before, after, curves[""], list(dict(held_out_curve).items()), Path(out)
+        name,
+        len(train),
+        len(held_out),
+        before,
+        after,
+        curves[""],
+        list(evaluated.items()),
+        reliability,
+        Path(out),
     )
-    _draw(result, objective)
-    show(f"{'held-out pairs':16}{'before':>12}{'after':>12}")
-    for row in Measured._fields:
-        show(f"{row:16}{getattr(before, row):12.4g}{getattr(after, row):12.4g}")
-    show("margin: mean implicit reward of chosen minus that of rejected; accuracy: how often it is positive")
-    show(f"curves: {result.picture}")
+    _draw(result, spec)
+    for line in _report(result):
+        show(line)
     return result
+
+
+def standard_error(accuracy: float, pairs: int) -> float:
+    """Of an accuracy that was measured on so many pairs."""
+    return math.sqrt(accuracy * (1 - accuracy) / pairs)
+
+
+def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objective, Setting, list[str]]:
+    """What is trained, how, and what is assumed for it."""
+    setting = setting_of(objective)
+    if not isinstance(objective, str):
+        return objective.bind(**params), setting, []
+    spec = zoo[objective].bind(**{**setting.params, **params})
+    if "kl_logps" not in spec.reads or "estimator" in params:
+        return spec, setting, []
+    said = f"{objective} reads samples for K, the KL of policy and reference, which pairs do not bring: K is 0"
+    return spec.bind(estimator="zero"), setting, [said]
+
+
+def _report(result: Result) -> Iterator[str]:
+    yield f"{'held-out pairs':16}{'before':>16}{'after':>16}"
+    for row in Measured._fields:
+        cells = []
+        for measured in (result.before, result.after):
+            error = standard_error(measured.accuracy, result.held_out_pairs)
+            cells.append(f"{getattr(measured, row):.4g}" + f" ± {error:.3f}" * (row == "accuracy"))
+        yield f"{row:16}{cells[0]:>16}{cells[1]:>16}"
+    yield "margin: mean implicit reward of chosen minus that of rejected"
+    yield "accuracy: how often that is positive, ± its standard error; chance is 1/2"
+    found = result.reliability
+    if len(found) > FEW:
+        least, mean, greatest = min(found.values()), sum(found.values()) / len(found), max(found.values())
+        yield f"reliability of {len(found)} annotators: least {least:.3f}, mean {mean:.3f}, greatest {greatest:.3f}"
+    for annotator, value in found.items() if len(found) <= FEW else ():
+        yield f"reliability of {'the labels' if annotator is None else f'annotator {annotator}'}: {value:.3f}"
+    yield f"curves: {result.picture}"
 
 
 def _completed(pairs: list[preferences.Pair], objective: Objective) -> tuple[list[preferences.Pair], list[str]]:
@@ -147,103 +220,27 @@ def _split(
     if len(pairs) < 5:
         raise ValueError(f"The demo needs at least 5 pairs, to hold some out; got {len(pairs)}.")
     random.Random(seed).shuffle(pairs)
-    count = min(64, len(pairs) // 5)
-    count -= count % _evaluated_at_once(count)  # TRL averages the means of batches, so they must be of one size
+    count = min(HELD_OUT, len(pairs) // 5)
     return pairs[:count], pairs[count : count + wanted]
 
 
-def _evaluated_at_once(count: int) -> int:
-    return min(8, count)
-
-
-def _trainer(
-    objective: Objective,
-    train: list[preferences.Pair],
-    held_out: list[preferences.Pair],
-    folder: str,
-    steps: int,
-    seed: int,
-    batch_size: int,
-    learning_rate: float,
-    max_length: int,
-) -> Any:
-    import torch
-    from datasets import Dataset
-    from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM, ProgressCallback
-    from trl.trainer.dpo_config import DPOConfig
-
-    from poz.integrations.trl import DPOTrainer
-
-    class Bytes(ByT5Tokenizer):
-        def build_inputs_with_special_tokens(self, ids: list[int], other: list[int] | None = None) -> list[int]:
-            return ids + (other or [])  # TRL ends the completions itself
-
-    class Bar(ProgressCallback):
-        def on_prediction_step(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if self.training_bar is not None and "loss" in logs:
-                self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", margin=f"{logs['rewards/margins']:.3g}")
-
-    tokenizer = Bytes()
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=max_length + 1,
-            tie_word_embeddings=False,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
+def _of_known(
+    held_out: list[preferences.Pair], train: list[preferences.Pair]
+) -> tuple[list[preferences.Pair], list[preferences.Pair], list[str]]:
+    """Held-out pairs of annotators that are trained on, the others moved to training, and a sentence that says so."""
+    known = {pair["annotator"] for pair in train}
+    strangers = [pair for pair in held_out if pair["annotator"] not in known]
+    if len(strangers) == len(held_out):
+        raise ValueError(
+            "No annotator of a held-out pair labelled a pair to train on, so nothing would be known of their reliability. "
+            "Give pairs of annotators who labelled many, or leave out the column 'annotator'."
         )
+    said = f"{len(strangers)} held-out pairs, by annotators of no other pair, are moved to training"
+    return (
+        [pair for pair in held_out if pair["annotator"] in known],
+        train + strangers,
+        [said] if strangers else [],
     )
-    trainer = DPOTrainer(
-        model,
-        objective=objective,
-        args=DPOConfig(
-            folder,
-            max_steps=steps,
-            per_device_train_batch_size=batch_size,
-            per_device_eval_batch_size=_evaluated_at_once(len(held_out)),
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(10, steps // 10),
-            max_length=max_length + 1,  # the end of the sequence is a token too
-            logging_steps=max(1, steps // 40),
-            eval_strategy="steps",
-            eval_steps=max(1, steps // 8),
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=False,
-            bf16=False,
-            activation_checkpointing=False,
-            seed=seed,
-            data_seed=seed,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=Dataset.from_list([_shortened(pair, max_length) for pair in train]),
-        eval_dataset=Dataset.from_list([_shortened(pair, max_length) for pair in held_out]),
-        processing_class=tokenizer,
-    )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(Bar)
-    return trainer
-
-
-def _shortened(pair: preferences.Pair, max_length: int) -> preferences.Pair:
-    """The pair in at most `max_length` bytes: the end of the prompt, the beginning of the completions."""
-    prompt, chosen, rejected = (pair[key].encode() for key in ("prompt", "chosen", "rejected"))
-    longest = max(len(chosen), len(rejected))
-    kept = max(1, max_length // 2, max_length - longest)
-    prompt = prompt[-kept:]
-    room = max_length - len(prompt)
-    texts = {"prompt": prompt, "chosen": chosen[:room], "rejected": rejected[:room]}
-    return {**pair, **{key: text.decode(errors="ignore") for key, text in texts.items()}}
 
 
 def _measured(metrics: dict[str, float], prefix: str) -> Measured:
@@ -253,7 +250,7 @@ def _measured(metrics: dict[str, float], prefix: str) -> Measured:
 
 def _finite(measured: Measured, when: str) -> Measured:
     if not math.isfinite(measured.loss):
-        raise ValueError(
+        raise FloatingPointError(
             f"The loss on held-out pairs is {measured.loss} {when}. Look at the data's numbers and at the rate."
         )
     return measured
@@ -276,7 +273,7 @@ def _draw(result: Result, objective: Objective) -> None:
         axes.set(title=name, xlabel="step")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
-    figure.suptitle(f"{objective.title}, a tiny Llama on bytes")
+    figure.suptitle(f"{objective.title}, a tiny Llama")
     figure.savefig(result.picture, dpi=120)
 
 

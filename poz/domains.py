@@ -7,6 +7,7 @@ so the signature is the single source for validation, documentation and drawing.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ class Domain:
 
     def problem(self, value: Any) -> str | None:
         """Why `value` is outside, as the end of a sentence ("needs ..."), or None."""
+        raise NotImplementedError
+
+    def read(self, text: str) -> Any:
+        """The value that a text stands for, as on a command line; the text itself, a problem, where it is none."""
         raise NotImplementedError
 
 
@@ -77,6 +82,12 @@ class Real(Domain):
         below = value < self.high if self.open in ("high", "both") else value <= self.high
         return None if above and below and -math.inf < value < math.inf else f"a number in {self.describe()}"
 
+    def read(self, text: str) -> Any:
+        """A number, or none."""
+        if self.optional and text.lower() == "none":
+            return None
+        return _number(text)
+
     def _outside(self, values: npt.NDArray[Any]) -> bool:
         return any(self.problem(float(value)) is not None for value in values.flat)
 
@@ -95,6 +106,10 @@ class Choice(Domain):
         """None of the options; `True` is not 1."""
         ok = any(type(value) is type(option) and value == option for option in self.options)
         return None if ok else f"one of {self.describe()}"
+
+    def read(self, text: str) -> Any:
+        """An option by its name; true and false too."""
+        return next((option for option in self.options if str(option).lower() == text.lower()), text)
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,10 @@ class Weights(Domain):
         given = isinstance(value, tuple | list) and len(value)
         return None if given and all(map(self._weight, value)) else self.describe()
 
+    def read(self, text: str) -> Any:
+        """Numbers with commas between them, or none."""
+        return None if text.lower() == "none" else tuple(map(_number, text.split(",")))
+
     def _weight(self, w: Any) -> bool:
         if type(w) in NUMBERS:
             return bool(0 <= w < math.inf)
@@ -137,3 +156,16 @@ class Base(Domain):
         from poz.objective import Objective
 
         return None if isinstance(value, Objective) else self.describe()
+
+    def read(self, text: str) -> Any:
+        """An objective of the zoo by its name, as it is."""
+        from poz.zoo import zoo
+
+        return zoo.get(text, text)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

@@ -115,7 +115,7 @@ def test_a_wrong_reference_makes_verify_fail(tmp_path):
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_work(tmp_path, command, sentence, monkeypatch):
-    monkeypatch.setattr("poz.demo._trainer", None)
+    monkeypatch.setattr("poz.demo.trainer_of", None)
     (tmp_path / "file").touch()
     result = run.invoke(app, [part.format(folder=tmp_path) for part in command])
     assert result.exit_code == 2, result.output
@@ -132,3 +132,56 @@ def test_an_unknown_backend_gets_a_sentence():
     )
     assert result.returncode == 2
     assert "There is no backend 'mlx'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("dpo", "beta=0.5", 0.5),
+        ("dpo", " beta = 1e-3 ", 1e-3),
+        ("simpo", "gamma=none", None),
+        ("cpl", "regularizer=kl", "kl"),
+        ("cpl", "regularizer=none", "none"),
+        ("ipo", "length_normalized=true", True),
+        ("vpo", "sign=-1", -1),
+        ("mnpo", "weights=0.25,0.75", (0.25, 0.75)),
+        ("mnpo", "weights=None", None),
+        ("lcpo", "base=ipo", poz.ipo),
+    ],
+)
+def test_demo_reads_hyper_parameters_by_their_domain(monkeypatch, name, given, value):
+    seen = {}
+    monkeypatch.setattr("poz.demo.run", lambda *args, **more: seen.update(more))
+    result = run.invoke(app, ["demo", "--objective", name, "--param", given])
+    assert result.exit_code == 0, result.output
+    assert seen["params"] == {given.split("=")[0].strip(): value}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["beta"], "--param takes a name and a value, as in beta=0.5; got 'beta'."),
+        (["beta="], "--param takes a name and a value"),
+        (["gamma=1"], "`dpo` has no hyper-parameter 'gamma'; it has beta, label_smoothing."),
+        (["beta=-1"], "`dpo` needs a number in (0, inf) for beta; got -1."),
+        (["beta=nan"], "`dpo` needs a number in (0, inf) for beta; got nan."),
+        (["beta=high"], "`dpo` needs a number in (0, inf) for beta; got 'high'."),
+        (["beta=none"], "`dpo` needs a number in (0, inf) for beta; got 'none'."),
+        (["beta=1", "beta=2"], "--param gives beta twice."),
+    ],
+)
+def test_demo_refuses_hyper_parameters_in_a_sentence(monkeypatch, given, sentence):
+    monkeypatch.setattr("poz.demo.run", None)
+    result = run.invoke(app, ["demo", "--objective", "dpo", *(part for one in given for part in ("--param", one))])
+    assert result.exit_code == 2, result.output
+    assert sentence in " ".join(result.stderr.split())
+
+
+def test_demo_ends_with_1_where_the_loss_is_no_number(monkeypatch):
+    def run_into_nan(*_, **__):
+        raise FloatingPointError("The loss on held-out pairs is nan after 2 steps.")
+
+    monkeypatch.setattr("poz.demo.run", run_into_nan)
+    result = run.invoke(app, ["demo"])
+    assert result.exit_code == 1, result.output
+    assert "is nan after 2 steps" in " ".join(result.stderr.split())

@@ -2,11 +2,14 @@
 
 import json
 import math
+import random
 
+import numpy as np
 import pytest
 
 import poz
-from poz import demo, preferences
+from poz import _demo_trainer, demo, preferences
+from poz.demo_settings import setting_of
 from poz.integrations import batches
 
 REFUSED = {
@@ -19,7 +22,6 @@ REFUSED = {
     "sampo": "reads the column 'chosen_weights', which",
     "gr_dpo": "reads the column 'annotator', which",
     "nash_md": "reads the column 'label', which",
-    "kto": "reads kl_logps.* needs none.$",
     **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
 }
 """The objectives that the shipped pairs cannot serve, and why."""
@@ -41,7 +43,10 @@ def test_learns_the_shipped_preference_on_held_out_pairs(tmp_path, lines, capsys
     assert [step for step, _ in result.training] == list(range(1, 17))
     assert result.picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert lines[0].startswith("Simple Preference Optimization (arXiv:2405.14734), 16 steps of 8 pairs")
-    assert [line.split()[0] for line in lines[3:6]] == list(demo.Measured._fields)
+    assert [line.split()[0] for line in lines[4:7]] == list(demo.Measured._fields)
+    error = demo.standard_error(result.after.accuracy, 24)
+    assert lines[6].endswith(f"{result.after.accuracy:.4g} ± {error:.3f}")
+    assert lines[8] == "accuracy: how often that is positive, ± its standard error; chance is 1/2"
     printed = capsys.readouterr()
     assert "16/16" in printed.err  # TRL's progress bar
     assert printed.out == ""
@@ -49,7 +54,7 @@ def test_learns_the_shipped_preference_on_held_out_pairs(tmp_path, lines, capsys
 
 @pytest.fixture
 def some(tmp_path):
-    """The first shipped pairs, short, with weights of their tokens: bytes, and the end, which swallows spaces."""
+    """The first shipped pairs, short, with weights of their tokens, which then are bytes, and the end."""
     pairs = [
         {**pair, **{side: pair[side][:40].rstrip() for side in ("chosen", "rejected")}}
         for pair in preferences.load()[:8]
@@ -103,7 +108,7 @@ def test_hh_rlhf(root, tmp_path, lines, capsys):
     result = demo.run(
         poz.mnpo.bind(eta=0.1, tau=0.05), path, 2, tmp_path / "curves.png", batch_size=4, show=lines.append
     )
-    assert (result.train_pairs, result.held_out_pairs) == (8, 64)
+    assert (result.train_pairs, result.held_out_pairs) == (8, 400)
     assert result.before.margin == 0 != result.after.margin
     shown = "".join(lines) + "".join(capsys.readouterr())
     assert "Human" not in shown
@@ -112,16 +117,16 @@ def test_hh_rlhf(root, tmp_path, lines, capsys):
 
 def test_long_texts_keep_the_end_of_the_prompt_and_the_beginning_of_the_completions():
     pair = {"prompt": "é" * 40 + "end?", "chosen": "Yes." + "b" * 60, "rejected": "No.", "margin": 1.0}
-    short = demo._shortened(pair, 40)
+    short = _demo_trainer.shortened(pair, 40)
     assert short == {"prompt": "é" * 8 + "end?", "chosen": "Yes." + "b" * 16, "rejected": "No.", "margin": 1.0}
-    roomy = demo._shortened({**pair, "chosen": "Yes."}, 40)
+    roomy = _demo_trainer.shortened({**pair, "chosen": "Yes."}, 40)
     assert roomy["prompt"].endswith("é" * 16 + "end?")
     assert len(roomy["prompt"].encode()) == 36
-    assert demo._shortened(pair, 1000) == pair
+    assert _demo_trainer.shortened(pair, 1000) == pair
 
 
 def test_a_loss_that_is_no_number_fails(tmp_path, lines):
-    with pytest.raises(ValueError, match="The loss on held-out pairs is nan after 2 steps"):
+    with pytest.raises(FloatingPointError, match="The loss on held-out pairs is nan after 2 steps"):
         demo.run("simpo", steps=2, out=tmp_path / "x.png", learning_rate=1e30, show=lines.append)
     assert not (tmp_path / "x.png").exists()
 
@@ -135,3 +140,112 @@ def test_refuses(tmp_path):
         demo.run(steps=0, out=tmp_path / "x.png")
     with pytest.raises(KeyError, match="no objective 'nothing'"):
         demo.run("nothing", out=tmp_path / "x.png")
+
+
+def test_the_standard_error_is_that_of_a_share():
+    drawn = np.random.default_rng(0).random((100_000, 50)) < 0.7
+    # The deviation of 1e5 accuracies over 50 pairs is known to 1 / sqrt(2e5), .2 %; five of those are 1 %.
+    assert demo.standard_error(0.7, 50) == pytest.approx(drawn.mean(1).std(), rel=0.01)
+
+
+def test_kto_takes_the_kl_to_be_zero_and_says_so(tmp_path, lines, some):
+    result = demo.run("kto", some, 1, tmp_path / "x.png", batch_size=2, show=lines.append)
+    assert sum("K, the KL of policy and reference, which pairs do not bring: K is 0" in line for line in lines) == 1
+    assert any("estimator='zero'" in line for line in lines)
+    assert result.before.loss == pytest.approx(0.5)  # the value of a log-ratio that is the point of reference, 0
+    with pytest.raises(ValueError, match=r"kto` reads kl_logps.* needs none.$"):
+        demo.run("kto", out=tmp_path / "x.png", params={"estimator": "mean"})
+
+
+def by(path, tmp_path, annotators):
+    """The same pairs with an annotator each."""
+    pairs = [
+        {**json.loads(line), "annotator": name}
+        for line, name in zip(path.read_text().splitlines(), annotators, strict=True)
+    ]
+    target = tmp_path / "by.jsonl"
+    target.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return target
+
+
+def shuffled(count, seed=0):
+    """Where `demo` puts the rows of a file: those first are held out."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return order
+
+
+@pytest.mark.parametrize("name", ["lcpo_em", "re_po", "lcpo"])
+def test_em_runs_and_says_what_it_learnt(tmp_path, lines, some, name):
+    data = by(some, tmp_path, ["al", "bo"] * 4)
+    result = demo.run(name, data, 2, tmp_path / "x.png", batch_size=4, show=lines.append)
+    assert result.objective == name
+    assert result.reliability.keys() == {"al", "bo"}
+    assert 0.9 not in result.reliability.values()
+    for annotator, found in result.reliability.items():
+        assert f"reliability of annotator {annotator}: {found:.3f}" in lines
+    assert any(line.endswith("whose reliability is learnt") for line in lines)
+
+
+def test_em_without_annotators_learns_one_reliability(tmp_path, lines, some):
+    result = demo.run("lcpo_em", some, 1, tmp_path / "x.png", batch_size=2, show=lines.append)
+    assert list(result.reliability) == [None]
+    assert f"reliability of the labels: {result.reliability[None]:.3f}" in lines
+
+
+def test_lcpo_with_hyper_parameters_is_the_loss_of_a_given_reliability(tmp_path, lines, some):
+    result = demo.run("lcpo", some, 1, tmp_path / "x.png", batch_size=2, params={"reliability": 0.8}, show=lines.append)
+    assert result.reliability == {}
+    assert not any("is learnt" in line for line in lines)
+    assert any("reliability=0.8" in line for line in lines)
+
+
+def test_held_out_pairs_are_by_annotators_that_training_has_seen(tmp_path, lines):
+    names = ["al"] * 120
+    held_out = shuffled(120)[:24]
+    for row in held_out[:3]:
+        names[row] = f"stranger {row}"
+    result = demo.run(
+        "lcpo_em", by(preferences.SHIPPED, tmp_path, names), 1, tmp_path / "x.png", batch_size=2, show=lines.append
+    )
+    assert (result.train_pairs, result.held_out_pairs) == (5, 21)
+    assert "3 held-out pairs, by annotators of no other pair, are moved to training" in lines
+    assert len(result.reliability) == 4
+
+
+def test_of_many_annotators_the_ends_are_shown(tmp_path, lines):
+    data = by(preferences.SHIPPED, tmp_path, [i % 30 for i in range(120)])
+    result = demo.run("lcpo_em", data, 2, tmp_path / "x.png", batch_size=48, show=lines.append)
+    found = result.reliability.values()
+    assert len(found) == 30
+    shown = [line for line in lines if line.startswith("reliability")]
+    assert len(shown) == 1
+    assert shown[0].startswith(f"reliability of 30 annotators: least {min(found):.3f}, mean ")
+    assert shown[0].endswith(f"greatest {max(found):.3f}")
+
+
+def test_annotators_of_one_pair_each_are_refused(tmp_path, some):
+    with pytest.raises(ValueError, match="No annotator of a held-out pair labelled a pair to train on"):
+        demo.run("lcpo_em", by(some, tmp_path, range(8)), 1, tmp_path / "x.png")
+
+
+def test_a_nan_in_the_data_is_found_by_the_reader(tmp_path):
+    path = tmp_path / "nan.jsonl"
+    lines = preferences.SHIPPED.read_text().splitlines()
+    path.write_text("".join(f'{line[:-1]}, "margin": {"NaN" if i == 16 else 1}}}\n' for i, line in enumerate(lines)))
+    with pytest.raises(ValueError, match=r"line 17: 'margin' must hold finite numbers"):
+        demo.run("odpo", path, out=tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "simpo", "pro", "cpl", "lcpo_em", "vpo", "inpo", "mnpo"])
+def test_settings_are_those_of_the_objective(name):
+    """They differ from the defaults where they say so, and are hyper-parameters that it has."""
+    setting = setting_of(name)
+    bound = poz.zoo[name].bind(**setting.params)
+    assert setting.steps > 0 < setting.rate
+    assert all(bound.values[key] == value != poz.zoo[name].values[key] for key, value in setting.params.items())
+
+
+def test_hyper_parameters_go_before_the_settings(tmp_path, lines, some):
+    demo.run("inpo", some, 1, tmp_path / "x.png", batch_size=2, params={"eta": 0.7}, show=lines.append)
+    assert any(line.startswith("poz.inpo.bind(eta=0.7") for line in lines)

@@ -1,0 +1,114 @@
+"""The tiny language model of `poz demo`, and the trainer of TRL that it is trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from poz.objective import Objective
+from poz.preferences import Pair
+
+VOCABULARY = 1024
+"""Tokens. Of bytes alone a model this small would have to learn words first, from rows three times as long."""
+END = "<end>"
+"""The token at the end of a completion, and of padding."""
+
+
+def trainer_of(
+    objective: str | Objective,
+    train: list[Pair],
+    held_out: list[Pair],
+    folder: str,
+    steps: int,
+    seed: int,
+    batch_size: int,
+    learning_rate: float,
+    max_length: int,
+) -> Any:
+    """poz's DPOTrainer of a tiny Llama."""
+    import torch
+    from datasets import Dataset
+    from transformers import LlamaConfig, LlamaForCausalLM, ProgressCallback
+    from trl.trainer.dpo_config import DPOConfig
+
+    from poz.integrations.trl import DPOTrainer
+
+    class Bar(ProgressCallback):
+        def on_prediction_step(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if self.training_bar is not None and "loss" in logs:
+                self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", margin=f"{logs['rewards/margins']:.3g}")
+
+    tokenizer = _tokenizer(train)
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=max_length + 1,
+            tie_word_embeddings=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+    )
+    trainer = DPOTrainer(
+        model,
+        objective=objective,
+        args=DPOConfig(
+            folder,
+            max_steps=steps,
+            per_device_train_batch_size=batch_size,
+            per_device_eval_batch_size=16,
+            learning_rate=learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=min(10, steps // 10),
+            max_length=max_length + 1,  # the end of the sequence is a token too
+            logging_steps=max(1, steps // 40),
+            eval_strategy="steps",
+            eval_steps=max(1, steps // 4),
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=False,
+            bf16=False,
+            activation_checkpointing=False,
+            seed=seed,
+            data_seed=seed,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list([shortened(pair, max_length) for pair in train]),
+        eval_dataset=Dataset.from_list([shortened(pair, max_length) for pair in held_out]),
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(Bar)
+    return trainer
+
+
+def _tokenizer(pairs: list[Pair]) -> Any:
+    """Pieces of words that are frequent in the pairs, made on the spot; bytes where each token has a weight of its own."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    size = len(alphabet) + 1 if "chosen_weights" in pairs[0] else VOCABULARY
+    learner = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    pieces.train_from_iterator((pair[side] for pair in pairs for side in ("prompt", "chosen", "rejected")), learner)
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token=END, pad_token=END)
+
+
+def shortened(pair: Pair, max_length: int) -> Pair:
+    """The pair in at most `max_length` bytes: the end of the prompt, the beginning of the completions."""
+    prompt, chosen, rejected = (pair[key].encode() for key in ("prompt", "chosen", "rejected"))
+    longest = max(len(chosen), len(rejected))
+    kept = max(1, max_length // 2, max_length - longest)
+    prompt = prompt[-kept:]
+    room = max_length - len(prompt)
+    texts = {"prompt": prompt, "chosen": chosen[:room], "rejected": rejected[:room]}
+    return {**pair, **{key: text.decode(errors="ignore") for key, text in texts.items()}}
