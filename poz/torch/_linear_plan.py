@@ -22,7 +22,7 @@ class Plan(NamedTuple):
         block_rows: rows multiplied at a time.
         workspace: bytes in use while a pass runs.
         kept: bytes held from the forward to the backward pass, beyond `workspace`.
-        reason: why, in a sentence.
+        reason: why, in a sentence; not while torch.compile traces a call.
     """
 
     implementation: str
@@ -133,10 +133,12 @@ def make_plan(
     while block > ROW_QUANTUM and workspace(block) > limit:
         block = max(ROW_QUANTUM, block // 2 // ROW_QUANTUM * ROW_QUANTUM)
     needed = workspace(block)
+    tracing = torch.compiler.is_compiling()  # sizes may be symbols then, which do not print
     if needed > limit:
+        least = "to be had by one call without torch.compile" if tracing else repr(text_of(needed))
         raise ValueError(
-            f"memory={memory!r} is too small for a head of {vocabulary} tokens by {hidden_size} and {rows} rows: the smallest "
-            f"that works is {text_of(needed)!r}."
+            f"memory={memory!r} is too small for a head of {vocabulary} tokens by {hidden_size} and "
+            f"{'so many' if tracing else rows} rows: the smallest that works is {least}."
         )
     if not any_grad:
         return Plan(chosen, "forward", block, needed, 0, "Nothing needs a gradient, so nothing is kept.")
@@ -146,8 +148,11 @@ def make_plan(
     item = hidden.dtype.itemsize if chosen == "triton" or fast else compute_dtype(hidden).itemsize
     kept = padded(rows) * vocabulary * item
     if needed + kept <= limit:
-        return Plan(chosen, "keep", block, needed, kept, f"The probabilities, {text_of(kept)}, fit {memory!r}.")
-    return Plan(
-        chosen, "recompute", block, needed, 0,
-        f"The probabilities would take {text_of(needed + kept)}, more than {memory!r}; logits are made again.",
-    )  # fmt: skip
+        reason = "" if tracing else f"The probabilities, {text_of(kept)}, fit {memory!r}."
+        return Plan(chosen, "keep", block, needed, kept, reason)
+    more = (
+        ""
+        if tracing
+        else f"The probabilities would take {text_of(needed + kept)}, more than {memory!r}; logits are made again."
+    )
+    return Plan(chosen, "recompute", block, needed, 0, more)

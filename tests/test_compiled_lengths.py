@@ -1,0 +1,43 @@
+"""torch.compile over batches of other lengths: one graph, the numbers of the plain call, whatever the plan decides."""
+
+import pytest
+import torch
+
+from poz.torch import linear_logps
+
+LENGTHS = (30, 50, 70)
+
+
+def step(hidden, weight, targets):
+    return linear_logps(hidden * 1.0, weight, targets)
+
+
+@pytest.mark.parametrize("kind", ["train", "frozen", "forward"])
+@pytest.mark.parametrize("dynamic", [True, None])
+@pytest.mark.parametrize(
+    "vocabulary", [1000, 32000, 150000]
+)  # one tile, several, and logits that are kept or made again
+def test_other_lengths(vocabulary, dynamic, kind):
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(vocabulary, 4, generator=generator).requires_grad_(kind == "train")
+    for length in LENGTHS:
+        hidden = torch.randn(length, 4, generator=generator).requires_grad_(kind != "forward")
+        targets = torch.randint(0, vocabulary, (length,), generator=generator)
+        found, wanted = (function(hidden, weight, targets) for function in (compiled, step))
+        assert torch.equal(found, wanted)
+        leaves = [leaf for leaf in (hidden, weight) if leaf.requires_grad]
+        if leaves:
+            slopes = [torch.autograd.grad(made.sum(), leaves) for made in (found, wanted)]
+            # another tile of rows where symbols, not sizes, decide it
+            torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-5)
+
+
+def test_what_does_not_fit_is_said_while_tracing_too():
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda *given: linear_logps(*given, memory="20KiB"), fullgraph=True, dynamic=True, backend="aot_eager"
+    )
+    with pytest.raises(Exception, match="'20KiB' is too small for a head of 1000 tokens"):
+        compiled(torch.randn(30, 4), torch.randn(1000, 4), torch.randint(0, 1000, (30,)))
