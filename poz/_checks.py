@@ -33,6 +33,8 @@ def prepared(
     device_of = xp.device
     dtype, shape, device = first.dtype, first.shape, device_of(first)
     lead, half = specs[required[0]], False
+    if len(shape) > len(lead[0]) and lead[0][-1] in "bk":
+        raise ValueError(_more_dimensions(objective, required[0], lead[0], tuple(shape), family))
     for field in required + optional if optional else required:
         value = getattr(batch, field)
         if value is None:
@@ -71,6 +73,8 @@ def prepared(
         _check_shape(objective, field, dims, tuple(value.shape), sizes)
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
+    if not _COUNTS.keys().isdisjoint(fields):
+        _check_counts(objective, xp, fields)
     return xp, family(**fields)
 
 
@@ -89,8 +93,28 @@ _WANTED = {
 }
 
 
+_COUNTS = {
+    **dict.fromkeys(("chosen_len", "rejected_len", "weights"), ""),
+    "lengths": "mask",
+    "chosen_weights": "chosen_mask",
+    "rejected_weights": "rejected_mask",
+}
+"""What is 0 or more, and the mask of where that matters."""
+
+
+def _check_counts(objective: str, xp: Namespace, fields: dict[str, Any]) -> None:
+    for name, mask in _COUNTS.items():
+        values = xp.values(fields[name]) if name in fields else None
+        if values is None or not (values < 0).any():
+            continue
+        valid = xp.values(fields[mask]) if mask in fields else None
+        below = values[values < 0] if valid is None else values[(values < 0) & valid]
+        if below.size:
+            raise ValueError(f"`{objective}` needs {name} of 0 or more; got {below[0]}.")
+
+
 def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> None:
-    # "b" stands for any number of dimensions: none under vmap, usually one.
+    # "b" stands for any number of dimensions: none under vmap, else one, or of tokens any.
     axes: dict[str, Any] = {}
     tail = len(dims) - dims.index("b") - 1 if "b" in dims else 0
     if "b" in dims:
@@ -113,6 +137,14 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
             raise ValueError(
                 f"`{objective}` got {field} of shape {shape}, which does not fit {first}: {size} against {known}."
             )
+
+
+def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ...], family: type) -> str:
+    wanted = "(batch,)" if dims == "b" else "(batch, K)"
+    return (
+        f"`{objective}` needs one log-prob per completion for {field}, shape {wanted}; got shape {shape}. Sum those of tokens, "
+        f"as poz.{family.__name__}.from_tokens does, and put all examples in one dimension, or take vmap."
+    )
 
 
 def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:

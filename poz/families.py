@@ -344,8 +344,14 @@ def _fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
     _same_tokens(name, x, mask_name, mask)
     kind = namespace(mask).kind(mask)
     if kind not in ("bool", "integer"):  # a tokenizer's mask is 0 and 1
-        raise TypeError(f"{mask_name} must be boolean, or integers of which 0 is false; got {mask.dtype}.")
-    return mask if kind == "bool" else mask != 0
+        raise TypeError(f"{mask_name} must be boolean, or integers, 0 and 1; got {mask.dtype}.")
+    if kind == "bool":
+        return mask
+    values = namespace(mask).values(mask)
+    others = () if values is None else values[(values != 0) & (values != 1)]
+    if len(others):
+        raise ValueError(f"{mask_name} must hold 0 and 1; got {others[0]}. Of labels, give labels != -100.")
+    return mask != 0
 
 
 def _same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:

@@ -42,7 +42,7 @@ BAD = {
     "a coupled objective on rows of batches": (
         lambda: poz.dr_dpo(poz.Pairs(*[np.zeros((2, 3))] * 4)),
         ValueError,
-        r"needs one batch dimension; got 2, shape \(2, 3\)",
+        r"one log-prob per completion for chosen, shape \(batch,\); got shape \(2, 3\)",
     ),
     "a coupled objective on one pair alone": (
         lambda: poz.aot(poz.Pairs(*[np.zeros(())] * 4)),
@@ -161,7 +161,7 @@ BAD = {
         "needs booleans for mask",
     ),
     "a list of one": (
-        lambda: poz.pro(poz.Ranked(LIST[:, :1], None, LIST[:, :1], LIST[:, :1])),
+        lambda: poz.pro(poz.Ranked(LIST[:, :1], None, -LIST[:, :1], LIST[:, :1])),
         ValueError,
         "at least 2 completions; got K = 1",
     ),

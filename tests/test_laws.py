@@ -289,6 +289,10 @@ COMPETING = {
 """Where infinities may meet, in which case the loss is NaN; all others have the limit, whatever is infinite."""
 
 
+SIGNS = {"orpo": (-1,), "simper": (-1,)}
+"""Which infinities there are where both are not: none above a probability of 1; squared errors are positive."""
+
+
 def put(batch, field, example, value, which):
     """The batch with one entry of one example replaced; of a field that all examples share, that one."""
     x, at = getattr(batch, field).copy(), SHAPES[type(batch)][field][0].find("b")
@@ -310,7 +314,7 @@ def check_limits(objective, batch, backend, seed):
     """
     fields = log_prob_fields(objective, batch)
     for field in fields:
-        for sign in (-1, 1) if objective.family is not poz.Denoising else (1,):  # squared errors are positive
+        for sign in SIGNS.get(objective.name, (1,) if objective.family is poz.Denoising else (-1, 1)):
             what = f"{objective}: {field} {sign * np.inf}"
             losses, slopes = answer(backend, objective, put(batch, field, 2, sign * np.inf, seed), fields)
             far, farther = (put(batch, field, 2, sign * size, seed) for size in (1e60, 1e100))

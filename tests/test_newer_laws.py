@@ -516,7 +516,7 @@ BAD = {
     "no lengths": (lambda: poz.alpha_dpo(poz.Pairs(*[ONE] * 4)), "`alpha_dpo` reads chosen_len, which is missing"),
     "a table of pairs": (
         lambda: poz.alpha_dpo(poz.Pairs(*[LIST] * 4, chosen_len=LIST * 0 + 1, rejected_len=LIST * 0 + 1)),
-        "`alpha_dpo` is defined over a batch .* one batch dimension; got 2",
+        r"one log-prob per completion for chosen, shape \(batch,\); got shape",
     ),
     "pairs of other numbers": (
         lambda: poz.confpo(poz.TokenPairs(np.zeros((2, 3)), np.zeros((3, 3)))),

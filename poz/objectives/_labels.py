@@ -1,4 +1,4 @@
-"""Checks of labels and entropies, which several objectives on pairs read."""
+"""Checks of labels, entropies and probabilities, which several objectives on pairs read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from poz.backends import Namespace
 from poz.families import Pairs, TokenPairs
+
+ROUNDED = 1e-3  # nats per token: what rounding adds to a completion that is certain
 
 
 def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
@@ -17,6 +19,21 @@ def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
             f"`{objective}` needs labels in [0, 1], the probability that chosen is the better one; got {outside[0]}. "
             "For votes of -1 and 1, give (label + 1) / 2."
         )
+
+
+def check_probabilities(xp: Namespace, objective: str, pairs: Pairs) -> None:
+    """Refuses mean log-probs above 0, where they can be read: of densities there is neither odds nor perplexity."""
+    for side in ("chosen", "rejected"):
+        total, length = xp.values(getattr(pairs, side)), xp.values(getattr(pairs, f"{side}_len"))
+        if total is None or length is None or not (total > 0).any():
+            continue
+        mean = total / np.maximum(length, 1)
+        above = mean[np.isfinite(mean) & (mean > ROUNDED)]
+        if above.size:
+            raise ValueError(
+                f"`{objective}` needs log-probs of at most 0, of probabilities; {side} has a mean of {above[0]:g} nats per "
+                "token. Densities of continuous actions are for `cpl`."
+            )
 
 
 def check_entropy(xp: Namespace, objective: str, pairs: Pairs) -> None:

@@ -8,10 +8,15 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Deviation, Published, Values, objective
+from poz.objectives import _labels
 
 CERTAIN = -1e-12  # nats: a rejected completion that is certain has infinite odds, and so an infinite loss
 LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    _labels.check_probabilities(xp, "orpo", pairs)
 
 
 @objective(
@@ -39,6 +44,7 @@ LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
         Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where the chosen mean rounds to 0", "finite"),
     ],
     basis="Paper (section 4), and the authors' code and two ports, executed in float64 (xfactlab/orpo@208d2d6, huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/orpo.json. Their NLLs are other ones.",
+    check_values=_check_values,
 )
 def orpo(
     xp: Namespace,

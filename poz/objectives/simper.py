@@ -3,7 +3,12 @@
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.families import Pairs
-from poz.objective import objective
+from poz.objective import Values, objective
+from poz.objectives import _labels
+
+
+def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
+    _labels.check_probabilities(xp, "simper", pairs)
 
 
 @objective(
@@ -13,6 +18,7 @@ from poz.objective import objective
     formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     basis="The authors' code, executed in float64 (tengxiao1/SimPER@db08c97): tests/authors/simper.json.",
+    check_values=_check_values,
 )
 def simper(xp: Namespace, pairs: Pairs) -> Array:
     """Inverse perplexity of rejected minus that of chosen: between -1 and 1, and flat for unlikely completions."""
