@@ -35,6 +35,11 @@ class Segments:
         values = wide(values)
         return values.new_zeros(self.offsets.numel() + 1).index_add(0, self._owner, values)[1:-1]
 
+    def max(self, values: Tensor) -> Tensor:
+        """(tokens,) -> (segments,); minus infinity where there are none."""
+        least = values.new_full((self.offsets.numel() + 1,), -torch.inf)
+        return least.scatter_reduce(0, self._owner, values, "amax")[1:-1]
+
     def spread(self, each: Tensor) -> Tensor:
         """(segments,) -> (tokens,): to every token what its segment has, 0 outside."""
         edge = each.new_zeros(1)
@@ -55,8 +60,8 @@ class Segments:
 class Ragged(Tensor):
     """(tokens,) numbers of completions behind each other, for a function that takes (completions, tokens).
 
-    Functions act on each token, to which a (completions, 1) argument gives what its completion has. `sum` and `cumsum`
-    along the last axis stay within a completion; nothing else along an axis is known.
+    Functions act on each token, to which a (completions, 1) argument gives what its completion has. `sum`, `amax` and
+    `cumsum` along the last axis stay within a completion; nothing else along an axis is known.
     """
 
     segments: Segments
@@ -74,12 +79,14 @@ class Ragged(Tensor):
         kwargs = kwargs or {}
         ours = [x for x in args if isinstance(x, cls)]
         along = kwargs.get("dim")
-        if not ours or along not in (None, -1) or (along and function not in (torch.sum, torch.cumsum)):
+        if not ours or along not in (None, -1) or (along and function not in (torch.sum, torch.amax, torch.cumsum)):
             raise NotImplementedError(f"{function.__name__} of packed tokens is not known; call the objective itself.")
         segments = ours[0].segments
         with torch._C.DisableTorchFunctionSubclass():
             if along and function is torch.sum:
                 return segments.sum(ours[0])
+            if along and function is torch.amax:
+                return segments.max(ours[0])
             if along:
                 return cls.of(segments.running(ours[0]), segments)
             flat = (segments.spread(x[:, 0]) if isinstance(x, Tensor) and x.ndim == 2 else x for x in args)
