@@ -15,7 +15,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array, Namespace, namespace
 from poz.domains import NUMBERS
-from poz.objective import Objective, holds_arrays
+from poz.objective import Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
 Weight = float | Array
@@ -60,6 +60,10 @@ def combine(
         TypeError: Something else than objectives and numbers.
         ValueError: No objectives, a weight that is not finite, or objectives of different families.
     """
+    if tracing():
+        raise TypeError(
+            "poz.combine inside a compiled function would be compiled for each value of a weight. Call it outside."
+        )
     parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
     families = {part.family.__name__ for part, _ in parts}
     if len(families) != 1:

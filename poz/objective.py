@@ -171,6 +171,8 @@ class Objective:
             TypeError: A hyper-parameter that the objective does not have.
             ValueError: A value outside its domain, or a combination that is not defined.
         """
+        if tracing():
+            return Rebound(self, params)  # type: ignore[return-value]
         values, required = self._with(params)
         optional = tuple(name for name in self.may_read if name not in required)
         return replace(self, values=MappingProxyType(values), may_read=optional, _required=required)
@@ -276,6 +278,34 @@ class Objective:
 
     def __reduce__(self) -> tuple[Callable[..., Objective], tuple[str, dict[str, Any]]]:
         return _restore, (self.name, dict(self.values))
+
+
+class Rebound:
+    """What `bind` gives inside a function that `torch.compile` traces: a call, to which the values are arguments.
+
+    So one graph serves all values; an objective of its own would be a constant of the graph.
+    """
+
+    def __init__(self, objective: Objective, params: Values) -> None:
+        if any(isinstance(value, Objective | Rebound) for value in params.values()):
+            raise TypeError(
+                f"`{objective.name}` is bound to another objective inside a compiled function. Bind it outside."
+            )
+        self.objective, self.params = objective, params
+
+    def bind(self, **params: Any) -> Rebound:
+        """The same with other values."""
+        return Rebound(self.objective, {**self.params, **params})
+
+    def __call__(self, batch: Any, /, **params: Any) -> Array:
+        """What the objective gives with these values, which are checked there."""
+        return self.objective(batch, **{**self.params, **params})
+
+
+def tracing() -> bool:
+    """Whether `torch.compile` reads the code that asks, and does not run it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_dynamo_compiling()
 
 
 Objective.__doc__ = _Doc(Objective.__doc__)  # type: ignore[assignment]
