@@ -118,3 +118,46 @@ def test_a_row_says_where_it_comes_from(name, row):
     assert {"scale", "shift"}.isdisjoint(row) or source["note"], "another convention is said"
     assert "rtol" not in row or row["rtol"]["why"]
     assert row["gradients"], "a loss alone does not tell its gradient"
+
+
+def cited(source):
+    """How `basis` names a source."""
+    return f"{source['repository']}@{source['commit'] if source['commit'].startswith('v') else source['commit'][:7]}"
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_basis_names_a_row_or_a_theorem_or_says_that_nothing_could_be_run(name, root):
+    basis = poz.zoo[name].basis
+    sources = {cited(row["source"]) for owner, row in ROWS.values() if owner == name}
+    theorems = re.findall(r"tests/(test_\w+)\.py::(test_\w+)", basis)
+    for file, test in theorems:
+        assert f"def {test}(" in next((root / "tests").rglob(f"{file}.py")).read_text()
+    if sources:
+        assert any(source in basis for source in sources), f"basis names one of {sorted(sources)}"
+    else:
+        assert theorems or "Nothing could be run" in basis
+
+
+def test_how_many_objectives_stand_beside_other_peoples_code():
+    theirs = {name for name, row in ROWS.values() if row["source"]["authors"]}
+    assert len({name for name, _ in ROWS.values()}) >= 90
+    assert len(theirs) >= 55
+
+
+def test_most_rows_are_away_from_the_defaults():
+    """With defaults alone a wrong use of a hyper-parameter stays unseen."""
+    usual = {
+        name
+        for name, spec in poz.zoo.items()
+        if spec.params and any(owner == name for owner, _ in ROWS.values())
+        if all(
+            all(
+                spec.params[key].default == value
+                for key, value in row["hyper_parameters"].items()
+                if key in spec.params
+            )
+            for owner, row in ROWS.values()
+            if owner == name
+        )
+    }
+    assert not usual

@@ -36,6 +36,7 @@ def test_the_spec_is_complete(name):
     assert spec.basis
     assert spec.__doc__.endswith(".\n    ") or spec.__doc__.rstrip().endswith(".")
     for one in spec.published:
+        assert one.where, "a published value says where it was read"
         assert set(one.values) <= set(spec.params), "published values are of parameters"
         assert all(isinstance(tried, tuple) for tried in one.values.values())
     assert all(param.domain.meaning for param in spec.params.values())
