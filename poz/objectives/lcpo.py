@@ -26,11 +26,11 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             f"`lcpo` needs one reliability, or one per annotator; got shape {tuple(reliability.shape)}. "
             "Give one dimension, and the row of each pair as its annotator."
         )
-    ids = None if pairs.annotator is None else xp.values(pairs.annotator)
     if pairs.annotator is None:
         raise ValueError(
             f"`lcpo` got {len(reliability)} reliabilities but no annotator ids. Give annotator, or one reliability for all."
         )
+    ids = xp.values(pairs.annotator)
     if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < len(reliability):
         raise ValueError(
             f"`lcpo` needs annotator ids from 0 to {len(reliability) - 1}; got {ids.min()} to {ids.max()}."
@@ -81,7 +81,6 @@ def lcpo(
     """The M-step loss of EM over clean and flipped labels, for any base objective on pairs.
 
     `poz.algorithms` updates the reliabilities from the same posterior. The paper's RE-CPO is over `poz.cpo.bind(nll='sum')`.
-
     u is a difference of two losses and carries their rounding: over a squared base with target t = 1/(2τ) some
     t² roundings (in float32 1e-7 t², 1e-3 nats at τ = 0.005). Where that is too much, give float64 log-probs.
     """
