@@ -4,7 +4,7 @@ import datasets
 import peft
 import pytest
 import torch
-from test_trl import PAIRS, WITH_COLUMNS, Bytes, inputs, settings, tiny
+from test_trl import PAIRS, WITH_COLUMNS, Bytes, inputs, lora, settings, tiny
 from test_trl import trainer as pairs_trainer
 from test_trl_kto import settings as kto_settings
 from test_trl_kto import trainer as kto_trainer
@@ -89,6 +89,25 @@ class TestModels:
     def test_a_model_without_a_head(self, tmp_path, make, kind):
         with pytest.raises(ValueError, match=rf"{kind.__name__} has no language-model head.*AutoModelForCausalLM"):
             make(tmp_path, kind(tiny(0).config), "dpo" if make is pairs_trainer else "kto")
+
+    @pytest.mark.parametrize("make", [pairs_trainer, kto_trainer])
+    @pytest.mark.parametrize(("names", "active"), [(["mine"], "mine"), (["default", "other"], "other")])
+    def test_adapters_of_other_names(self, tmp_path, make, names, active):
+        """The reference would be a copy of another adapter than the one that is active."""
+        first, *rest = names
+        model = peft.get_peft_model(tiny(0), lora(), adapter_name=first)
+        for name in rest:
+            model.add_adapter(name, lora())
+        model.set_adapter(active)
+        with pytest.raises(ValueError, match=rf"the adapter named default .* of which {active} is active.*alone"):
+            make(tmp_path, model, "dpo" if make is pairs_trainer else "kto")
+
+    def test_a_second_trainer_on_an_adapter(self, tmp_path):
+        model = pairs_trainer(tmp_path, peft.get_peft_model(tiny(0), lora()), "dpo").model
+        with pytest.raises(ValueError, match=r"got default, ref, .*goes by delete_adapter\('ref'\)"):
+            pairs_trainer(tmp_path, model, "dpo")
+        model.delete_adapter("ref")
+        assert "ref" in pairs_trainer(tmp_path, model, "dpo").model.peft_config
 
     @pytest.mark.parametrize("make", [pairs_trainer, kto_trainer])
     @pytest.mark.parametrize("adapted", [True, False])

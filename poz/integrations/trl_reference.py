@@ -53,7 +53,8 @@ def check_model(model: Any, adapter: Any = None) -> None:
     """Refuses models whose log-probs TRL cannot make of the output embeddings and the hidden states before them.
 
     Raises:
-        ValueError: An encoder-decoder, a model without a head, or one whose head is tied and has rows of an adapter.
+        ValueError: An encoder-decoder, a model without a head, an adapter of another name than TRL takes, or one with rows
+            of a tied head.
     """
     kind, config = type(model).__name__, model.config
     if getattr(config, "is_encoder_decoder", False):
@@ -63,6 +64,12 @@ def check_model(model: Any, adapter: Any = None) -> None:
         )
     if not hasattr(model, "generation_config") or model.get_output_embeddings() is None:
         raise ValueError(f"{kind} has no language-model head. Load the model by AutoModelForCausalLM.")
+    if isinstance(model, PeftModel) and (model.active_adapter != "default" or "ref" in model.peft_config):
+        raise ValueError(
+            f"TRL trains the adapter named default and puts its copy beside it as ref; got {', '.join(model.peft_config)}, "
+            f"of which {model.active_adapter} is active. Load the adapter alone, under the name default; what an earlier "
+            "trainer has left goes by delete_adapter('ref')."
+        )
     adapters = model.peft_config.values() if isinstance(model, PeftModel) else [adapter]
     rows = any(getattr(one, "trainable_token_indices", None) for one in adapters)
     if rows and getattr(config.get_text_config(), "tie_word_embeddings", False):
