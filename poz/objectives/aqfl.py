@@ -14,7 +14,7 @@ from poz.objective import Deviation, Published, objective
 @objective(
     title="Adaptive Quantile Feedback Loss",
     paper="arXiv:2406.08414",
-    equation="AQFL in Table 1; eq. 20 to 25, but for q",
+    equation="AQFL in Table 1; eq. 20 to 22, with the q of the code",
     formula=r"-w\log\sigma(z)+(1-w)\max(0,1-z),\quad z=\beta h,\ x=z/0.05,\ w=\sigma\bigl(0.1\,|x-q|\bigr),\ q=0.95\operatorname{std}(x)\,\overline{\sigma(-x)}+0.05\,\sigma(\bar x)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[

@@ -12,7 +12,7 @@ from poz.objective import Deviation, Published, objective
 @objective(
     title="Adaptive Quantile Loss",
     paper="arXiv:2406.08414",
-    equation="AQL in Table 1; eq. 11 to 14, but for q",
+    equation="AQL in Table 1; eq. 11, with the w and q of the code",
     formula=r"-w\log\sigma(z)+(1-w)\max(0,1-z),\quad z=\beta h,\ x=z/0.05,\ w=\sigma(q-x),\ q=\tfrac12+0.01\bigl(\sigma(\bar x)-\tfrac12\bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
