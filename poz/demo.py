@@ -221,7 +221,12 @@ def _split(
         raise ValueError(f"The demo needs at least 5 pairs, to hold some out; got {len(pairs)}.")
     random.Random(seed).shuffle(pairs)
     count = min(HELD_OUT, len(pairs) // 5)
-    return pairs[:count], pairs[count : count + wanted]
+    held_out = pairs[:count]
+    asked = {pair["prompt"] for pair in held_out if pair["prompt"]}  # lists give several pairs of one prompt
+    train = [pair for pair in pairs[count:] if pair["prompt"] not in asked]
+    if not train:
+        raise ValueError(f"All {len(pairs)} pairs share the prompts of those to hold out, so none is left to train on.")
+    return held_out, train[:wanted]
 
 
 def _of_known(

@@ -348,8 +348,8 @@ def _fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
     if kind == "bool":
         return mask
     values = namespace(mask).values(mask)
-    others = () if values is None else values[(values != 0) & (values != 1)]
-    if len(others):
+    others = None if values is None else values[(values != 0) & (values != 1)]
+    if others is not None and others.size:
         raise ValueError(f"{mask_name} must hold 0 and 1; got {others[0]}. Of labels, give labels != -100.")
     return mask != 0
 

@@ -218,7 +218,7 @@ def _answers(row: Row, where: str) -> Iterator[_Answers]:
         answers, scores = ([row[f"{name}_{side}"] for side in (0, 1)] for name in ("answer", "score"))
         yield from _by_score(answers, scores, ("answer_0", "answer_1"), True, where)
     elif "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2:
-        yield _Answers(*row["output"], ("output",) * 2)
+        yield _Answers(row["output"][0], row["output"][1], ("output",) * 2)
     else:
         yield from _rated(row, where)
 

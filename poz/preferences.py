@@ -101,8 +101,8 @@ def _as_texts(pair: Pair, where: str) -> Pair:
     columns = {name: pair[name] for name in COLUMNS if name in pair}
     for name, value in columns.items():
         check_column(name, value, where)
-    sides = [side for side in ("prompt", "chosen", "rejected", "completion") if side in pair]
-    texts = {side: _text(pair[side], f"{where}: {side!r}") for side in sides}
+    sides: list[str] = [side for side in ("prompt", "chosen", "rejected", "completion") if side in pair]
+    texts: dict[str, str] = {side: _text(pair[side], f"{where}: {side!r}") for side in sides}
     answers = sides[1:]
     if not isinstance(pair["prompt"], str) and all(texts[side].startswith(TURN) for side in answers):
         texts = {side: texts[side].removeprefix(TURN) if side in answers else texts[side] + TURN for side in sides}

@@ -131,6 +131,19 @@ def test_a_loss_that_is_no_number_fails(tmp_path, lines):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_prompts_that_are_held_out_are_not_trained_on(tmp_path, lines):
+    path = tmp_path / "lists.json"
+    lists = [{"prompt": f"No. {i}?", "responses": list("abcd"), "scores": [3, 1, 2, 0]} for i in range(10)]
+    path.write_text(json.dumps(lists))
+    result = demo.run("simpo", path, 1, tmp_path / "x.png", batch_size=60, show=lines.append)
+    assert result.held_out_pairs == 12
+    assert 0 < result.train_pairs < 60 - 12
+    assert result.train_pairs % 6 == 0  # whole lists
+    path.write_text(json.dumps([{**one, "prompt": "Which?"} for one in lists]))
+    with pytest.raises(ValueError, match="All 60 pairs share the prompts of those to hold out"):
+        demo.run("simpo", path, 1, tmp_path / "x.png", show=lines.append)
+
+
 def test_refuses(tmp_path):
     few = tmp_path / "few.jsonl"
     few.write_text("".join(preferences.SHIPPED.read_text().splitlines(keepends=True)[:4]))

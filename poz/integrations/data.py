@@ -21,7 +21,7 @@ def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
     """
     for number, row in enumerate(() if dataset is None else dataset):
         for example in [row] if "image" in row or "images" in row else read(row, f"{where}, row {number}"):
-            return example  # type: ignore[no-any-return]
+            return example
     if dataset is None:
         return {}
     raise ValueError(f"There is no example in {where}.")
