@@ -161,7 +161,7 @@ def check_column(name: str, value: Any, where: str) -> None:
     """Refuses what no objective computes with in a column of `COLUMNS`.
 
     Raises:
-        ValueError: Nothing, NaN, infinity, something that is no number, or a label outside [0, 1].
+        ValueError: Nothing, NaN, infinity, something that is no number, a negative weight, or a label outside [0, 1].
     """
     many = name.endswith("_weights") or name.startswith(("opponents_", "prompt_"))
     if many and not isinstance(value, list | tuple):
@@ -172,6 +172,8 @@ def check_column(name: str, value: Any, where: str) -> None:
         if not is_number(number) or not math.isfinite(number):
             got = number if is_number(number) else kind(number)
             raise ValueError(f"{where}: {name!r} must hold finite numbers; got {got}. Mend the row, or leave it out.")
+        if name.endswith("_weights") and number < 0:
+            raise ValueError(f"{where}: {name!r} must hold numbers of 0 or more; got {number}.")
         if name == "label" and not 0 <= number <= 1:
             raise ValueError(f"{where}: 'label' is the probability that chosen is better, from 0 to 1; got {number}.")
 

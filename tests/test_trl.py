@@ -41,7 +41,7 @@ WITH_COLUMNS = [
         "entropy": 0.2 * (1 + i),
         "prompt_embedding": [1.0, 0.5 * i],
         "chosen_weights": [0.5 + 0.1 * j for j in range(len(pair["chosen"]) + 1)],  # and the end token
-        "rejected_weights": [1.5 - 0.1 * j for j in range(len(pair["rejected"]) + 1)],
+        "rejected_weights": [1.5 - 0.05 * j for j in range(len(pair["rejected"]) + 1)],
     }
     for i, pair in enumerate(PAIRS)
 ]

@@ -53,10 +53,11 @@ class TestWeightsThatAreCut:
         ("columns", "said"),
         [
             ({"chosen_weights": [1.0] * 4}, r"row 2.*'chosen_weights' must hold one number .* got 4 for 3 tokens"),
+            ({"chosen_weights": [1.0, -0.5, 1.0]}, r"row 2.*'chosen_weights' must hold numbers of 0 or more; got -0.5"),
             ({"rejected_weights": []}, r"row 2.*'rejected_weights' must hold one number .* got 0 for 9 tokens"),
         ],
     )
-    def test_another_number_is_found_when_the_trainer_is_made(self, tmp_path, columns, said):
+    def test_other_numbers_are_found_when_the_trainer_is_made(self, tmp_path, columns, said):
         rows = [{**row, **(columns if i == 2 else {})} for i, row in enumerate(WITH_COLUMNS)]
         with pytest.raises(ValueError, match=said):
             pairs_trainer(tmp_path, tiny(0), "tis_dpo", rows)
