@@ -214,7 +214,12 @@ def _answers(row: Row, where: str) -> Iterator[_Answers]:
         one, other, verdict, meaning, prompt = judged[0]
         yield from _judged([row[one], row[other]], (one, other), row[verdict], verdict, meaning, prompt, where)
     elif {"summaries", "choice"} <= row.keys():
-        texts = [summary["text"] for summary in row["summaries"]]
+        listed = row["summaries"] if isinstance(row["summaries"], list) else []
+        texts = [summary.get("text") if isinstance(summary, dict) else None for summary in listed]
+        if len(texts) != 2:
+            raise ValueError(
+                f"{where}: 'summaries' must be a list of two, each with its 'text'; got {kind(row['summaries'])}."
+            )
         yield from _judged(texts, ("summaries",) * 2, row["choice"], "choice", {0: 0, 1: 1}, "info", where)
     elif {"answer_0", "answer_1", "score_0", "score_1"} <= row.keys():
         answers, scores = ([row[f"{name}_{side}"] for side in (0, 1)] for name in ("answer", "score"))

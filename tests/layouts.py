@@ -495,6 +495,14 @@ REFUSED = {
         {"prompt": ASK, "response_0": GOOD, "response_1": BAD, "better_response_id": 0, "safer_response_id": 1},
         "is judged twice, by 'better_response_id' and 'safer_response_id'",
     ),
+    "summaries without texts": (
+        {"info": {"post": "x", "title": "y", "subreddit": "z"}, "summaries": [{"x": 1}, {"x": 2}], "choice": 0},
+        "'summaries' must be a text or a list of messages; got null",
+    ),
+    "three summaries": (
+        {"info": {"post": "x", "title": "y", "subreddit": "z"}, "summaries": [{"text": "x"}] * 3, "choice": 0},
+        "'summaries' must be a list of two",
+    ),
     "an unknown verdict": (
         {"prompt": ASK, "response_0": GOOD, "response_1": BAD, "better_response_id": 2},
         "'better_response_id' must be one of 0, 1; got a number",
