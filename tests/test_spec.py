@@ -54,6 +54,32 @@ def test_the_reference_takes_the_same_parameters_and_defaults(name):
             assert signature[parameter].default == spec.default, parameter
 
 
+@pytest.mark.parametrize("name", poz.zoo)
+def test_what_a_formula_calls_by_a_letter_is_defined_in_it(name):
+    """a, b and A are log-ratios or advantages, f is a function: none of them goes without saying (an action is a_t)."""
+    loss, *given = poz.zoo[name].formula.split(r"\quad", 1)
+    for letter in set(re.findall(r"(?<![a-zA-Z\\])([abAf])(?![a-zA-Z]|_t)", loss)):
+        defined = rf"(?<![a-zA-Z\\]){letter}(_i|_{{ij}})?(\(z\)|\(m\))?(=|\\in)|\((\w,)*{letter}(,\w)*\)="
+        assert re.search(defined, "".join(given)), letter
+
+
+@pytest.mark.parametrize("name", poz.zoo)
+def test_a_default_that_nobody_published_is_explained(root, name):
+    """By `basis`, a deviation that names the parameter, or docs/design.md where it speaks of defaults; None is no value."""
+    spec = poz.zoo[name]
+    decisions = (root / "docs/design.md").read_text().splitlines()
+    told = "".join(line for line in decisions if "default" in line or "published" in line)
+    for parameter, param in spec.params.items():
+        tried = [one.values.get(parameter) for one in spec.published]
+        if isinstance(param.domain, Choice) and None in tried:
+            continue  # a source that does not say takes the default
+        used = {value for values in tried for value in values or ()}
+        if used and param.default is not None and param.default not in used:
+            deviates = any(f"{parameter}=" in deviation.here for deviation in spec.deviations)
+            decided = f"`{name}`" in told or f"`{name}({parameter}=" in told
+            assert "default" in spec.basis or deviates or decided, (parameter, param.default, used)
+
+
 def test_objective_files_stay_short(root):
     """At most 50 lines compute and check, the helpers of a file included; the rest declares, and has a bound of its own."""
     for path in (root / "poz/objectives").glob("[a-z]*.py"):

@@ -344,7 +344,7 @@ def errors(seed, b=6):
 
 @given(SEEDS, st.sampled_from([1e-3, 0.5, 1000.0]))
 def test_beta_of_diffusion_dpo_holds_the_timesteps(seed, scale):
-    """β stands for β T ω: a factor there is one of all errors, and ± β σ(-u) / 2 are the slopes, the reference's opposite."""
+    """β holds T ω: a factor there is one of all errors, and ± β σ(-u) / 2 are the slopes, the reference's opposite."""
     plain = errors(seed)._replace(timestep=None)
     scaled = plain._replace(**{name: scale * getattr(plain, name) for name in plain._fields[:4]})
     losses, gradients = differentiated(poz.diffusion_dpo.bind(beta=2.0 * scale), plain, plain._fields[:4])
@@ -356,6 +356,17 @@ def test_beta_of_diffusion_dpo_holds_the_timesteps(seed, scale):
     for sign, gradient, other in zip((1, -1, -1, 1), gradients, slopes, strict=True):
         np.testing.assert_allclose(gradient, scale * other, **far)
         np.testing.assert_allclose(gradient, sign * half, **far)
+
+
+@given(SEEDS, st.integers(1, 40), st.sampled_from([0.02, 1.0, 3.0]))
+def test_beta_of_diffusion_dpo_is_twice_the_papers_for_each_number(seed, width, strength):
+    """Eq. 14 has β T ω (here `strength`) and squared norms, the code β / 2 and means over the D numbers of a prediction."""
+    w, v, ref_w, ref_v = np.random.default_rng(seed).standard_normal((4, 3, width))
+    norms = [(error**2).sum(-1) for error in (w, v, ref_w, ref_v)]
+    u = -strength * ((norms[0] - norms[2]) - (norms[1] - norms[3]))
+    mine = poz.diffusion_dpo(poz.Denoising(*[norm / width for norm in norms]), beta=2 * width * strength)
+    # u is up to 500: its rounding is a few times 1e-13, absolute.
+    np.testing.assert_allclose(mine, np.logaddexp(0, -u), rtol=1e-12, atol=1e-12)
 
 
 @given(SEEDS, st.integers(1, 999))

@@ -13,7 +13,7 @@ from poz.objectives._pairs import one
 @objective(
     title="Distributional alignment via Optimal Transport (unpaired)",
     paper="arXiv:2406.05882",
-    equation="the unpaired AOT loss with the logistic penalty, section 3 as TRL cites it",
+    equation="the unpaired AOT loss with the logistic penalty, section 3 as TRL 0.28 cites it",
     formula=r"-(1-\varepsilon)\log\sigma(\beta\delta)-\varepsilon\log\sigma(-\beta\delta),\quad \delta_{(i)}=a_{(i)}-b_{(i)},\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[

@@ -13,7 +13,7 @@ from poz.objective import Deviation, Published, objective
     title="Balanced Preference Optimization",
     paper="arXiv:2506.03557",
     equation="the balanced reward margin",
-    formula=r"f\bigl(\beta\min(a,-\alpha b)\bigr),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
+    formula=r"f\bigl(\beta\min(a,-\alpha b)\bigr),\quad (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l),\ f(z)\in\{-\log\sigma(z),\ \max(0,1-z),\ (1-z)^2,\ e^{-z},\ \max(0,1-z)^2,\ \sigma(-z)^2\}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
         Published(
@@ -33,7 +33,7 @@ def bpo(
     *,
     beta: Annotated[float, Real("β, strength of the constraint", low=0, open="low", unit="1/nat")] = 0.1,
     alpha: Annotated[float, Real("α, weight of the rejected log-ratio", low=0, open="low")] = 0.3,
-    link: Annotated[str, Choice("f", terms.LINKS)] = "logistic",
+    link: Annotated[str, Choice("f, a loss of the margin", terms.LINKS)] = "logistic",
 ) -> Array:
     """A classification loss of the smaller of what chosen has gained and α times what rejected has lost."""
     gain, lost = pairs.chosen - pairs.ref_chosen, -alpha * (pairs.rejected - pairs.ref_rejected)

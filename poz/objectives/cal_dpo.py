@@ -13,13 +13,14 @@ from poz.objective import Deviation, Limit, Published, objective
     title="Calibrated DPO",
     paper="arXiv:2412.14516",
     equation="the Cal-DPO loss; c from the authors' code",
-    formula=r"-\log\sigma(h)+c\Bigl[\bigl(a-\tfrac{1}{2\beta}\bigr)^2+\bigl(b+\tfrac{1}{2\beta}\bigr)^2\Bigr],\quad h=a-b,\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
+    formula=r"-\log\sigma(h)+c\Bigl[\bigl(a-\tfrac{1}{2\beta}\bigr)^2+\bigl(b+\tfrac{1}{2\beta}\bigr)^2\Bigr],\quad h=a-b,\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
         Published(
             "tengxiao1/Cal-DPO@7d16b46, zephyr-selm/dpo_config_full.yaml and scripts/dpo_trainer.py",
             {"beta": (0.002,), "calibration_weight": (0.5,)},
         ),
+        Published("the same, run/beta001_sametokenize.sh", {"beta": (0.001,)}),
     ],
     reduces_to=[
         Limit("dpo", "c = 0", lambda p: {**p, "calibration_weight": 0.0}, lambda p: {"beta": 1.0}),

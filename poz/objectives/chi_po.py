@@ -13,7 +13,7 @@ from poz.objective import Deviation, objective
     title="χ²-Preference Optimization",
     paper="arXiv:2407.13399",
     equation="the χPO loss, eq. 9 of the ICLR submission by a secondary source",
-    formula=r"-\log\sigma\bigl(\operatorname{clip}_{2R}[\beta\varphi(e^a)-\beta\varphi(e^b)]\bigr),\quad\varphi(u)=u+\log u,\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
+    formula=r"-\log\sigma\bigl(\operatorname{clip}_{2R}[\beta\varphi(e^a)-\beta\varphi(e^b)]\bigr),\quad\varphi(u)=u+\log u,\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     deviations=[
         Deviation("the paper, second hand", "clips at twice the largest reward", "clip=2 * R; there the gradient is 0"),

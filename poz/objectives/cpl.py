@@ -52,7 +52,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
             "the authors' code", "averages CPL(BC) over the batch's segments; the same here but for ties", "bc_data"
         ),
     ],
-    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl.json. The discount is the paper's, through two re-implementations that quote it.",
+    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl.json. The discount is the paper's, through two re-implementations that quote it. mw_image_dense ranks: poz.cpl_ranking.",
 )
 def cpl(
     xp: Namespace,

@@ -8,7 +8,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Ranked, TokenPairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _lists as ranked
 
 
@@ -21,9 +21,14 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     title="Contrastive Preference Learning, ranking mode",
     paper="arXiv:2310.13639",
     equation="eq. 6 over all pairs of a ranking, as in the authors' code",
-    formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\}",
+    formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\},\ A=\alpha\log\pi\ \text{or}\ \alpha\log\tfrac{\pi}{\pi_{ref}}",
     reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
     optional="mask",
+    published=[
+        Published("jhejna/cpl@b333667 configs/mw_image_dense/cpl.yaml, mode: score", {"alpha": (0.1,), "bias": (0.5,)}),
+        Published("the same, cpl_kl.yaml, mode: score", {"alpha": (0.2,), "bias": (0.75,), "regularizer": ("kl",)}),
+        Published("the same, cpl_bc.yaml, mode: score, with a BC term of 1.5", {"alpha": (0.1,), "bias": (1.0,)}),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(
@@ -47,9 +52,12 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
             "by the number of pairs",
         ),
         Deviation("the authors' code", "orders equal scores arbitrarily", "equal scores make no pair"),
-        Deviation("the authors' code", "ranks all segments of the batch in one list", "one list of K = batch"),
+        Deviation(
+            "the authors' code", "ranks all segments of the batch in one list", "one list of K = batch, 64 there"
+        ),
+        Deviation("the authors' CPL(BC)", "adds the mean -log π of a step of all segments", "not offered"),
     ],
-    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl_ranking.json. Their configurations take pairs; the rows have no underflow and no equal scores.",
+    basis="The authors' code, executed in float64 (jhejna/cpl@b333667): tests/authors/cpl_ranking.json. The rows have no underflow and no equal scores.",
 )
 def cpl_ranking(
     xp: Namespace,

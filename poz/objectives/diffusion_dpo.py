@@ -20,7 +20,7 @@ def _constraint(values: Values) -> str | None:
 @objective(
     title="Diffusion-DPO",
     paper="arXiv:2311.12908",
-    equation="eq. 14 (v1) with T ω folded into β",
+    equation="eq. 14 (v1), its squared norms means over D numbers as in the authors' code: β is its 2 D T ω β",
     formula=r"-\log\sigma\Bigl(-\tfrac{\beta}{2}\bigl[(E_w-E_l)-(E^{ref}_w-E^{ref}_l)\bigr]\Bigr)",
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " timestep" * (p["first"] is not None or p["last"] is not None)
@@ -49,7 +49,9 @@ def diffusion_dpo(
     xp: Namespace,
     pairs: Denoising,
     *,
-    beta: Annotated[float, Real("β T ω, strength of the constraint", low=0, open="low", usual=(0.1, 50.0))] = 5000.0,
+    beta: Annotated[
+        float, Real("β, strength of the constraint, the paper's times 2 D T ω", low=0, open="low", usual=(0.1, 50.0))
+    ] = 5000.0,
     first: Annotated[float | None, Real("first timestep that counts", low=0, optional=True, usual=(0, 400))] = None,
     last: Annotated[
         float | None, Real("first one that does not any more", low=0, optional=True, usual=(500, 1000))

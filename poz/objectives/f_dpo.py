@@ -13,7 +13,7 @@ from poz.objective import Deviation, Limit, objective
     title="DPO with f-divergence constraints",
     paper="arXiv:2309.16240",
     equation="the f-DPO loss, the score f'(u) by divergence",
-    formula=r"-\log\sigma\bigl(\beta[s(a)-s(b)]\bigr),\quad s(a)\in\{a,\ -e^{-a},\ \log\sigma(a),\ (1-e^{-\alpha a})/\alpha\},\ a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}",
+    formula=r"-\log\sigma\bigl(\beta[s(a)-s(b)]\bigr),\quad s(a)\in\{a,\ -e^{-a},\ \log\sigma(a),\ (1-e^{-\alpha a})/\alpha\},\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     reduces_to=[Limit("dpo", "reverse KL", lambda p: {**p, "divergence": "reverse_kl"}, lambda p: {"beta": p["beta"]})],
     deviations=[

@@ -28,6 +28,11 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     check_values=_check_values,
     deviations=[
         Deviation("SPPO", "scores P - 1/2, 1/β called η, and half the sum", "winrates=P-1/2, beta=1/eta, times K / 2"),
+        Deviation(
+            "the authors' scripts",
+            "average s(y_k ≻ y_j) - s(y_j ≻ y_k), which is twice ŝ, as their models have s(y ≻ y') = -s(y' ≻ y)",
+            "winrates=2*ŝ",
+        ),
         Deviation("the authors' scripts", "set a `clamp_thres` of 1000, which nothing released reads", "no clamp"),
     ],
     basis="Paper, full text; its trainer is not released. SPPO's loss of two completions, executed in float64 (uclaml/SPPO@5e61c4e): "

@@ -26,6 +26,7 @@ from poz.objectives import _lists as ranked
     gradient_stops="V, the value of the prompt",
     deviations=[
         Deviation("log-probs of completions, not per-token means", "the sums, in the ratio and in V", "lengths of 1"),
+        Deviation("the authors' run", "standardises the rewards of the whole data set", "scores=(r-mean)/std"),
         Deviation("the authors' code", "the mean over the K completions too", "their sum, K times that"),
     ],
     basis="The authors' code, executed in float64 (b-faye/rpo@8a22293): tests/authors/reward_partition.json. Of the paper the abstract, read.",

@@ -24,7 +24,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
 @objective(
     title="Self-Play Preference Optimization",
     paper="arXiv:2405.00675",
-    equation="the SPPO loss on K completions, section 3 as TRL cites it",
+    equation="the SPPO loss on K completions; Algorithm 1 and eq. 4.7 as TRL cites them",
     formula=r"\tfrac12\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\eta(\hat P(y_k\succ\pi_t)-\tfrac12)\bigr)^2",
     reads="logps anchor_logps winrates",
     published=[Published("uclaml/SPPO@5e61c4e scripts/pipeline.sh, 1/β", {"eta": (1000.0,)})],

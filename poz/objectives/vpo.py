@@ -24,7 +24,11 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     check_values=_check_values,
     reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
     deviations=[
-        Deviation("TRL's removed XPOTrainer", "α multiplies log π without β", "alpha=alpha_xpo/beta, sign=1"),
+        Deviation(
+            "TRL's removed XPOTrainer",
+            "α multiplies log π of the reference's samples, without β and without log π_ref",
+            "alpha=alpha_xpo/beta, sign=1, ref_calibration=0",
+        ),
         Deviation(
             "SELM", "the same with samples of the last policy as calibration, α = 1e-3 or 1e-4", "alpha=1e-3, sign=1"
         ),
