@@ -115,8 +115,13 @@ def write(path: Path, data: Any) -> None:
     """Write JSON; what is not a number becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}")  # a run that is cut off while it writes keeps the file before
-    fresh.write_text(json.dumps(_clean(data), indent=1) + "\n")
+    fresh.write_text(json.dumps(_clean(data), indent=1) + "\n", encoding="utf-8")
     fresh.replace(path)
+
+
+def print_json(data: Any) -> None:
+    """The same on standard output."""
+    print(json.dumps(_clean(data), indent=1))
 
 
 def update(path: Path, **found: Any) -> None:

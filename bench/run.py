@@ -190,7 +190,7 @@ def main(
     Args:
         quick: The CPU aims only: four cases and the implementations they name, under three minutes on two cores unless
             `minutes` says otherwise.
-        json: Where to write every number.
+        json: Where to write every number; "-" is standard output.
         plot: Where to write the picture, a PNG.
         device: "cpu", "cuda", or "auto": CUDA where there is one, but a quick run is always on the CPU.
         seconds: For the timing of one case; 4 on a GPU, else 30. A quick run divides its time among its cases.
@@ -199,13 +199,17 @@ def main(
         clock: "wall", or "cpu" where others use the processor too; best with one thread then.
 
     Returns:
-        0, or 1 where an implementation of ours was refused or raised.
+        0, 1 where an implementation of ours was refused or raised, or 2 where no case has that name.
     """
-    console = Console(width=None if Console().is_terminal else 132)
+    console = Console(width=None if Console().is_terminal else 132, stderr=json == Path("-"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() and not quick else "cpu"
     cases = quick_cases() if quick else gpu_cases() if device == "cuda" else cpu_cases()
+    there = [case.name for case in cases]
     cases = [case for case in cases if only in case.name]
+    if not cases:
+        Console(stderr=True).print(f"No case has {only!r} in its name; there are {'; '.join(there)}.", markup=False)
+        return 2
     peers = [peer for peer in PEERS if not quick or peer.name in QUICK]
     if quick:
         minutes = QUICK_MINUTES if minutes == math.inf else minutes
@@ -235,7 +239,9 @@ def broken(one: Measured) -> list[str]:
 
 def finish(data: Any, measured: Sequence[Measured], json: Path | None, plot: Path | None, console: Console) -> None:
     """Write the files that are asked for."""
-    if json is not None:
+    if json == Path("-"):
+        report.print_json(data)
+    elif json is not None:
         report.write(json, data)
         console.print(f"Wrote {json}")
     if plot is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from poz.kernels._maths import log1p
+from poz.kernels._maths import log1p, times
 from poz.kernels.mm_dpo import expm1
 from poz.kernels.plan import PairPlan, Values
 
@@ -28,7 +28,7 @@ def odds(chosen, rejected, columns, params):
     by_x = doubt * by_doubt
     weight = params[0]
     up = -weight * (by_x + tl.exp(chosen) * by_doubt) - 1.0
-    return weight * value - chosen, up, tl.where(certain, 0.0, weight * by_x / room)
+    return times(weight, value) - chosen, up, tl.where(certain, 0.0, weight * by_x / room)
 
 
 def plan(values: Values, anchors: int) -> PairPlan:

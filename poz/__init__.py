@@ -6,7 +6,10 @@
 `poz.zoo` holds every objective by name. `import poz` costs NumPy only.
 """
 
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from poz.combination import combine as combine
 from poz.families import Denoising as Denoising
@@ -21,8 +24,17 @@ from poz.zoo import UnknownObjective as UnknownObjective
 from poz.zoo import zoo as zoo
 
 __version__ = "0.1.0"
+_PARTS = ("torch", "jax", "testing", "reference", "kernels", "integrations", "algorithms", "games", "preferences")
+"""What else there is; `poz.torch` and so on are imported when they are asked for."""
 
 if not TYPE_CHECKING:  # else checkers would take any name for one that is there
 
-    def __getattr__(name: str) -> None:
-        raise AttributeError(f"`poz` has no attribute {name!r}. {zoo.hint(name)}")
+    def __getattr__(name: str) -> Any:
+        """The parts of poz are imported when they are asked for."""
+        if not name.startswith("_"):
+            if find_spec(f"poz.{name}") is not None:
+                return import_module(f"poz.{name}")
+            near = get_close_matches(name, _PARTS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else zoo.hint(name)
+            raise AttributeError(f"`poz` has no attribute {name!r}. {hint}")
+        raise AttributeError(f"`poz` has no attribute {name!r}.")

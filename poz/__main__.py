@@ -2,13 +2,14 @@
 
 import sys
 
-from poz._extras import require
+from poz._output import spell_out
 
 
 def main() -> None:
     """Entry point of the `poz` command."""
+    for stream in (sys.stdout, sys.stderr):
+        spell_out(stream)
     try:
-        require("The command line", "cli", "typer", "rich")
         from poz.cli import app
 
         app()

@@ -1,9 +1,13 @@
-"""Says before the work whether a file can be written after it."""
+"""Whether a file can be written after the work, said before it; and text that any terminal can show."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -23,3 +27,45 @@ def check_output(path: Path, endings: tuple[str, ...] = ()) -> None:
         raise ValueError(f"There is no folder {folder} to write {path.name} to.")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise ValueError(f"{path} may not be written.")
+
+
+def spell_out(stream: Any) -> None:
+    """Characters that the stream cannot encode are spelled, such as beta for β, instead of ending the program."""
+    codecs.register_error("poz.spelled", _spelled)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="poz.spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_spelling, error.object[error.start : error.end])), error.end
+
+
+_SPELLINGS = {
+    **{
+        "≤": "<=",
+        "≥": ">=",
+        "→": "->",
+        "−": "-",
+        "∞": "inf",
+        "≠": "!=",
+        "≈": "~",
+        "∝": "~",
+        "≻": ">",
+        "–": "-",
+        "…": "...",
+    },
+    **{"×": "x", "±": "+-", "²": "^2", "³": "^3", "ᵀ": "^T", "½": "1/2", "§": "section ", "λ": "lambda"},
+}
+
+
+def _spelling(character: str) -> str:
+    if character in _SPELLINGS:
+        return _SPELLINGS[character]
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK"):
+        letter = name.split(" WITH ")[0].split()[-1]
+        return letter.capitalize() if " CAPITAL " in name else letter.lower()
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return plain or "?" * (not unicodedata.combining(character))

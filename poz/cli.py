@@ -1,4 +1,5 @@
 """The command line: poz list | show | plot | verify | demo | bench. Needs the extra `cli`."""
+# ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
 
@@ -9,9 +10,15 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+
+from poz._extras import require
+
+require("The command line", "cli", "typer", "rich")
 
 import typer
 from rich.console import Console
@@ -28,6 +35,8 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Preference-optimization objectives, exact and fused."
 )
 out = Console()
+STDOUT = Path("-")
+EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
 
 
@@ -127,11 +136,13 @@ def plot(
 @app.command()
 def verify(
     names: Names = None,
-    report: Annotated[Path | None, typer.Option("--json", help="Write every result here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write every result here; - is standard output.")
+    ] = None,
     cases: Annotated[
         int, typer.Option(min=1, help="Draws of inputs and hyper-parameters per objective and backend.")
     ] = 8,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
     """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
@@ -143,37 +154,61 @@ def verify(
     if unknown:
         _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
     _check_output(report)
+    say = Console(stderr=True) if report == STDOUT else out
     lacking = {name: why for name in backends if (why := missing(name))}
     if backend and lacking:
         _stop(next(iter(lacking.values())))
     for why in lacking.values():
-        out.print(Text(f"{why} It is left out."))
+        say.print(Text(f"{why} It is left out."))
     backends = [name for name in backends if name not in lacking]
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    total = sum(runs(name, one) for name in chosen for one in backends)
     results: list[dict[str, Any]] = []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("verify", total=sum(runs(name, one) for name in chosen for one in backends))
-        for name in backends:
-            for result in _in_process(name, chosen, cases, seed):
-                progress.update(task, advance=1, description=f"{result['objective']} on {name}")
-                results.append(result)
+    try:
+        for result in _watched(backends, chosen, cases, seed, total):
+            results.append(result)
+    except KeyboardInterrupt:
+        say.print(f"Stopped; {len(results)} of {total} are finished.")
     table = Table("objective", *backends, caption="worst loss error / worst gradient error; –: not run there")
     for name in chosen:
         row = {r["backend"]: r for r in results if r["objective"] == name}
         table.add_row(name, *(_cell(row.get(b)) for b in backends))
-    out.print(table)
+    say.print(table)
     for name, one in itertools.product(chosen, backends):
         if why := refusal(name, one):
-            out.print(Text(f"{name} is not run on {one}: {why}."))
+            say.print(Text(f"{name} is not run on {one}: {why}."))
     missed = [r for r in results if not r["passed"]]
     for result in missed:
-        out.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
+        say.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
+        for what in ("inputs", "again"):
+            say.print(Text(f"  {what}: {result[what]}"), soft_wrap=True)
     if report is not None:
-        report.write_text(
-            json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "results": results}, indent=1) + "\n"
-        )
-    out.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
-    raise typer.Exit(bool(missed) or not results)
+        head = {"versions": _versions(), "cases": cases, "seed": seed, "finished": len(results) == total}
+        text = json.dumps({**head, "results": results}, indent=1) + "\n"
+        if report == STDOUT:
+            typer.echo(text, nl=False)
+        else:
+            report.write_text(text, encoding="utf-8")
+    say.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
+    raise typer.Exit(130 if len(results) < total else bool(missed) or not results)
+
+
+def _watched(backends: list[str], names: list[str], cases: int, seed: int, total: int) -> Iterator[dict[str, Any]]:
+    """All results, with progress on standard error: a bar, or a line now and then."""
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    begin = said = time.monotonic()
+    done = 0
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("verify", total=total)
+        for backend in backends:
+            for result in _in_process(backend, names, cases, seed):
+                done += 1
+                progress.update(task, advance=1, description=f"{result['objective']} on {backend}")
+                now = time.monotonic()
+                if not console.is_terminal and now - said >= EVERY:
+                    said = now
+                    console.print(f"{done} of {total}, {result['objective']} on {backend}, {now - begin:.0f} s")
+                yield result
 
 
 @app.command()
@@ -204,7 +239,9 @@ def demo(
 @app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The aims on a CPU only, under three minutes.")] = False,
-    report: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write every number here; - is standard output.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option("--plot", help="Write the picture here, a PNG.")] = None,
     only: Annotated[str, typer.Option(help="Only cases whose name contains this.")] = "",
     minutes: Annotated[float | None, typer.Option(min=0, help="For all cases: longer gives steadier medians.")] = None,
@@ -242,6 +279,8 @@ def _params(objective: Objective, given: list[str]) -> dict[str, Any]:
 
 
 def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
+    if path == STDOUT and not endings:
+        return
     try:
         if path is not None:
             check_output(path, endings)
@@ -254,16 +293,22 @@ def _stop(message: str, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _in_process(backend: str, names: list[str], cases: int, seed: int) -> Any:
+def _in_process(backend: str, names: list[str], cases: int, seed: int) -> Iterator[dict[str, Any]]:
     """Results of one backend from a process of its own: Triton's interpreter must be chosen before it is imported."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONSAFEPATH": "1"}
     if backend == "triton" and not _has_gpu():
         environment["TRITON_INTERPRET"] = "1"
     command = [sys.executable, "-m", "poz.testing.worker", backend, str(cases), str(seed), *names]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    # Of its own session, so that Ctrl-C is for this process alone, which keeps what is finished.
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with process:
         assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode:
         _stop(f"The {backend} worker ended with exit code {process.returncode}; its message is above.")
 

@@ -32,6 +32,8 @@ def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
 
 
 def _batch(objective: Objective, z: Floats) -> Any:
+    if objective.family is TokenPairs and "rejected" not in objective.reads:
+        raise ValueError(f"`{objective.name}` reads no rejected completion, so there is no margin to draw it against.")
     zero, one = np.zeros_like(z), np.ones_like(z)
     if objective.family is Pairs:
         rejected = zero - 10 if objective.reference_free else zero

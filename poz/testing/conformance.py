@@ -63,7 +63,8 @@ def expected(objective: Objective, batch: Any, dtype: str = "float64") -> Expect
     for name, param in objective.params.items():
         if isinstance(param.domain, Base):  # differences of the base's losses carry the rounding of those losses
             base = objective.values[name]
-            loss_scale = loss_scale + sum(np.abs(reference(base, order)[0]) for order in (batch, batch.swap()))
+            for order in (batch, batch.swap()):
+                loss_scale = loss_scale + _distance(reference(base, order)[0], np.zeros_like(losses))
     largest = {n: np.abs(g[np.isfinite(g)]).max(initial=UNIT[dtype]) for n, g in gradients.items()}
     gradient_scale = {n: gradient_scale[n] + largest[n] for n in gradients}
     return Expected(losses, gradients, loss_scale + 1, gradient_scale)
