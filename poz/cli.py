@@ -142,12 +142,13 @@ def verify(
     cases: Annotated[
         int, typer.Option(min=1, help="Draws of inputs and hyper-parameters per objective and backend.")
     ] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     backend: Annotated[list[str] | None, typer.Option(help="Only these backends.")] = None,
 ) -> None:
     """Every backend against the float64 reference, on drawn inputs and hyper-parameters; exit 1 on a miss."""
     from poz.testing import BACKENDS, missing, refusal, runs
 
+    _check_seed(seed)
     chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
     backends = backend or list(BACKENDS)
     unknown = sorted(set(backends) - set(BACKENDS))
@@ -227,6 +228,7 @@ def demo(
     """Trains a tiny language model from preferences with TRL and any objective; exit 1 if the loss is no number."""
     from poz.demo import run
 
+    _check_seed(seed)
     params = _params(_find([objective])[0], param or [])
     try:
         run(objective, data, steps, output, seed, params=params)
@@ -286,6 +288,11 @@ def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
             check_output(path, endings)
     except ValueError as error:
         _stop(str(error))
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        _stop(f"--seed must be a whole number from 0 to {2**32 - 1}; got {seed}.")
 
 
 def _stop(message: str, code: int = 2) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class Combination(Objective):
 
     def __repr__(self) -> str:
         return f"poz.combine([{', '.join(f'({part!r}, {weight!r})' for part, weight in self.parts)}])"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Objective:
+        return combine(copy.deepcopy(self.parts, memo))
 
     def __reduce__(self) -> tuple[Callable[..., Objective], tuple[Any]]:  # type: ignore[override]
         return combine, (self.parts,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import sys
@@ -276,8 +277,11 @@ class Objective:
         used = dict.fromkeys(value for one in self.published for value in one.values.get(name, ()))
         return f" Published are {', '.join(map(str, used))}." if used else ""
 
-    def __reduce__(self) -> tuple[Callable[..., Objective], tuple[str, dict[str, Any]]]:
-        return _restore, (self.name, dict(self.values))
+    def __copy__(self) -> Objective:
+        return self  # nothing of it changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Objective:
+        return replace(self, values=MappingProxyType(copy.deepcopy(dict(self.values), memo)))
 
 
 class Rebound:
@@ -424,12 +428,6 @@ def _plain(weights: Any) -> Any:
     if isinstance(weights, tuple | list):
         return tuple(w.item() if isinstance(w, np.generic) else w for w in weights)
     return weights
-
-
-def _restore(name: str, values: dict[str, Any]) -> Objective:
-    from poz.zoo import zoo
-
-    return zoo[name].bind(**values)
 
 
 def _words(given: str | Callable[[Values], str]) -> Callable[[Values], tuple[str, ...]]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
-from collections.abc import Iterator, Mapping
+import functools
+import importlib
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from poz import objectives
 from poz.objective import Objective
@@ -29,6 +35,10 @@ class Zoo(Mapping[str, Objective]):
         if found is None:
             raise UnknownObjective(f"There is no objective {name!r}. {self.hint(name)}")
         return found
+
+    def has(self, objective: Objective) -> bool:
+        """Whether it is one of these, however it is bound, and not another of that name."""
+        return objective.name in self._named and self._named[objective.name].function is objective.function
 
     def hint(self, name: object) -> str:
         """What a name that is none may have meant, in a sentence."""
@@ -56,3 +66,36 @@ class UnknownObjective(KeyError):
 
 
 zoo = Zoo()
+
+
+def _reduced(this: Objective) -> tuple[Callable[..., Objective], tuple[Any, ...]]:
+    """How an objective is pickled: by its name here, or by where it is defined."""
+    if zoo.has(this):
+        return _of_zoo, (this.name, dict(this.values))
+    module, name = this.function.__module__, this.function.__qualname__
+    try:
+        found: Any = _defined(module, name)
+    except (KeyError, AttributeError):
+        found = None
+    if not isinstance(found, Objective) or found.function is not this.function:
+        raise pickle.PicklingError(
+            f"`{this.name}` is not to be found as {module}.{name}. Define it at the top of a module, under its own name."
+        )
+    return _of_module, (module, name, dict(this.values))
+
+
+def _defined(module: str, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), sys.modules[module])
+
+
+def _of_zoo(name: str, values: Mapping[str, Any]) -> Objective:
+    return zoo[name].bind(**values)
+
+
+def _of_module(module: str, name: str, values: Mapping[str, Any]) -> Objective:
+    importlib.import_module(module)
+    found: Objective = _defined(module, name)
+    return found.bind(**values)
+
+
+copyreg.pickle(Objective, _reduced)

@@ -35,7 +35,7 @@ def test_json_goes_to_standard_output_alone(tmp_path):
 def test_a_negative_seed_is_refused(command):
     result = CliRunner().invoke(app, [*command.split(), "--seed", "-1"])
     assert result.exit_code == 2
-    assert "Invalid value for '--seed': -1 " in " ".join(result.output.split())
+    assert "--seed must be a whole number from 0 to 4294967295; got -1." in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

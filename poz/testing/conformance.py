@@ -33,6 +33,8 @@ class Expected(NamedTuple):
 
 def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
     """Losses and gradients of the float64 reference, which shares no code with the objective."""
+    if not zoo.has(objective):
+        raise TypeError(f"`{objective.name}` is not the `{objective.name}` of poz, so it has no reference.")
     function = getattr(importlib.import_module("poz.reference"), objective.name)
     values = dict(objective.values)
     for name, param in objective.params.items():
@@ -275,8 +277,10 @@ def _call(name: str | Objective, candidate: Candidate | None, **arguments: Any) 
 def _with_reference(name: str | Objective) -> Objective:
     if isinstance(name, str):
         return zoo[name]
-    if not isinstance(name, Objective) or name.name not in zoo:
+    if not isinstance(name, Objective) or not zoo.has(name):
         said = f"`{name.name}`" if isinstance(name, Objective) else f"{type(name).__name__}"
+        if isinstance(name, Objective) and name.name in zoo:
+            said += f", which is not the `{name.name}` of poz"
         raise TypeError(
             f"conform needs an objective that has a reference, or its name; got {said}. Give your own as candidate."
         )
