@@ -107,7 +107,7 @@ def shortened(pair: Pair, max_length: int) -> Pair:
     """The pair in at most `max_length` bytes: the end of the prompt, the beginning of the completions."""
     prompt, chosen, rejected = (pair[key].encode() for key in ("prompt", "chosen", "rejected"))
     longest = max(len(chosen), len(rejected))
-    kept = max(1, max_length // 2, max_length - longest)
+    kept = max(1, max_length // 4, max_length - longest)
     prompt = prompt[-kept:]
     room = max_length - len(prompt)
     texts = {"prompt": prompt, "chosen": chosen[:room], "rejected": rejected[:room]}

@@ -28,6 +28,7 @@ from rich.text import Text
 
 import poz
 from poz._output import PICTURES, check_output
+from poz.demo_settings import STEPS
 from poz.objective import Objective
 from poz.zoo import UnknownObjective
 
@@ -218,7 +219,7 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="JSON lines or array, CSV, Parquet or Arrow, in a layout of docs/data.md.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; what suits the objective if not given.")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = STEPS,
     output: Annotated[Path, typer.Option("--output", "-o", help="The curves, as a PNG.")] = Path("poz-demo.png"),
     seed: Annotated[int, typer.Option(help="Of the model and the order of the data.")] = 0,
     param: Annotated[

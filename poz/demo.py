@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from poz import preferences
 from poz._demo_trainer import trainer_of
 from poz._output import PICTURES, check_output
-from poz.demo_settings import Setting, setting_of
+from poz.demo_settings import BATCH_SIZE, LEARNING_RATE, PARAMS, STEPS
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -74,14 +74,14 @@ class Result(NamedTuple):
 def run(
     objective: str | Objective = "simpo",
     data: str | os.PathLike[str] | None = None,
-    steps: int | None = None,
+    steps: int = STEPS,
     out: str | os.PathLike[str] = "poz-demo.png",
     seed: int = 0,
     *,
     params: Mapping[str, Any] = MappingProxyType({}),
-    batch_size: int = 8,
-    learning_rate: float | None = None,
-    max_length: int = 384,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float = LEARNING_RATE,
+    max_length: int = 256,
     show: Callable[[str], None] = print,
 ) -> Result:
     """Trains a tiny Llama with TRL on preference pairs and draws how loss, margin and accuracy went.
@@ -94,17 +94,17 @@ def run(
     pairs of those who labelled no other pair are trained on. With `params` they are the loss of a given reliability.
 
     Args:
-        objective: The name of any objective that pairs can serve, with hyper-parameters from `poz.demo_settings`, or an
+        objective: The name of any objective that pairs can serve, with the hyper-parameters of `poz.demo_settings`, or an
             objective as it is bound. What it reads beside the pairs is filled as `DPOTrainer` says, and as `ASSUMED`
             where the data lack a column. "kto" takes the KL to be 0, as pairs bring no samples for it.
         data: A file that `poz.preferences.load` reads; the set that comes with poz if None.
-        steps: Optimiser steps; from `poz.demo_settings` if None.
+        steps: Optimiser steps.
         out: Where to write the PNG.
         seed: Of weights, split and order.
         params: Hyper-parameters that are set otherwise.
         batch_size: Pairs per step.
-        learning_rate: Peak of the learning rate; from `poz.demo_settings` if None.
-        max_length: Bytes of prompt and completion together, at most half of them prompt where they do not fit.
+        learning_rate: Peak of the learning rate.
+        max_length: Bytes of prompt and completion together, at most a quarter of them prompt where they do not fit.
         show: Is given each line of the report.
 
     Raises:
@@ -114,11 +114,9 @@ def run(
             hyper-parameter out of its domain, or an objective that pairs, or these pairs, cannot serve.
         FloatingPointError: A loss that is no number.
     """
-    spec, setting, notes = _bound(objective, params)
+    spec, notes = _bound(objective, params)
     name = objective if isinstance(objective, str) else objective.name
     learns = isinstance(objective, str) and spec.name == "lcpo" and not params
-    steps = setting.steps if steps is None else steps
-    rate = setting.rate if learning_rate is None else learning_rate
     if steps < 1:
         raise ValueError(f"The demo takes at least 1 step; got {steps}.")
     with suppress(OSError):  # the check below says what is wrong
@@ -137,33 +135,25 @@ def run(
             held_out, train, more = _of_known(held_out, train)
             notes += more
         trained = name if learns else spec
-        trainer = trainer_of(trained, train, held_out, folder, steps, seed, batch_size, rate, max_length)
-        show(f"{spec.title} ({spec.paper}), {steps} steps of {batch_size} pairs, learning rate {rate:g}")
+        trainer = trainer_of(trained, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
+        show(f"{spec.title} ({spec.paper}), {steps} steps of {batch_size} pairs, learning rate {learning_rate:g}")
         show(f"{spec!r}{', whose reliability is learnt' * learns}")
         for note in notes:
             show(note)
         show(f"{len(train)} pairs to train on, {len(held_out)} held out; {trainer.model.num_parameters():,} parameters")
         before = _finite(_measured(trainer.evaluate(), "eval_"), "before any step")
         trainer.train()
-        after = _finite(_measured(trainer.evaluate(), "eval_"), f"after {steps} steps")
-        history = trainer.state.log_history
+        curves = {
+            prefix: {log["step"]: _measured(log, prefix) for log in trainer.state.log_history if f"{prefix}loss" in log}
+            for prefix in ("", "eval_")
+        }
+        held_out_curve = {**curves["eval_"], 0: before}
+        if steps not in held_out_curve:
+            held_out_curve[steps] = _measured(trainer.evaluate(), "eval_")
+        after = _finite(held_out_curve[steps], f"after {steps} steps")
         reliability = trainer._reliabilities()  # of LCPO alone
-    curves = {
-        prefix: [(log["step"], _measured(log, prefix)) for log in history if f"{prefix}loss" in log]
-        for prefix in ("", "eval_")
-    }
-    evaluated = {0: before, **{step: measured for step, measured in curves["eval_"] if step > 0}}
-    result = Result(
-        name,
-        len(train),
-        len(held_out),
-        before,
-        after,
-        curves[""],
-        list(evaluated.items()),
-        reliability,
-        Path(out),
-    )
+    measured = [sorted(curve.items()) for curve in (curves[""], held_out_curve)]
+    result = Result(name, len(train), len(held_out), before, after, *measured, reliability, Path(out))
     _draw(result, spec)
     for line in _report(result):
         show(line)
@@ -175,16 +165,16 @@ def standard_error(accuracy: float, pairs: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / pairs)
 
 
-def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objective, Setting, list[str]]:
-    """What is trained, how, and what is assumed for it."""
-    setting = setting_of(objective)
+def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objective, list[str]]:
+    """The objective with its hyper-parameters, and what is assumed for it."""
     if not isinstance(objective, str):
-        return objective.bind(**params), setting, []
-    spec = zoo[objective].bind(**{**setting.params, **params})
+        return objective.bind(**params), []
+    spec = zoo[objective]
+    spec = spec.bind(**{**PARAMS.get(spec.name, {}), **params})
     if "kl_logps" not in spec.reads or "estimator" in params:
-        return spec, setting, []
+        return spec, []
     said = f"{objective} reads samples for K, the KL of policy and reference, which pairs do not bring: K is 0"
-    return spec.bind(estimator="zero"), setting, [said]
+    return spec.bind(estimator="zero"), [said]
 
 
 def _report(result: Result) -> Iterator[str]:

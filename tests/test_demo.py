@@ -9,7 +9,7 @@ import pytest
 
 import poz
 from poz import _demo_trainer, demo, preferences
-from poz.demo_settings import setting_of
+from poz.demo_settings import PARAMS
 from poz.integrations import batches
 
 REFUSED = {
@@ -42,7 +42,9 @@ def test_learns_the_shipped_preference_on_held_out_pairs(tmp_path, lines, capsys
     assert result.held_out[-1] == (16, result.after)
     assert [step for step, _ in result.training] == list(range(1, 17))
     assert result.picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert lines[0].startswith("Simple Preference Optimization (arXiv:2405.14734), 16 steps of 8 pairs")
+    assert lines[0].startswith(
+        "Simple Preference Optimization (arXiv:2405.14734), 16 steps of 16 pairs, learning rate 0.003"
+    )
     assert [line.split()[0] for line in lines[4:7]] == list(demo.Measured._fields)
     error = demo.standard_error(result.after.accuracy, 24)
     assert lines[6].endswith(f"{result.after.accuracy:.4g} ± {error:.3f}")
@@ -83,7 +85,7 @@ def test_a_step(tmp_path, lines, some, name):
 
 @pytest.mark.parametrize("name", [name for name in poz.zoo if name not in REFUSED])
 def test_the_shipped_pairs_serve(name):
-    objective = poz.zoo[name]
+    objective, _ = demo._bound(name, {})
     pairs, assumed = demo._completed(preferences.load(), objective)
     batches.check(objective)
     batches.check_columns(objective, list(pairs[0]), "the data")
@@ -118,7 +120,7 @@ def test_hh_rlhf(root, tmp_path, lines, capsys):
 def test_long_texts_keep_the_end_of_the_prompt_and_the_beginning_of_the_completions():
     pair = {"prompt": "é" * 40 + "end?", "chosen": "Yes." + "b" * 60, "rejected": "No.", "margin": 1.0}
     short = _demo_trainer.shortened(pair, 40)
-    assert short == {"prompt": "é" * 8 + "end?", "chosen": "Yes." + "b" * 16, "rejected": "No.", "margin": 1.0}
+    assert short == {"prompt": "é" * 3 + "end?", "chosen": "Yes." + "b" * 26, "rejected": "No.", "margin": 1.0}
     roomy = _demo_trainer.shortened({**pair, "chosen": "Yes."}, 40)
     assert roomy["prompt"].endswith("é" * 16 + "end?")
     assert len(roomy["prompt"].encode()) == 36
@@ -250,13 +252,10 @@ def test_a_nan_in_the_data_is_found_by_the_reader(tmp_path):
         demo.run("odpo", path, out=tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("name", ["dpo", "ipo", "simpo", "pro", "cpl", "lcpo_em", "vpo", "inpo", "mnpo"])
-def test_settings_are_those_of_the_objective(name):
-    """They differ from the defaults where they say so, and are hyper-parameters that it has."""
-    setting = setting_of(name)
-    bound = poz.zoo[name].bind(**setting.params)
-    assert setting.steps > 0 < setting.rate
-    assert all(bound.values[key] == value != poz.zoo[name].values[key] for key, value in setting.params.items())
+@pytest.mark.parametrize("name", PARAMS)
+def test_settings_differ_from_the_defaults(name):
+    bound, default = (poz.zoo[name].bind(**more).values for more in (PARAMS[name], {}))
+    assert all(bound[key] == value != default[key] for key, value in PARAMS[name].items())
 
 
 def test_hyper_parameters_go_before_the_settings(tmp_path, lines, some):
