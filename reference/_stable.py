@@ -77,7 +77,8 @@ def tangent_exp_gap(x: Array, y: Array, scale: float = 1.0) -> Array:
 
 def sigmoid_gap(x: Array, y: Array) -> Array:
     """σ(x) - σ(y) = ±σ(high) σ(-low) (1 - e^-|x - y|)."""
-    size = sigmoid(np.maximum(x, y)) * sigmoid(-np.minimum(x, y)) * -np.expm1(-np.abs(x - y))
+    apart = np.where(x == y, 0.0, np.abs(x - y))  # also of two infinities
+    size = sigmoid(np.maximum(x, y)) * sigmoid(-np.minimum(x, y)) * -np.expm1(-apart)
     return np.where(x < y, -size, size)
 
 
@@ -85,7 +86,7 @@ def bernoulli_kl(x: Array, y: Array | float) -> Array:
     """KL(σ(x) || σ(y)) of Bernoullis = softplus(-y) - softplus(-x) + σ(-x) (y - x), both turned so that x >= 0."""
     side = np.where(x < 0.0, -1.0, 1.0)
     x, y = side * x, side * y
-    return softplus(-y) - softplus(-x) + times(sigmoid(-x), y - x)
+    return np.where(y == -np.inf, np.inf + x, softplus(-y) - softplus(-x) + times(sigmoid(-x), y - x))
 
 
 def log1mexp(x: Array) -> Array:

@@ -33,5 +33,6 @@ def exo_k(
         losses[b] = np.sum(times(p, log_p - log_q))
         # dL/dlogps_i = β p_i (log(p_i/q_i) - L) = β p_i Σ_j p_j [(s_i - s_j) - (t_i - t_j)]
         excess = (s[:, None] - s[None, :]) - (t[:, None] - t[None, :])
+        np.fill_diagonal(excess, 0.0)  # also of an infinity
         slopes[b, valid] = beta * np.sum(times(p[:, None] * p[None, :], excess), axis=1)
     return losses, {"logps": slopes, "ref_logps": -slopes}

@@ -34,5 +34,9 @@ def nash_md(
             credit = np.full(len(d), np.sum(d))
         # dL/dlog π(y_t) = -A_t, and nothing for the reference, which stands in A only
         slopes[b, steps] = times(tau, credit) - (label[b] - 0.5)
-        losses[b] = np.sum(times(slopes[b, steps], chosen[b, steps]))
+        # of a product of 0 and an infinity nothing is left, whichever is which
+        terms = np.where(
+            chosen[b, steps] == 0, times(chosen[b, steps], slopes[b, steps]), times(slopes[b, steps], chosen[b, steps])
+        )
+        losses[b] = np.sum(terms)
     return losses, {"chosen": slopes, "ref_chosen": np.zeros(chosen.shape)}

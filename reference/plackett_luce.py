@@ -29,5 +29,6 @@ def plackett_luce(
             losses[b] += softplus(lag)
             # dL_k/ds_k = softmax_k - 1 = -σ(lag),  dL_k/ds_j = σ(lag) softmax of the tail_j,  ds/dlogps = β
             slopes[b, head] -= beta * sigmoid(lag)
-            slopes[b, tail] += beta * sigmoid(lag) * softmax(s[b, tail])
+            if lag != -np.inf:
+                slopes[b, tail] += beta * sigmoid(lag) * softmax(s[b, tail])
     return losses, {"logps": slopes, "ref_logps": -slopes}

@@ -22,5 +22,6 @@ def s_dpo(*, logps: Array, ref_logps: Array, mask: Mask | None = None, beta: flo
         losses[b] = softplus(lag)
         # dL/ds_1 = -σ(lag),  dL/ds_i = σ(lag) softmax of the rest_i,  ds/dlogps = β
         slopes[b, first] = -beta * sigmoid(lag)
-        slopes[b, rest] = beta * sigmoid(lag) * softmax(s[b, rest])
+        if lag != -np.inf:
+            slopes[b, rest] = beta * sigmoid(lag) * softmax(s[b, rest])
     return losses, {"logps": slopes, "ref_logps": -slopes}

@@ -66,7 +66,7 @@ def by_numpy(name, fields, params):
 def by_torch(name, fields, params):
     given = {key: torch.tensor(x, requires_grad=x.dtype.kind == "f") for key, x in fields.items()}
     losses = poz.zoo[name](poz.zoo[name].family(**given), **params)
-    scores = [key for key in fields if key in ("chosen", "rejected")]
+    scores = [key for key in fields if key in ("chosen", "rejected", "logps")]
     slopes = torch.autograd.grad(losses.sum(), [given[key] for key in scores])
     return losses.detach().numpy(), {key: x.numpy() for key, x in zip(scores, slopes, strict=True)}
 
@@ -74,7 +74,7 @@ def by_torch(name, fields, params):
 def by_jax(name, fields, params):
     with jax.enable_x64(True):
         given = {key: jnp.asarray(x) for key, x in fields.items()}
-        scores = {key: given[key] for key in ("chosen", "rejected")}
+        scores = {key: given[key] for key in ("chosen", "rejected") if key in given}
         losses, back = jax.vjp(lambda s: poz.zoo[name](poz.zoo[name].family(**{**given, **s}), **params), scores)
         (slopes,) = back(jnp.ones_like(losses))
         return np.asarray(losses), {key: np.asarray(x) for key, x in slopes.items()}
@@ -106,3 +106,62 @@ def test_keeps_a_nan(run, name, fields, params):
     there = {key: np.isnan(unknown[key]) for key in ("chosen", "rejected")}
     of = np.logical_or(*(x.any(axis=tuple(range(1, x.ndim))) for x in there.values()))
     assert np.isnan(losses[of]).all()
+
+
+PLAYED = {
+    "chosen": np.array([[-1.0, -INF, -0.5], [0.0, -2.0, -0.3]]),
+    "ref_chosen": np.array([[-1.1, -2.0, -0.2], [-0.9, -1.0, -INF]]),
+}
+OF_SAMPLES = {
+    "no constraint, and a draw": ({**PLAYED, "label": numbers(0.5, 0.5)}, {"tau": 0.0}),
+    "a certain token beside one that only the policy has": ({**PLAYED, "label": numbers(1.0, 0.0)}, {"kl_credit": "sequence"}),
+    "charged from a token on": ({**PLAYED, "label": numbers(1.0, 0.0)}, {"kl_credit": "to_go"}),
+    "its own": ({**PLAYED, "label": numbers(0.5, 0.0)}, {"kl_credit": "token", "tau": 0.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "params"), OF_SAMPLES.values(), ids=OF_SAMPLES)
+@pytest.mark.parametrize("run", [by_reference, by_numpy, by_torch, by_jax])
+def test_removes_an_infinity_of_what_was_sampled(run, fields, params):
+    """REINFORCE multiplies a log-prob and an advantage: of 0 and an infinity nothing is left, whichever is which."""
+    losses, _ = run("nash_md", fields, params)
+    wanted, _ = far("nash_md", fields, params)
+    wanted = np.where(wanted < -1e50, -INF, wanted)
+    np.testing.assert_allclose(losses, wanted, rtol=1e-12)
+
+
+REGRESSED = {
+    "dno: hard labels": ("dno", {**SUMS, "margin": numbers(0, 1, 2, 3)}, {"target": "hard"}),
+    "dno: soft labels": ("dno", {**SUMS, "margin": numbers(0, 1, -2, 3)}, {"target": "soft"}),
+    "reward_aware_po: a margin of 0": (
+        "reward_aware_po",
+        {**SUMS, "margin": numbers(0, 0, 0, 0)},
+        {"distance": "backward_kl"},
+    ),
+    "reward_aware_po: of any sign": (
+        "reward_aware_po",
+        {**SUMS, "margin": numbers(1, 2, -3, -1)},
+        {"distance": "backward_kl"},
+    ),
+}
+IMPOSSIBLE = {"logps": np.array([[-1.0, -2.0, -INF]]), "ref_logps": np.array([[-1.0] * 3])}
+LISTS = {
+    "plackett_luce: the last": ("plackett_luce", IMPOSSIBLE, {}),
+    "s_dpo: one of two": ("s_dpo", IMPOSSIBLE, {}),
+    "s_dpo: the only one": ("s_dpo", {name: x[:, 1:] for name, x in IMPOSSIBLE.items()}, {}),
+    "exo_k: one that the policy never writes": (
+        "exo_k",
+        {**IMPOSSIBLE, "scores": np.array([[2.0, 1.0, 0.0]])},
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "params"), [*REGRESSED.values(), *LISTS.values()], ids=[*REGRESSED, *LISTS])
+@pytest.mark.parametrize("run", [by_reference, by_numpy, by_torch])
+def test_the_limit_of_an_infinite_margin(run, name, fields, params):
+    losses, slopes = run(name, fields, params)
+    wanted, wanted_slopes = far(name, fields, params)
+    np.testing.assert_allclose(losses, wanted, rtol=1e-12)
+    for key in slopes.keys() & {"chosen", "rejected", "logps"}:
+        np.testing.assert_allclose(slopes[key], wanted_slopes[key], rtol=1e-12, atol=1e-14, err_msg=key)

@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import numpy as np
+
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
@@ -53,8 +55,18 @@ def nash_md(
     """REINFORCE on the policy's own sample `chosen`, `label` being P(it beats the mixture's); rejected is not read."""
     logps = terms.masked(xp, pairs.chosen, pairs.chosen_mask)
     charge = terms.masked(xp, pairs.chosen - pairs.ref_chosen, pairs.chosen_mask)
-    if kl_credit != "token":
-        total = xp.sum(charge, -1)[..., None]
-        charge = total if kl_credit == "sequence" else total - (xp.cumsum(charge, -1) - charge)
+    if kl_credit == "sequence":
+        charge = xp.sum(charge, -1)[..., None]
+    elif kl_credit == "to_go":
+        charge = _to_go(xp, charge)
     gain = xp.astype(pairs.label, logps)[..., None] - 0.5
-    return -xp.sum(terms.times(xp, logps, xp.stop_gradient(gain - terms.times(xp, tau, charge))), -1)
+    held = xp.stop_gradient(gain - terms.times(xp, tau, charge))
+    return -xp.sum(terms.spared(xp, held, logps) * terms.spared(xp, xp.stop_gradient(logps), held), -1)
+
+
+def _to_go(xp: Namespace, charge: Array) -> Array:
+    """The sum from each token on; infinities apart, since a sum less one of them is no number."""
+    endless = abs(charge) == np.inf
+    finite, one = xp.where(endless, xp.constant(0.0, charge), charge), xp.astype(endless, charge)
+    here, ahead = (xp.sum(x, -1)[..., None] - (xp.cumsum(x, -1) - x) for x in (finite, one))
+    return xp.where(ahead > 0, xp.sum(charge, -1)[..., None], here)

@@ -37,7 +37,7 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
 
     Args:
         function: name to say.
-        tensors: arguments by name; the first must have values; those that may be left out are None.
+        tensors: arguments by name; the first and `targets` must have values; those that may be left out are None.
         sharded: names of those that may be a DTensor.
 
     Raises:
@@ -67,9 +67,9 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
         if value.layout != torch.strided:
             raise TypeError(f"`{name}` must be dense; got {value.layout}. Convert it with .to_dense().")
         _check_transformations(function, value)
-    first = next(iter(tensors))
-    if tensors[first].is_meta:
-        raise ValueError(f"`{first}` is on the meta device and has no values. Move it to where they are.")
+    for name in (next(iter(tensors)), "targets"):
+        if tensors[name].is_meta:
+            raise ValueError(f"`{name}` is on the meta device and has no values. Move it to where they are.")
 
 
 def _check_transformations(function: str, value: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -65,12 +65,13 @@ def fused_objective(
     they are rounded once.
 
     Args:
-        objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to its hyper-parameters.
+        objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to hyper-parameters that are the same for all
+            examples and require no gradient.
         hidden: (2, B, T, D), chosen then rejected; for lists (B, K, T, D).
         weight: (V, D).
         targets: (2, B, T) or (B, K, T) int64; `ignore_index` where there is no completion token.
         fields: what else the objective reads, by field name, such as `ref_chosen` (B,); log-probs of the policy, lengths and
-            masks are filled in.
+            masks are filled in. They are data: none may require a gradient.
         example_weights: (B,) factor of each example; 1/B where not given, which is the mean.
         bias: as in `linear_logps`, like all that follow.
         ignore_index: target that marks rows to leave out.
@@ -91,6 +92,8 @@ def fused_objective(
         raise TypeError(
             f"`objective` must be an objective, such as poz.simpo.bind(beta=2.0) or poz.zoo['simpo']; got {objective!r}."
         )
+    if not isinstance(fields, Mapping | None):
+        raise TypeError(f"`fields` must be a mapping, such as {{'ref_chosen': ...}}; got a {type(fields).__name__}.")
     tensors = {"hidden": hidden, "weight": weight, "targets": targets}
     given = {**tensors, **({} if bias is None else {"bias": bias})}
     check_kinds("fused_objective", given, sharded=("weight", "bias"))
@@ -116,8 +119,15 @@ def fused_objective(
         raise TypeError(f"`example_weights` must be a tensor ({examples},); got a {kind}. Give torch.tensor(...).")
     if example_weights.shape != (examples,):
         raise ValueError(f"`example_weights` must be ({examples},); got {tuple(example_weights.shape)}.")
+    if example_weights.is_complex():
+        raise TypeError(f"`example_weights` must be real numbers; got {example_weights.dtype}.")
+    if example_weights.device != hidden.device:
+        raise ValueError(
+            f"`example_weights` are on {example_weights.device} and `hidden` on {hidden.device}; move one."
+        )
     fields = dict(fields or {})
     _check_fields(objective, fields, targets.shape, hidden)
+    _check_gradients(objective, fields, example_weights)
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
     bias = None if bias is None else bias.contiguous()
@@ -159,6 +169,40 @@ def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, 
             wanted = ", ".join(sorted(read - made.keys())) or "nothing else"
             raise TypeError(f"`{objective.name}` does not read {name}, which `fields` holds; it reads {wanted}.")
     objective.check(objective.family(**{**_used(objective, made), **fields}))
+
+
+def _check_gradients(objective: Any, fields: Mapping[str, Any], example_weights: Tensor) -> None:
+    """Refuse what needs a gradient that is not made here, and hyper-parameters that a chunk would have to slice."""
+    needing = [f"`fields` holds {name}, which requires a gradient" for name, x in fields.items() if _needs_gradient(x)]
+    if _needs_gradient(example_weights):
+        needing.append("`example_weights` require a gradient")
+    for name, value, per in _settings_of(objective):
+        if _needs_gradient(value):
+            needing.append(f"{name} requires a gradient")
+        elif isinstance(value, Tensor) and value.numel() > 1 and not per:
+            needing.append(
+                f"`objective` has one {name.removeprefix('the ')} for each example, and is called on a few of them"
+            )
+    if needing:
+        raise ValueError(
+            f"{needing[0]}; gradients made in the loop are those of hidden, weight and bias. Use poz.torch.linear_logps and "
+            "call the objective on its result, or give what is constant, as of .detach()."
+        )
+
+
+def _needs_gradient(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and torch.is_grad_enabled()
+
+
+def _settings_of(objective: Any) -> Iterator[tuple[str, Any, str]]:
+    """Name, value, and whose entries a table has, of every hyper-parameter and weight, those of bases and parts too."""
+    for part, weight in getattr(objective, "parts", ()):
+        yield f"the weight of `{part.name}`", weight, ""
+        yield from _settings_of(part)
+    for name, value in objective.values.items():
+        if isinstance(value, poz.Objective):
+            yield from _settings_of(value)
+        yield f"{name} of `{objective.name}`", value, getattr(objective.params[name].domain, "per", "")
 
 
 def _made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
