@@ -43,7 +43,8 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
     Raises:
         TypeError, ValueError, RuntimeError: with a sentence.
     """
-    for name, value in tensors.items():
+    for name, given in tensors.items():
+        value: Any = given
         if isinstance(value, torch.nn.Module):
             raise TypeError(
                 f"`{name}` must be a tensor; got the module {type(value).__name__}. Give its `.weight`, and its `.bias` "
@@ -53,7 +54,7 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
             raise TypeError(
                 f"`{name}` must be a torch tensor; got a NumPy array. Convert it with torch.from_numpy(...)."
             )
-        if not isinstance(value, Tensor):
+        if not isinstance(given, Tensor):
             raise TypeError(
                 f"`{name}` must be a torch tensor; got {type(value).__name__}. Convert it with torch.tensor(...)."
             )
@@ -73,7 +74,8 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
 
 
 def _check_transformations(function: str, value: Tensor) -> None:
-    if forward_ad.unpack_dual(value).tangent is not None:
+    unpack: Any = forward_ad.unpack_dual
+    if unpack(value).tangent is not None:
         raise RuntimeError(f"poz.torch.{function} has no forward-mode derivative. Use {INSTEAD}.")
     while _functorch.is_functorch_wrapped_tensor(value):
         if _functorch.is_gradtrackingtensor(value):
