@@ -40,7 +40,7 @@ class Combination(Objective):
     def __deepcopy__(self, memo: dict[int, Any]) -> Objective:
         return combine(copy.deepcopy(self.parts, memo))
 
-    def __reduce__(self) -> tuple[Callable[..., Objective], tuple[Any]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Callable[..., Objective], tuple[Any]]:
         return combine, (self.parts,)
 
 

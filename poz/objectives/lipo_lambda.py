@@ -37,7 +37,11 @@ def lipo_lambda(
     beta: Annotated[float, Real("β, strength of the KL constraint", low=0, open="low", unit="1/nat")] = 0.1,
     discount: Annotated[str, Choice("D(ρ) = log(1 + ρ), natural or to base 2", ("log1p", "log2"))] = "log1p",
 ) -> Array:
-    """Weighted logistic loss over the pairs with different rewards; 0 for a list without such a pair."""
+    """Weighted logistic loss over the pairs with different rewards; 0 for a list without such a pair.
+
+    The weights jump where ranks change. Equal s rank by position; where they are equal but for rounding, as at policy =
+    reference when the two were computed in different ways, the rounding ranks them, and the loss may nearly double.
+    """
     ratio, valid = ranked.log_ratios(xp, lists)
     zero, both = xp.constant(0.0, ratio), valid[..., :, None] & valid[..., None, :]
     held = xp.stop_gradient(ratio)
