@@ -6,6 +6,7 @@ import collections.abc
 import functools
 import inspect
 import numbers
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -32,6 +33,8 @@ def given(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "torch" in sys.modules and sys.modules["torch"].compiler.is_compiling():
+            return function(*args, **kwargs)  # what looks at signatures cannot be traced
         for key, value in signature.bind(*args, **kwargs).arguments.items():
             hint = hints().get(key, Any)
             if not _fits(value, hint):
