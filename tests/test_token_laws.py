@@ -358,6 +358,16 @@ def test_beta_of_diffusion_dpo_holds_the_timesteps(seed, scale):
         np.testing.assert_allclose(gradient, sign * half, **far)
 
 
+def test_confpo_of_one_token_costs_nothing():
+    """No token is below a mean that is its own: the pair is idle, whatever the other side."""
+    pairs = poz.TokenPairs(torch.tensor([[-3.0]], requires_grad=True), torch.tensor([[-1.0, -2.0]]))
+    (loss,) = poz.confpo(pairs)
+    loss.backward()
+    assert loss == 0
+    assert pairs.chosen.grad == 0
+    assert poz.confpo(pairs._replace(chosen=torch.tensor([[-3.0, -3.5]]))) > 0.7  # as soon as one is below
+
+
 @given(SEEDS, st.integers(1, 40), st.sampled_from([0.02, 1.0, 3.0]))
 def test_beta_of_diffusion_dpo_is_twice_the_papers_for_each_number(seed, width, strength):
     """Eq. 14 has β T ω (here `strength`) and squared norms, the code β / 2 and means over the D numbers of a prediction."""

@@ -12,7 +12,7 @@ from poz.objective import Deviation, Limit, Published, objective
 @objective(
     title="Calibrated DPO",
     paper="arXiv:2412.14516",
-    equation="the Cal-DPO loss; c from the authors' code",
+    equation="eq. 10, second hand; c from the authors' code",
     formula=r"-\log\sigma(h)+c\Bigl[\bigl(a-\tfrac{1}{2\beta}\bigr)^2+\bigl(b+\tfrac{1}{2\beta}\bigr)^2\Bigr],\quad h=a-b,\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
@@ -21,6 +21,10 @@ from poz.objective import Deviation, Limit, Published, objective
             {"beta": (0.002,), "calibration_weight": (0.5,)},
         ),
         Published("the same, run/beta001_sametokenize.sh", {"beta": (0.001,)}),
+        Published(
+            "second hand, the paper's eq. 10: SarielMa/SFT_PV@e16b231 train_dpo_variants.py",
+            {"calibration_weight": (1.0,)},
+        ),
     ],
     reduces_to=[
         Limit("dpo", "c = 0", lambda p: {**p, "calibration_weight": 0.0}, lambda p: {"beta": 1.0}),
@@ -30,7 +34,7 @@ from poz.objective import Deviation, Limit, Published, objective
             "the authors' code", "adds the batch mean of the squares to every pair", "each pair its own; same mean"
         ),
     ],
-    basis="The authors' code, executed in float64 (tengxiao1/Cal-DPO@7d16b46): tests/authors/cal_dpo.json. c in the paper, which was not read, is not settled.",
+    basis="The authors' code, executed in float64 (tengxiao1/Cal-DPO@7d16b46): tests/authors/cal_dpo.json. The paper was not read; where its eq. 10 is quoted, c is 1.",
 )
 def cal_dpo(
     xp: Namespace,

@@ -39,7 +39,7 @@ def confpo(
     ] = 2.0,
     gamma_beta_ratio: Annotated[float, Real("γ/β, target margin", low=0, unit="nat", usual=(0.0, 1.0))] = 0.25,
 ) -> Array:
-    """SimPO on the tokens less likely than their side's mean probability; 0 where a side has none, as if all are equal."""
+    """SimPO on the tokens less likely than their side's mean probability; 0 where a side has none, as when all are equal or it is one token."""
     (chosen, some), (rejected, others) = (
         _selected(xp, *side) for side in ((pairs.chosen, pairs.chosen_mask), (pairs.rejected, pairs.rejected_mask))
     )

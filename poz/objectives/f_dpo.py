@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, objective
+from poz.objective import Deviation, Limit, Published, objective
 
 
 @objective(
@@ -15,6 +15,13 @@ from poz.objective import Deviation, Limit, objective
     equation="the f-DPO loss, the score f'(u) by divergence",
     formula=r"-\log\sigma\bigl(\beta[s(a)-s(b)]\bigr),\quad s(a)\in\{a,\ -e^{-a},\ \log\sigma(a),\ (1-e^{-\alpha a})/\alpha\},\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
+    published=[
+        Published(
+            "alecwangcq/f-divergence-dpo@07d9369 mt_bench/run_gen_gpt4_judge_pairwise.sh",
+            {"beta": (0.1,), "alpha": (0.5,)},
+        ),
+        Published("the same, metrics/imdb/run_alpha.sh", {"alpha": (0.1, 0.3, 0.5, 0.7, 0.9)}),
+    ],
     reduces_to=[Limit("dpo", "reverse KL", lambda p: {**p, "divergence": "reverse_kl"}, lambda p: {"beta": p["beta"]})],
     deviations=[
         Deviation("TRL 0.29 to 1.16", "its α is 1 - α", "convention='trl'"),

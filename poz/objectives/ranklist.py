@@ -29,7 +29,7 @@ def _constraint(p: Values) -> str | None:
     reduces_to=[
         Limit(
             "dpo",
-            "N = 2",
+            "K = 2",
             then=lambda p: {"beta": p["beta"]},
             batch=lambda b: (
                 Ranked(b.logps[..., :2], b.ref_logps[..., :2]),
@@ -48,7 +48,7 @@ def ranklist(
         float, Real("m, how many places apart two completions may be", low=1, usual=(1.0, 4.0), whole=True)
     ] = 1.0,
     decay: Annotated[
-        float, Real("γ, weight of a comparison per place apart", low=0, high=1, open="low", usual=(0.1, 1.0))
+        float, Real("γ, a comparison k places apart weighs γ^(k-1)", low=0, high=1, open="low", usual=(0.1, 1.0))
     ] = 1.0,
     aggregate: Annotated[
         str, Choice("sum the logistic losses of one completion, or take one log of 1 + Σ exp", ("sum", "lse"))

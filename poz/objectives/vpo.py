@@ -47,7 +47,7 @@ def vpo(
 ) -> Array:
     """DPO plus s α β times the mean log-ratio of calibration samples, the same for each pair.
 
-    Optimism pushes the calibration samples down and is unbounded below unless α is small.
+    Optimism is unbounded below: however small α is, a calibration sample that wins no pair is driven out.
     """
     bonus = xp.mean(pairs.calibration - pairs.ref_calibration)
     return terms.times(xp, sign * alpha * beta, bonus) - xp.log_sigmoid(beta * terms.log_ratio_margin(pairs))
