@@ -101,7 +101,6 @@ def other_rows(rank, path):
         "rows": (hidden, targets, {"rows": (rows, rows.flip(0))[rank]}),
         "settings": (hidden, targets, {"temperature": 1.0 + rank}),
         "outputs": (hidden, targets, {"outputs": (("logps",), ("logps", "entropy"))[rank]}),
-        "dtype": (hidden if rank else hidden.double(), targets, {}),
         "gradient": (hidden.clone().requires_grad_(rank == 0), targets, {}),
     }
     for name, (h, t, options) in different.items():
@@ -115,7 +114,54 @@ def other_rows(rank, path):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("work", ["data_parallel", "other_rows"])
+def one_refuses(rank, path):
+    """What one process alone is given wrong, all raise, and the next call is right; a batch may have no rows."""
+    start(rank, path)
+    hidden, targets, linear = problem()
+    whole = linear.weight.detach()
+    shard, bias = (whole[:20], whole[20:])[rank].clone(), (linear.bias[:20], linear.bias[20:])[rank].detach().clone()
+    right = {"hidden": hidden, "weight": shard, "targets": targets, "bias": bias, "group": dist.group.WORLD}
+    rows = torch.tensor([1, 2])
+    wrong = {
+        "a list": ({"hidden": hidden.tolist()}, TypeError, "must be a torch tensor"),
+        "setting": ({"temperature": 0.0}, ValueError, "`temperature` must be positive"),
+        "outputs": ({"outputs": ("loss",)}, ValueError, "`outputs` must be"),
+        "a vector": ({"weight": shard[0]}, ValueError, r"`weight` \(V, D\)"),
+        "an empty shard": ({"weight": shard[:0], "bias": bias[:0]}, ValueError, "at least one token"),
+        "64 bit": ({"hidden": hidden.double()}, TypeError, "must share one of"),
+        "16 bit": ({"weight": shard.bfloat16()}, TypeError, "must share one of"),
+        "bias": ({"bias": bias[1:]}, ValueError, "`bias` must be"),
+        "rows": ({"rows": rows * 1000}, ValueError, "`rows` must lie in"),
+        "targets": ({"targets": targets.int()}, TypeError, "`targets` must be int64"),
+    }
+    want = linear_logps(hidden, whole, targets, bias=linear.bias.detach())
+    for change, kind, words in wrong.values():
+        for call in (linear_logps, linear_logps_plan):
+            if rank == 0:
+                with pytest.raises(kind, match=words):
+                    call(**{**right, **change})
+            else:
+                with pytest.raises(ValueError, match="Process 0 of `group` refuses what it is given"):
+                    call(**{**right, **({"rows": rows} if "rows" in change else {})})
+        torch.testing.assert_close(linear_logps(**right), want)
+
+    for nothing in ({"hidden": hidden[:0], "targets": targets[:0]}, {"targets": torch.full_like(targets, -100)}):
+        leaf, part = hidden.clone().requires_grad_(), shard.clone().requires_grad_()
+        given = {"hidden": leaf if "hidden" not in nothing else leaf[:0], "weight": part}
+        made = linear_logps(**{**right, **nothing, **given})
+        assert torch.equal(made, torch.zeros(nothing["targets"].shape))
+        made.sum().backward()
+        assert not torch.cat([part.grad, leaf.grad]).any()
+    with pytest.raises(ValueError, match="must be given the same"):
+        linear_logps(**{**right, **({"targets": torch.full_like(targets, -100)} if rank else {})})
+    subgroup = dist.new_group([0])
+    for group in ("tp", dist, *([subgroup] if rank else [])):
+        with pytest.raises(TypeError, match="`group` must be a process group that this process belongs to"):
+            linear_logps(**{**right, "group": group})
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("work", ["data_parallel", "other_rows", "one_refuses"])
 def test_processes(work, tmp_path):
     command = [sys.executable, __file__, work, str(tmp_path / "store")]
     processes = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
@@ -142,5 +188,6 @@ def test_the_head_is_the_linear_layer_with_other_hands():
 
 
 if __name__ == "__main__":
-    {"data_parallel": data_parallel, "other_rows": other_rows}[sys.argv[1]](int(sys.argv[3]), sys.argv[2])
+    works = {"data_parallel": data_parallel, "other_rows": other_rows, "one_refuses": one_refuses}
+    works[sys.argv[1]](int(sys.argv[3]), sys.argv[2])
     os._exit(0)  # leaving the ordinary way, gloo's threads sometimes abort the interpreter as it ends

@@ -13,7 +13,7 @@ from poz.torch import _linear_ops as operators
 from poz.torch._doors import check_kinds, check_numbers
 from poz.torch._linear_fastest import fastest
 from poz.torch._linear_plan import Plan, make_plan
-from poz.torch._vocab_parallel import local_part, shard_of
+from poz.torch._vocab_parallel import heard_by_all, local_part, shard_of
 
 OUTPUTS = ("logps", *operators.EXTRAS)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -144,27 +144,28 @@ def _prepare(
     given = {
         name: value for name, value in tensors.items() if value is not None or name in ("hidden", "weight", "targets")
     }
-    check_kinds("linear_logps", given, sharded=("weight", "bias"))
-    check_scaling(temperature, logit_scale, softcap, precision, ignore_index)
-    chosen = _check_outputs(outputs)
-    flat_targets = targets.reshape(-1)
-    if rows is None and not torch.compiler.is_compiling():
-        rows = operators.taking_part(flat_targets, None, ignore_index)
+    with heard_by_all(group):
+        check_kinds("linear_logps", given, sharded=("weight", "bias"))
+        check_scaling(temperature, logit_scale, softcap, precision, ignore_index)
+        chosen = _check_outputs(outputs)
+        vocabulary = weight.shape[0] if hasattr(weight, "device_mesh") else 0
+        local, bias = local_part("weight", weight, group), local_part("bias", bias, group)
+        bias = None if bias is None else bias.contiguous()
+        flat_targets = targets.reshape(-1)
+        if rows is None and not torch.compiler.is_compiling():
+            rows = operators.taking_part(flat_targets, None, ignore_index)
+        if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(hidden.device.type)
+            hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)
+        check_tensors(hidden, local, targets, bias, rows)
     alike: tuple[Any, ...] = ()
     if group is not None:
         alike = (
-            hidden.shape, hidden.dtype, hidden.requires_grad and torch.is_grad_enabled(), targets.shape, targets.dtype,
-            weight.dtype, None if bias is None else (bias.dtype, bias.shape[0] == weight.shape[0]), temperature, logit_scale,
-            softcap, chosen, memory, precision, implementation, torch.is_autocast_enabled(hidden.device.type),
+            hidden.shape, hidden.dtype, hidden.requires_grad and torch.is_grad_enabled(), targets.shape,
+            None if bias is None else bias.dtype, temperature, logit_scale, softcap, chosen, memory, precision, implementation,
+            implementation == "fused" and (local.stride(1), local.requires_grad),
         )  # fmt: skip
-    shard = shard_of(weight, group, flat_targets, rows, alike)
-    local = shard.weight
-    bias = local_part("bias", bias, group)
-    bias = None if bias is None else bias.contiguous()
-    if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)
-    check_tensors(hidden, local, targets, bias, rows)
+    shard = shard_of(local, group, vocabulary, flat_targets, rows, alike)
     flat_hidden = hidden.reshape(-1, hidden.shape[-1])
     count = flat_targets.shape[0] if rows is None else rows.shape[0]
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from poz.torch._linear_tiles import LOWEST, Partials
+
+REFUSED = -1
 
 
 class Statistics(NamedTuple):
@@ -98,45 +102,78 @@ class Shard(NamedTuple):
     largest: int
 
 
-def shard_of(weight: Any, group: Any, targets: Tensor, rows: Tensor | None, alike: tuple[Any, ...]) -> Shard:
-    """Return the local shard and where it lies, once all processes of the group are seen to ask for the same.
+def heard_by_all(group: Any) -> AbstractContextManager[None]:
+    """Return a context: what this process refuses in it, the others refuse in `shard_of`, where they would wait for it.
+
+    Raises:
+        TypeError: `group` is no group that this process belongs to.
+    """
+    if group is None:
+        return nullcontext()
+    if not isinstance(group, dist.ProcessGroup):
+        raise TypeError(
+            f"`group` must be a process group that this process belongs to, such as mesh.get_group('tp'); got {group!r:.80}."
+        )
+    return _heard_by_all(group)
+
+
+@contextmanager
+def _heard_by_all(group: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _told(group, [REFUSED] * 5)
+        raise
+
+
+def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows: Tensor | None, alike: Any) -> Shard:
+    """Return where this process's part lies, once all processes of the group are seen to ask for the same.
 
     Shards may differ in size: the sizes are gathered, which costs a host synchronisation on an accelerator.
 
     Args:
-        weight: this process's part, or a DTensor sharded on dimension 0 over `group`.
+        weight: this process's part.
         group: process group, or None when this is the whole vocabulary.
+        vocabulary: tokens over all shards, if that is known, or 0.
         targets: (tokens,), which all processes must have alike.
         rows: which of them take part, None if all do; likewise.
         alike: what else must be.
 
     Raises:
-        ValueError: on all processes; they differ in what they are given, shards disagree in width, or they do not add up to
-            the vocabulary.
+        ValueError: on all processes; one refuses what it is given, they differ in it, shards disagree in width, or they do
+            not add up to the vocabulary.
     """
-    expected = weight.shape[0] if hasattr(weight, "device_mesh") else None
-    weight = local_part("weight", weight, group)
     if group is None:
         return Shard(weight, "", 0, weight.shape[0], weight.shape[0])
     count = len(targets if rows is None else rows)
-    marks = [_checksum(targets, rows), zlib.crc32(repr(alike).encode())]
-    mine = torch.tensor([*weight.shape, count, *marks], device=weight.device)
-    gathered = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(gathered, mine, group=group)
-    sizes, widths, *same = torch.stack(gathered).t().tolist()
+    mine = [*weight.shape, count, _checksum(targets, rows), zlib.crc32(repr(alike).encode())]
+    sizes, widths, *same = zip(*_told(group, mine), strict=True)
+    if REFUSED in sizes:
+        raise ValueError(
+            f"Process {sizes.index(REFUSED)} of `group` refuses what it is given, and says why; no other can go on without it."
+        )
     for what, values in zip(("rows that take part", "targets and ignored rows", "other arguments"), same, strict=True):
         if len(set(values)) > 1:
             raise ValueError(
                 "`group` says that its processes share their rows and that each holds a part of the vocabulary, so all must be "
-                f"given the same {what}; theirs differ{f': {values}' if values is same[0] else ''}. Where each has rows of its "
-                "own, leave `group` out and let the head be a poz.torch.LogpsHead."
+                f"given the same {what}; theirs differ{f': {list(values)}' if values is same[0] else ''}. Where each has rows of "
+                "its own, leave `group` out and let the head be a poz.torch.LogpsHead."
             )
     if len(set(widths)) > 1:
-        raise ValueError(f"All shards of the head must have one hidden size; got {widths}.")
+        raise ValueError(f"All shards of the head must have one hidden size; got {list(widths)}.")
     rank, total = dist.get_rank(group), sum(sizes)
-    if expected is not None and total != expected:
-        raise ValueError(f"The shards have {sizes} tokens, {total} in all, but the head has {expected}.")
+    if vocabulary and total != vocabulary:
+        raise ValueError(f"The shards have {list(sizes)} tokens, {total} in all, but the head has {vocabulary}.")
     return Shard(weight, str(group.group_name), sum(sizes[:rank]), total, max(sizes))
+
+
+def _told(group: Any, mine: list[int]) -> list[list[int]]:
+    """Return the numbers of all processes, which each tells once in a call."""
+    device_of: Any = vars(dist.distributed_c10d)["_get_object_coll_device"]  # of the group, whatever was given
+    told = torch.tensor(mine, device=device_of(group))
+    gathered = [torch.empty_like(told) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(gathered, told, group=group)
+    return [[int(number) for number in numbers] for numbers in torch.stack(gathered).tolist()]
 
 
 def _checksum(*columns: Tensor | None) -> int:
@@ -144,7 +181,8 @@ def _checksum(*columns: Tensor | None) -> int:
     mark = 0
     for column in columns:
         if column is not None:
-            weights = torch.arange(1, 2 * len(column), 2, device=column.device) * 0x5851F42D4C957F2D  # modulo 2^64
+            odd = 2 * torch.arange(len(column), device=column.device) + 1
+            weights = odd * 0x5851F42D4C957F2D  # modulo 2^64
             mark = mark * 31 + int((column.long() * (weights ^ weights >> 29)).sum())
     return (mark + 2**63) % 2**64 - 2**63
 
