@@ -124,7 +124,7 @@ def test_egpo_is_stable_where_mirror_descent_cycles(step, mirror_descent, extrag
     # EGPO against online mirror descent around a uniform equilibrium: at step 1/.225 = 4.44 only EGPO converges, at 4.0
     # both do, at 5.0 (eta tau = 1) neither does.
     looks = first(self_play.egpo(BENCH, SKEWED, UNIFORM, tau=TAU, eta=step), 20001)[-1]
-    with contextlib.nullcontext() if mirror_descent or step == 5 else pytest.warns(UserWarning, match="leave the"):
+    with contextlib.nullcontext() if mirror_descent else pytest.warns(UserWarning, match="leave the"):
         iterates = inpo_iterates(BENCH, UNIFORM, tau=TAU, eta=1 / step, start=SKEWED)
     plain = next(itertools.islice(iterates, 20000, None))
     assert (games.kl(UNIFORM, plain) < 1e-8) == mirror_descent
@@ -179,7 +179,7 @@ def test_acceleration_with_rewards_that_change():
 
 def test_no_momentum_is_iterative_dpo():
     solved = {"u": np.array([0.1, -3.0])}
-    assert next_reference({"u": np.array([7.0, 0.3])}, solved, 0.0)["u"] is solved["u"]
+    np.testing.assert_array_equal(next_reference({"u": np.array([7.0, 0.3])}, solved, 0.0)["u"], solved["u"])
     np.testing.assert_allclose(
         next_reference({"u": np.zeros(2)}, solved)["u"], [0.13, -3.9], rtol=1e-15
     )  # 0.3, the paper's
@@ -187,7 +187,7 @@ def test_no_momentum_is_iterative_dpo():
 
 def test_towards_has_exact_ends_and_any_library():
     a, b = {"w": np.array([0.1, 7.0])}, {"w": np.array([0.3, -1.0])}
-    assert towards(a, b, 1)["w"] is b["w"]
+    np.testing.assert_array_equal(towards(a, b, 1)["w"], b["w"])
     np.testing.assert_array_equal(towards(a, b, 0)["w"], a["w"])
     np.testing.assert_allclose(towards(a, b, 0.25)["w"], [0.15, 5.0], rtol=1e-15)
     there = towards({"w": torch.zeros(2)}, {"w": torch.ones(2)}, 1e-3)["w"]

@@ -1,8 +1,8 @@
 """Accelerated Preference Optimization: iterative DPO or SPPO with Nesterov's momentum.
 
-    solved = reference = policy.state_dict()            # round 0
+    solved = reference = copy.deepcopy(policy.state_dict())  # round 0
     for _ in range(rounds):
-        last, solved = solved, train(reference)         # one solve against this round's reference
+        last, solved = solved, train(reference)         # one solve against this round's reference; a copy, as it moves on
         reference = next_reference(last, solved)        # the next round's; the answer is the last `solved`
 
 The momentum is between two solved rounds, not between a round and its own reference. Source: He, Yuan, Gu 2024, arXiv

@@ -8,6 +8,7 @@ the loss would give. Each function is an endless iterator over policies, the sta
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -38,9 +39,13 @@ def gpo(scores: npt.ArrayLike, start: npt.ArrayLike, *, beta: float) -> Iterator
     matrix = np.asarray(scores, np.float64)
     if matrix.ndim != 2 or not np.array_equal(matrix, -matrix.T):
         raise ValueError("scores must be an antisymmetric matrix, (actions, actions); scores[i, j] = -scores[j, i].")
-    first = games.as_policy("start", start, len(matrix))
     _positive(beta=beta)
-    return _iterated(np.log(first), lambda logits: logits + matrix @ games.tilted(logits) / beta)
+    with np.errstate(over="ignore"):
+        gains = matrix / beta
+    if not np.all(np.isfinite(gains)):
+        raise ValueError(f"scores / beta must be finite, they are added to log-probs; got {gains.tolist()}.")
+    first = _start(start, len(matrix))
+    return _iterated(np.log(first), lambda logits: logits + gains @ games.tilted(logits))
 
 
 @given
@@ -55,12 +60,13 @@ def rspo(
     Source: Tang et al. 2025, arXiv 2503.00030; the round is the minimiser of its squared loss.
     """
     preferences, first = _game(P, start, eta=eta)
-    prior = np.log(games.as_policy("reference", reference, len(first)))
-    pull = 2 * regularization_weight
+    prior = _prior(reference, len(first))
+    if not 0 <= regularization_weight < np.inf:
+        raise ValueError(f"regularization_weight must be >= 0 and finite; got {regularization_weight}.")
+    pull = 2 * regularization_weight / (1 + 2 * regularization_weight)
 
     def step(logits: games.Vector) -> games.Vector:
-        moved: games.Vector = logits + pull * prior + eta * (preferences @ games.tilted(logits))
-        return moved / (1 + pull)
+        return _pulled(logits, prior, pull) + (1 - pull) * eta * (preferences @ games.tilted(logits))
 
     return _iterated(np.log(first), step)
 
@@ -103,14 +109,16 @@ def nash_md(
     Source: Munos et al. 2023, arXiv 2312.00886, Theorem 1.
     """
     preferences, first = _game(P, start)
-    prior = np.log(games.as_policy("reference", reference, len(first)))
+    prior = _prior(reference, len(first))
+    if not callable(eta):
+        _share(eta, tau)
 
     def rounds() -> Iterator[games.Vector]:
         logits = np.log(first)
         for index in itertools.count():
             yield games.tilted(logits)
             rate = eta(index) if callable(eta) else eta
-            mixed = (1 - rate * tau) * logits + rate * tau * prior
+            mixed = _pulled(logits, prior, _share(rate, tau))
             logits = mixed + rate * (preferences @ games.tilted(mixed))
 
     return rounds()
@@ -127,11 +135,11 @@ def egpo(
 
     Source: Zhou et al. 2025, arXiv 2503.08942, whose beta is tau here.
     """
-    preferences, first = _game(P, start, eta=eta)
-    prior = np.log(games.as_policy("reference", reference, len(first)))
+    preferences, first = _game(P, start)
+    prior, share = _prior(reference, len(first)), _share(eta, tau)
 
     def step(logits: games.Vector) -> games.Vector:
-        base = (1 - eta * tau) * logits + eta * tau * prior
+        base = _pulled(logits, prior, share)
         half = base + eta * (preferences @ games.tilted(logits))
         moved: games.Vector = base + eta * (preferences @ games.tilted(half))
         return moved
@@ -149,10 +157,42 @@ def _iterated(logits: games.Vector, step: Callable[[games.Vector], games.Vector]
 def _game(P: npt.ArrayLike, start: npt.ArrayLike, **rates: float) -> tuple[games.Matrix, games.Vector]:
     _positive(**rates)
     games.win_rates(P, start)  # checks both
-    first = games.as_policy("start", start)
+    return np.asarray(P, np.float64), _start(start)
+
+
+def _start(start: npt.ArrayLike, actions: int | None = None) -> games.Vector:
+    first = games.as_policy("start", start, actions)
     if not np.all(first > 0):
         raise ValueError(f"start must play every action, or self-play never finds the others; got {first.tolist()}.")
-    return np.asarray(P, np.float64), first
+    return first
+
+
+def _prior(reference: npt.ArrayLike, actions: int) -> games.Vector:
+    """Log-probs of the reference, -inf of what it never plays."""
+    with np.errstate(divide="ignore"):
+        logs: games.Vector = np.log(games.as_policy("reference", reference, actions))
+    return logs
+
+
+def _pulled(logits: games.Vector, prior: games.Vector, share: float) -> games.Vector:
+    """(1 - share) logits + share prior; a share of 0 removes an infinity."""
+    if share in (0, 1):
+        return prior if share else logits
+    return (1 - share) * logits + share * prior
+
+
+def _share(eta: float, tau: float) -> float:
+    """eta tau, the share of the reference in a round."""
+    if not isinstance(eta, numbers.Real):
+        raise TypeError(f"A schedule gives a number for eta; got {eta!r}.")
+    _positive(eta=float(eta))
+    if not 0 <= tau < np.inf:
+        raise ValueError(f"tau is the weight of a KL divergence and must be >= 0 and finite; got {tau}.")
+    if eta * tau > 1 + 1e-9:  # rounding
+        raise ValueError(
+            f"eta tau must be at most 1, or the current policy gets a negative weight; got {eta * tau:.6g}, {eta} times {tau}."
+        )
+    return min(1.0, float(eta * tau))
 
 
 def _positive(**rates: float) -> None:

@@ -148,14 +148,10 @@ def mnpo_iterates(
     first = games.as_policy("start", reference if start is None else start)
     mnpo_step([first], None, reference, P, tau=tau, eta=eta(0) if callable(eta) else eta, beta=beta)  # checks all
     prior, preferences = np.asarray(reference, np.float64), np.asarray(P, np.float64)
-    if not callable(eta) and 0 < tau < eta:
-        radius = _spectral_radius(preferences, prior, tau=tau, eta=eta, beta=beta, shares=shares)
-        if radius > 1 + 1e-9:
-            warnings.warn(
-                f"At eta = {eta} and tau = {tau} the iterates leave the equilibrium of this game: a small distance grows "
-                f"{radius:.6g}-fold in a round. Take a larger eta, or eta_t = tau (t + 2) / 2.",
-                stacklevel=2,
-            )
+    if not callable(eta) and tau > 0:
+        said = _said_of_stability(preferences, prior, tau=tau, eta=eta, beta=beta, shares=shares)
+        if said:
+            warnings.warn(said, stacklevel=2)
 
     def rounds() -> Iterator[games.Vector]:
         kept = deque([first], maxlen=history)
@@ -187,21 +183,38 @@ def _round(
     return games.tilted(log_weights)
 
 
+def _said_of_stability(
+    P: games.Matrix, reference: games.Vector, *, tau: float, eta: float, beta: float, shares: Sequence[float]
+) -> str:
+    try:
+        with np.errstate(all="ignore"):
+            radius = _spectral_radius(P, reference, tau=tau, eta=eta, beta=beta, shares=shares)
+    except ArithmeticError as error:
+        return f"Whether the iterates leave the equilibrium is not known. {error}"
+    if radius <= 1 + 1e-9:
+        return ""
+    return (
+        f"At eta = {eta} and tau = {tau} the iterates leave the equilibrium of this game: a small distance grows "
+        f"{radius:.6g}-fold in a round. Take a larger eta, or eta_t = tau (t + 2) / 2."
+    )
+
+
 def _spectral_radius(
     P: games.Matrix, reference: games.Vector, *, tau: float, eta: float, beta: float, shares: Sequence[float]
 ) -> float:
     """By how much a round stretches a small distance from the equilibrium, for a history that is full.
 
-    In logits x a round is x' = (1 - tau/eta) sum_j w_j x_j + P softmax(x_0) / (eta beta) + constant, so its slope at the
-    equilibrium p is (1 - tau/eta) w_j, and P (diag p - p p^T) / (eta beta) beside the newest.
+    In logits x a round is x' = (1 - tau/eta) sum_j w_j x_j + P softmax(x_0) / (eta beta) + constant. In the direction of an
+    eigenvalue m of its last slope, P (diag p - p p^T) / (eta beta), that is x' = sum_j c_j x_j with c_j = (1 - tau/eta) w_j,
+    and m more beside the newest.
     """
     p = games.regularized_nash(P, reference, tau * beta)
-    n, history = len(p), len(shares)
-    slope = np.eye(n * history, k=-n)  # what was the newest becomes the next
-    for j, share in enumerate(shares):
-        slope[:n, j * n : (j + 1) * n] = (1 - tau / eta) * share / sum(shares) * np.eye(n)
-    slope[:n, :n] += P @ (np.diag(p) - np.outer(p, p)) / (eta * beta)
-    return float(np.abs(np.linalg.eigvals(slope)).max())
+    slopes = np.linalg.eigvals(P @ (np.diag(p) - np.outer(p, p)) / (eta * beta))
+    rounds = np.zeros((len(p), len(shares), len(shares)), complex)
+    rounds[:, 0] = (1 - tau / eta) * np.array(shares) / sum(shares)
+    rounds[:, 0, 0] += slopes
+    rounds[:, 1:, :-1] = np.eye(len(shares) - 1)  # what was the newest becomes the next
+    return float(np.abs(np.linalg.eigvals(rounds)).max())
 
 
 def _ratio(tau: float, eta: float) -> float:

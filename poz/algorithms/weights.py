@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from poz._given import given
-from poz.backends import namespace
+from poz.backends import Namespace, namespace
 
 
 @given
@@ -25,7 +25,8 @@ def towards(start: Mapping[str, Any], end: Mapping[str, Any], share: float) -> d
 
     What is a state of its own, such as an average, is kept as it comes back: 16-bit numbers come back in float32, since
     small steps would not move them. Integers and booleans, such as counters and masks, lie on no line: `end`'s are taken
-    wherever there is a step.
+    wherever there is a step. What is equal in both, such as the -inf of a mask, stays. What comes back has memory of its
+    own, while a torch `state_dict` is the model itself: one that is kept from an earlier round has to be a copy.
 
     Args:
         start: Arrays by name, of any one library: a torch `state_dict`, or a dictionary of JAX or NumPy arrays.
@@ -33,8 +34,8 @@ def towards(start: Mapping[str, Any], end: Mapping[str, Any], share: float) -> d
         share: In [0, 2): up to 1 it interpolates, above 1 it extrapolates.
 
     Raises:
-        TypeError: Something is no array, or of two libraries.
-        ValueError: The names or the shapes differ, or `share` is out of its domain.
+        TypeError: Something is no dense array of real numbers, integers or booleans, or of two libraries.
+        ValueError: The names, the shapes or the devices differ, or `share` is out of its domain.
     """
     if not 0 <= share < 2:
         raise ValueError(f"share must be at least 0 and below 2; got {share}. 1 is all the way.")
@@ -44,16 +45,43 @@ def towards(start: Mapping[str, Any], end: Mapping[str, Any], share: float) -> d
 
 
 def _moved(name: str, start: Any, end: Any, share: float) -> Any:
+    xp = _checked(name, start, end)
+    if xp.kind(start) in _ON_A_LINE:
+        start, end = (xp.widen(x) if xp.kind(x) == "half" else x for x in (start, end))
+        if 0 != share != 1:
+            still, zero = start == end, xp.constant(0.0, start)  # inf - inf would be NaN
+            return start + share * (xp.where(still, zero, end) - xp.where(still, zero, start))
+    kept = end if share else start
+    return kept.clone() if xp.name == "torch" else kept.copy()
+
+
+_ON_A_LINE = ("half", "real")
+
+
+def _checked(name: str, start: Any, end: Any) -> Namespace:
     try:
         xp, other = namespace(start), namespace(end)
     except TypeError as error:
         given = " and ".join(type(x).__name__ for x in (start, end))
-        raise TypeError(f"{name!r} must be an array of NumPy, torch or JAX in both; got {given}.") from error
+        raise TypeError(
+            f"{name!r} must be an array of NumPy, torch or JAX in both; got {given}. Flatten what is nested to names."
+        ) from error
     if xp is not other:
         raise TypeError(f"{name!r} is an array of {xp.name} and one of {other.name}; give one library's.")
     if tuple(start.shape) != tuple(end.shape):
         raise ValueError(f"{name!r} has shape {tuple(start.shape)} and {tuple(end.shape)}; both need the same.")
-    if xp.kind(start) not in ("half", "real"):
-        return end if share else start
-    start, end = (xp.widen(x) if xp.kind(x) == "half" else x for x in (start, end))
-    return end if share == 1 else start + share * (end - start)
+    for layout in (getattr(x, "layout", None) for x in (start, end)):
+        if "sparse" in str(layout):
+            raise TypeError(f"{name!r} must be dense; got {layout}. Convert it with .to_dense().")
+    if xp.device(start) != xp.device(end):
+        raise ValueError(f"{name!r} is on {xp.device(start)} and on {xp.device(end)}; move them together.")
+    kinds = [xp.kind(x) for x in (start, end)]
+    if "other" in kinds:
+        raise TypeError(
+            f"{name!r} holds {start.dtype} and {end.dtype}: no real numbers. Give real and imaginary parts."
+        )
+    if (kinds[0] in _ON_A_LINE) != (kinds[1] in _ON_A_LINE):
+        raise TypeError(
+            f"{name!r} holds {start.dtype} and {end.dtype}: counters, which lie on no line, must be counters in both."
+        )
+    return xp
