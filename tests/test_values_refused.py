@@ -127,3 +127,17 @@ def test_what_is_compiled_or_mapped_is_not_read():
     with pytest.raises(ValueError, match=r"got shape \(4, 7\)"):  # a shape is known there too
         jax.jit(poz.dpo)(poz.Pairs(*[jnp.zeros((4, 7))] * 4))
     assert jax.vmap(poz.dpo)(poz.Pairs(*[jnp.zeros((4, 7))] * 4)).shape == (4, 7)
+
+
+@pytest.mark.parametrize("library", MAKE)
+@pytest.mark.parametrize("size", [2, 3, 1000], ids=str)  # few are read as a list, many as NumPy's array
+@pytest.mark.parametrize("nan", [0, 1], ids=["NaN first", "NaN last"])
+def test_a_nan_hides_nothing(library, size, nan):
+    make = MAKE[library]
+    count = np.ones(size, np.float32)
+    count[[0, -1][nan]], count[[-1, 0][nan]] = np.nan, -1
+    logps = np.full(size, -1.0, np.float32)
+    with pytest.raises(ValueError, match=r"needs rejected_len of 0 or more; got -1\.0"):
+        poz.simpo(poz.Pairs(make(logps), make(logps), chosen_len=make(abs(count)), rejected_len=make(count)))
+    with pytest.raises(ValueError, match=r"chosen has a mean of 1 nats per token"):
+        poz.orpo(poz.Pairs(make(-count), make(logps), chosen_len=make(-logps), rejected_len=make(-logps)))

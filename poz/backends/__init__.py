@@ -69,6 +69,9 @@ class Namespace(Protocol):
     def device(self, x: Array) -> object:
         """Where `x` lives; None where that cannot differ or is not known."""
 
+    def readable(self, x: Array) -> bool:
+        """Whether the values can be read without a transfer and without tracing."""
+
     def values(self, x: Array) -> npt.NDArray[Any] | None:
         """The values, where reading them costs no transfer and no tracing; None otherwise."""
 

@@ -86,8 +86,11 @@ def device(x: Real) -> object:
     return None
 
 
+def readable(x: Real) -> bool:
+    """Whether it is a concrete array on the host's own processor, no tracer and no accelerator's."""
+    return not isinstance(x, jax.core.Tracer) and all(d.platform == "cpu" for d in x.devices())
+
+
 def values(x: Real) -> npt.NDArray[Any] | None:
     """The values of a concrete array on the host's own processor; None for a tracer or an accelerator's array."""
-    if isinstance(x, jax.core.Tracer) or any(d.platform != "cpu" for d in x.devices()):
-        return None
-    return np.asarray(x)
+    return np.asarray(x) if readable(x) else None

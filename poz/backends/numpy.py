@@ -123,6 +123,11 @@ def device(x: Real) -> object:
     return None
 
 
+def readable(x: Real) -> bool:
+    """Always."""
+    return True
+
+
 def values(x: Real) -> npt.NDArray[Any] | None:
     """The array itself."""
     return np.asarray(x)

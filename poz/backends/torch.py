@@ -29,6 +29,7 @@ exp, log, expm1, log1p, arctan, sigmoid, log_sigmoid, relu, where, clip, ones_li
 )
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _KINDS = {
     torch.float32: "real",
     torch.float64: "real",
@@ -124,10 +125,11 @@ def device(x: Tensor) -> object:
     return x.device
 
 
+def readable(x: Tensor) -> bool:
+    """Whether it is a plain CPU tensor: a read of a GPU's would wait for it, and while compiling there is none."""
+    return not torch.compiler.is_compiling() and x.is_cpu and type(x) in _PLAIN and not _wrapped(x)
+
+
 def values(x: Tensor) -> npt.NDArray[Any] | None:
-    """The values of a plain CPU tensor; None on a GPU (a read would wait for it) and while compiling."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or type(x) not in _PLAIN:
-        return None
-    if torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return None
-    return x.detach().numpy()
+    """The values of a plain CPU tensor; None on a GPU and while compiling."""
+    return x.detach().numpy() if readable(x) else None

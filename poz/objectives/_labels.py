@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from poz._checks import least
 from poz.backends import Namespace
 from poz.families import Pairs, TokenPairs
 
@@ -24,8 +25,10 @@ def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
 def check_probabilities(xp: Namespace, objective: str, pairs: Pairs) -> None:
     """Refuses mean log-probs above 0, where they can be read: of densities there is neither odds nor perplexity."""
     for side in ("chosen", "rejected"):
+        if least(xp, getattr(pairs, side), -1) >= 0:
+            continue
         total, length = xp.values(getattr(pairs, side)), xp.values(getattr(pairs, f"{side}_len"))
-        if total is None or length is None or not (total > 0).any():
+        if total is None or length is None:
             continue
         mean = total / np.maximum(length, 1)
         above = mean[np.isfinite(mean) & (mean > ROUNDED)]
