@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -14,12 +15,18 @@ TURN = "\n\nAssistant:"
 
 ASKED = ("prompt", "question", "instruction", "input", "query", "problem")
 DIALOGUES = ("messages", "conversations", "conversation", "trajectory", "context", "history")
-SYSTEM = ("system", "system_prompt")
+SYSTEM = ("system", "system_prompt", "system_message")
 BEGUN = "initial_reason_steps"
 """What both answers go on from, in Step-DPO."""
 
-UNCLEAR = ("context", "history", "documents", "document", "passage", "background", "dialogue", "dialog")
+UNCLEAR = (
+    *("context", "history", "documents", "document", "passage", "background", "dialogue", "dialog"),
+    *("article", "knowledge", "persona"),
+)
 """Texts that belong to a prompt, though their names do not say where in it."""
+
+BESIDE = ("tool_calls", "function_call", "reasoning_content", "thinking")
+"""What a message may say beside its content."""
 
 _NO_PROMPT = {
     "annotator",
@@ -98,6 +105,10 @@ def _given(row: Row, names: tuple[str, ...], own: str, where: str) -> tuple[dict
         raise ValueError(f"{where} has dialogues that differ, {columns(turns)}. Keep one of them.")
     asked = {name: _text(value, f"{where}: {name!r}") for name, value in given.items() if name not in turns}
     unclear = [name for name in asked if name in UNCLEAR and name != own]
+    certain = [text for name, text in asked.items() if name not in unclear]
+    for name in [name for name in unclear if any(asked[name].strip() in text for text in certain)]:
+        unclear.remove(name)  # it is quoted
+        del asked[name]
     if unclear:
         raise ValueError(
             f"{where} has {unclear[0]!r}, and nothing says where in the prompt that belongs. Write it into 'prompt', or "
@@ -115,19 +126,20 @@ def _of_texts(
     shared = _shared(texts)
     begins = all(text.strip() in shared for text in asked.values())
     if isinstance(prompt, str) and (not dialogues or (not (begins or more) and prompt.rstrip().endswith(TURN))):
-        if len(texts) == 2 and len(prompt.strip()) > 20 and prompt.strip() in shared and not shared.startswith(prompt):
+        within = len(texts) == 2 and len(prompt.strip()) > 20 and _plain(prompt) in _plain(shared)
+        if within and not shared.startswith(prompt):
             raise ValueError(f"{where}: the answers hold the prompt within them. Cut it there, or leave out 'prompt'.")
         return prompt, texts
     if more or not begins:
         raise ValueError(
             f"{where}: the dialogues do not begin with what else is said of the prompt; it has {columns(row)}."
         )
-    turn = shared.rfind(TURN)
-    if turn < 0:
+    turn = shared.rfind(TURN) + len(TURN) if TURN in shared else _last_turn(shared) if dialogues else 0
+    if not turn:
         if "prompt" in row or len(texts) == 1:
             raise ValueError(f"{where} has no prompt. Give one, '' for none; it has {columns(row)}.")
         _check_no_other_prompt(row, where)
-    cut = turn + len(TURN) if turn >= 0 else shared.rfind(" ") + 1
+    cut = turn or shared.rfind(" ") + 1
     return shared[:cut], [text[cut:] for text in texts]
 
 
@@ -143,7 +155,8 @@ def _of_messages(
     else:
         shared = _shared_messages(whole) if len(whole) == 2 else whole[0][:-1]
         answers = [messages[len(shared) :] for messages in whole]
-        prompt = _agreed(asked, before, shared, where)
+        _check_roles(answers, where)
+        prompt = _agreed(asked, before, shared, answers, where)
     if system and prompt[:1] and prompt[0]["role"] == "system" and prompt[0]["content"] != system:
         raise ValueError(f"{where} has two system prompts that differ. Keep one of them; it has {columns(row)}.")
     if system and not (prompt and prompt[0]["role"] == "system"):
@@ -153,11 +166,15 @@ def _of_messages(
             f"{where}: the prompt ends with a message of {prompt[-1]['role']!r}, not with what is answered; it has "
             f"{columns(row)}."
         )
-    if any(messages[0]["role"] in ("user", "system") for messages in answers):
+    _check_roles(answers, where)
+    return prompt, answers
+
+
+def _check_roles(answers: list[list[Message]], where: str) -> None:
+    if any(messages[0]["role"] != "assistant" for messages in answers):
         raise ValueError(
             f"{where}: the answers must begin with a message of 'assistant', after a prompt that they share."
         )
-    return prompt, answers
 
 
 def _before(asked: dict[str, str], before: list[Message], where: str) -> list[Message]:
@@ -168,15 +185,21 @@ def _before(asked: dict[str, str], before: list[Message], where: str) -> list[Me
                 f"{where}: {columns(asked)} is not in the dialogue, and where it belongs there is not clear."
             )
         return before
+    again = [name for name, text in asked.items() if any(text.strip() == one["content"] for one in before)]
+    if again:
+        raise ValueError(f"{where}: {again[0]!r} is in the dialogue, which has answered it. Remove one of the two.")
     if len({text.strip() for text in asked.values()}) > 1:
         raise ValueError(f"{where} has texts that may all be the prompt, {columns(asked)}. Keep one of them.")
     return before + [{"role": "user", "content": text} for text in list(asked.values())[:1]]
 
 
-def _agreed(asked: dict[str, str], before: list[Message], shared: list[Message], where: str) -> list[Message]:
+def _agreed(
+    asked: dict[str, str], before: list[Message], shared: list[Message], answers: list[list[Message]], where: str
+) -> list[Message]:
     """The prompt of whole dialogues, with which what else is said of it must agree."""
-    prompt = shared
-    if before and not _equal(before[: len(shared)], shared):
+    prompt, more = shared, before[len(shared) :]
+    goes_on = not more or any(_equal(more, messages[: len(more)]) for messages in answers)
+    if before and not (goes_on and _equal(before[: len(shared)], shared)):
         if not shared or not _equal(before[-len(shared) :], shared):
             raise ValueError(f"{where}: the turns before the answers are not those that the answers begin with.")
         prompt = before
@@ -237,10 +260,17 @@ def _post(info: Any, what: str) -> str:
     return "SUBREDDIT: r/{}\n\nTITLE: {}\n\nPOST: {}\n\nTL;DR:".format(*parts)
 
 
+_WRITTEN = re.compile(
+    r"""\s*(array\(\s*)?\[?\s*\{(?=.*?['"](role|from)['"]\s*:\s*['"](user|assistant|system|human|gpt)['"])"""
+    r"""(?=.*?['"](content|value)['"]\s*:)""",
+    re.DOTALL,
+)
+
+
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} must be a text or a list of messages; got {kind(value)}.")
-    if re.match(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]", value):
+    if _WRITTEN.match(value):
         raise ValueError(f"{what} is a list of messages that was written as a text. Give the list itself.")
     return value
 
@@ -255,6 +285,16 @@ def _shared(texts: list[str]) -> str:
     return one[: next(differ, min(len(one), len(other)))]
 
 
+def _last_turn(text: str) -> int:
+    """Where the assistant's last turn begins, whatever ends the lines; 0 where there is none."""
+    return max((found.end() for found in re.finditer(r"\n[ \t]*Assistant:", text)), default=0)
+
+
+def _plain(text: str) -> str:
+    """The text with one space for all white space, and one way to write an accent."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def _shared_messages(whole: list[list[Message]]) -> list[Message]:
     """What both dialogues begin with, before an answer in each."""
     length = 0
@@ -266,7 +306,11 @@ def _shared_messages(whole: list[list[Message]]) -> list[Message]:
 
 
 def _equal(one: list[Message], other: list[Message]) -> bool:
-    return [(message["role"], message["content"]) for message in one] == [(m["role"], m["content"]) for m in other]
+    return [_seen(message) for message in one] == [_seen(message) for message in other]
+
+
+def _seen(message: Message) -> list[Any]:
+    return [message["role"], message["content"], *(message.get(name) or None for name in BESIDE)]
 
 
 def _said(text: str, messages: list[Message]) -> bool:

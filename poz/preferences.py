@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poz._rows import rows
+from poz.dialogues import BESIDE
 from poz.dialogues import TURN as TURN
 from poz.layouts import COLUMNS as COLUMNS
 from poz.layouts import check_column, read, repeats, unrepeated
@@ -48,6 +49,8 @@ def load(path: str | os.PathLike[str] = SHIPPED) -> list[Pair]:
     found: list[tuple[str, Pair]] = []
     single: list[tuple[str, Pair]] = []
     for where, row in rows(path):
+        if seen := [name for name in ("image", "images", "video", "audio") if row.get(name)]:
+            raise ValueError(f"{where} holds an {seen[0]!r}, which is not a text. Leave the row or the column out.")
         pairs = read(row, where)
         ties += not pairs
         for pair in pairs:
@@ -123,6 +126,8 @@ def _joined(messages: list[dict[str, Any]], what: str) -> str:
     texts = []
     for message in messages:
         role, content = message["role"], message["content"]
+        if beside := [name for name in BESIDE if message.get(name)]:
+            raise ValueError(f"{what} holds messages with {beside[0]!r}. Write that into 'content', or leave it out.")
         if not isinstance(content, str):
             raise ValueError(f"{what} must hold messages with the texts 'role' and 'content'; one is no text.")
         texts.append(f"\n\n{names.get(role, role.capitalize())}: {content}")

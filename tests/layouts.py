@@ -410,6 +410,23 @@ LAYOUTS = {
         [{"chosen": f"{ASK} Well, the first.", "rejected": f"{ASK} Well, no idea."}],
         [(f"{ASK} Well, ", "the first.", "no idea.")],
     ),
+    "HH-RLHF with the line ends of Windows": (
+        [
+            {
+                "chosen": f"Human: {ASK}\r\n\r\nAssistant: I know.",
+                "rejected": f"Human: {ASK}\r\n\r\nAssistant: I do not.",
+            }
+        ],
+        [(f"Human: {ASK}\r\n\r\nAssistant:", " I know.", " I do not.")],
+    ),
+    "a system_message": (
+        [{"system_message": "Be brief.", "prompt": ASK, "chosen": GOOD, "rejected": BAD}],
+        [(SYSTEM_PROMPT, *ANSWERS)],
+    ),
+    "a document that the prompt quotes": (
+        [{"prompt": f"A river.\n{ASK}", "document": "A river.", "chosen": GOOD, "rejected": BAD}],
+        [(f"A river.\n{ASK}", GOOD, BAD)],
+    ),
     "TRL, messages": ([{"prompt": SYSTEM + USER, "chosen": YES, "rejected": NO}], [(SYSTEM_PROMPT, *ANSWERS)]),
     "a text prompt before messages that answer": ([{"prompt": ASK, "chosen": YES, "rejected": NO}], [CHAT]),
     "a list prompt before texts": ([{"prompt": USER, "chosen": GOOD, "rejected": BAD}], [CHAT]),
@@ -452,6 +469,7 @@ LAYOUTS = {
 }
 
 _PAIR = {"chosen": GOOD, "rejected": BAD}
+_CALL = [{**said("assistant", ""), "tool_calls": [{"function": {"name": name}}]} for name in ("find", "guess")]
 REFUSED = {
     "a context of no known place": ({**_PAIR, "prompt": ASK, "context": "x"}, "has 'context', and nothing says where"),
     "a history that is a text": ({**_PAIR, "prompt": ASK, "history": "x"}, "has 'history', and nothing says where"),
@@ -523,6 +541,51 @@ REFUSED = {
         {"conversations": [turn("bird", ASK)], **_PAIR},
         "'conversations' must hold turns from human, user, gpt",
     ),
+    "a list prompt that goes on after what the dialogues share": (
+        {"prompt": EARLIER + USER, "chosen": EARLIER[:1] + YES, "rejected": EARLIER[:1] + NO},
+        "the turns before the answers are not those that the answers begin with",
+    ),
+    "messages of another dialogue": (
+        {"messages": EARLIER + USER + YES, "chosen": EARLIER[:1] + YES, "rejected": EARLIER[:1] + NO},
+        "the turns before the answers are not those that the answers begin with",
+    ),
+    "roles in capitals": (
+        {"prompt": [said("User", ASK)], "chosen": [said("Assistant", GOOD)], "rejected": [said("Assistant", BAD)]},
+        "the answers must begin with a message of 'assistant'",
+    ),
+    "a question that the dialogue answers": (
+        {**_PAIR, "prompt": ASK, "messages": USER + YES},
+        "'prompt' is in the dialogue, which has answered it",
+    ),
+    "tool calls, which a text does not show": (
+        {"chosen": [*USER, _CALL[0], *YES], "rejected": [*USER, _CALL[1], *NO]},
+        "'chosen' holds messages with 'tool_calls'",
+    ),
+    "thoughts beside the text": (
+        {"prompt": USER, "chosen": [{**YES[0], "reasoning_content": "x"}], "rejected": NO},
+        "'chosen' holds messages with 'reasoning_content'",
+    ),
+    "an image beside the texts": (
+        {**_PAIR, "prompt": ASK, "image": {"bytes": "x"}},
+        "holds an 'image', which is not a text",
+    ),
+    "messages as NumPy writes them": (
+        {**_PAIR, "prompt": "array([{'content': 'x', 'role': 'user'}], dtype=object)"},
+        "'prompt' is a list of messages that was written as a text",
+    ),
+    "a message as JSON writes it": (
+        {**_PAIR, "prompt": '{"name": "x", "role": "user", "content": "y"}'},
+        "'prompt' is a list of messages that was written as a text",
+    ),
+    "a prompt repeated with other line ends": (
+        {"prompt": f"One.\r\n{ASK}", "chosen": f"One.\n{ASK} {GOOD}", "rejected": f"One.\n{ASK} {BAD}"},
+        "the answers hold the prompt within them",
+    ),
+    "a prompt repeated in other code points": (
+        {"prompt": f"Caf\u00e9. {ASK}", "chosen": f"Cafe\u0301. {ASK} {GOOD}", "rejected": f"Cafe\u0301. {ASK} {BAD}"},
+        "the answers hold the prompt within them",
+    ),
+    "a persona": ({**_PAIR, "prompt": ASK, "persona": "x"}, "has 'persona', and nothing says where"),
     "images": ({**_PAIR, "prompt": [said("user", [{"type": "image"}])]}, "'prompt' must hold messages with the texts"),
     "a label that is none": ({"prompt": ASK, "completion": GOOD, "label": "yes"}, "true or false, 1 or 0; got a text"),
     "a label of -1": ({"prompt": ASK, "completion": GOOD, "label": -1}, "true or false, 1 or 0; got -1"),

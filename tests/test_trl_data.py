@@ -44,6 +44,9 @@ UNCERTAIN = [
     "a context of no known place",
     "no prompt, and a text that may be it",
     "another prompt than in the dialogues",
+    "a list prompt that goes on after what the dialogues share",
+    "a question that the dialogue answers",
+    "roles in capitals",
 ]
 PAIR = {"prompt": ASK, "chosen": GOOD, "rejected": BAD}
 ONE = {"prompt": ASK, "completion": GOOD, "label": True}
