@@ -77,7 +77,7 @@ def columns(row: Row) -> str:
 def kind(value: Any) -> str:
     """What a value is, in words that show nothing of it."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")
+    return names.get(type(value), "a number" if is_number(value) else f"something else, of type {type(value).__name__}")
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -60,3 +60,32 @@ def test_ranks_hold_equal_reliabilities(tmp_path):
         alone.step()
     assert first == pytest.approx(alone.reliability.tolist(), rel=1e-6)
     assert max(abs(x - 0.8) for x in first) > 0.02
+
+
+OTHERS = """
+import sys, torch, poz
+from poz.torch.lcpo import LCPO
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+try:
+    LCPO(num_annotators=2 + rank).step()
+except ValueError as error:
+    print(error)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_ranks_that_count_other_annotators_raise_everywhere(tmp_path):
+    command = [sys.executable, "-P", "-c", OTHERS]
+    workers = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        printed = [worker.communicate(timeout=60)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    for rank, said in enumerate(printed):
+        assert "All processes need the same annotators; they have 2 to 3 of them" in said
+        assert f"this one has {2 + rank}" in said

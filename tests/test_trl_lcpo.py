@@ -1,5 +1,6 @@
 """LCPO-EM by its name in TRL's DPOTrainer: annotators of any kind, reliabilities that learn, are logged and saved."""
 
+import datetime
 import json
 
 import accelerate
@@ -52,6 +53,22 @@ def test_ids_of_any_kind(tmp_path, policy, ids):  # noqa: F811
     assert inputs(made)["annotator"].tolist() == [row[name] for name in ids]
 
 
+@pytest.mark.parametrize("kind", ["numpy", "torch", "pandas", "arrow"])
+@pytest.mark.parametrize("ids", [NAMES, [7, 3, 7, 3]])
+def test_the_format_of_a_data_set_changes_nothing(tmp_path, policy, ids, kind):  # noqa: F811
+    data = datasets.Dataset.from_list([{**pair, "annotator": name} for pair, name in zip(PAIRS, ids, strict=True)])
+    made = DPOTrainer(
+        policy,
+        args=settings(tmp_path),
+        train_dataset=data.with_format(kind),
+        eval_dataset=data.with_format(kind),
+        processing_class=Bytes(),
+        objective="lcpo_em",
+    )
+    assert inputs(made)["annotator"].tolist() == [1, 0, 1, 0]
+    assert made.evaluate()["eval_loss"] == pytest.approx(np.log(2))
+
+
 def test_without_the_column_one_reliability_learns(tmp_path, policy):  # noqa: F811
     made = trainer(tmp_path, policy, "lcpo_em")
     made.train()
@@ -86,6 +103,21 @@ def test_what_is_saved_names_the_annotators(tmp_path, policy):  # noqa: F811
         trainer(tmp_path, policy, "lcpo_em", others, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
 
 
+@pytest.mark.parametrize(("spoil", "error", "sentence"), [
+    (lambda path: torch.save({"reliability": torch.ones(2)}, path), ValueError, "has the reliabilities of the annotators None"),
+    (lambda path: path.write_bytes(b""), ValueError, "is not the state of an objective, or is damaged"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-50]), ValueError, "is not the state of an objective, or is damaged"),
+    (lambda path: torch.save([1], path), ValueError, "is not the state of an objective, or is damaged"),
+    (lambda path: path.unlink(), FileNotFoundError, "has no objective.pt"),
+])  # fmt: skip
+def test_a_state_that_cannot_be_resumed_is_refused(tmp_path, policy, spoil, error, sentence):  # noqa: F811
+    arguments = {"save_strategy": "steps", "save_steps": 1}
+    trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments).train()
+    spoil(tmp_path / "checkpoint-1" / STATE)
+    with pytest.raises(error, match=sentence):
+        trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
+
+
 def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):  # noqa: F811
     data = [{**PAIRS[i % 4], "annotator": f"a{i}"} for i in range(60)]
     made = trainer(tmp_path, policy, "lcpo_em", data, arguments={"max_steps": 1})
@@ -100,6 +132,8 @@ def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):  # noqa: F81
     ([*NAMES[:3], None], r"must hold an id .* row 3 holds None"),
     ([1.0, 2.0, float("nan"), 1.0], r"must hold an id .* row 2 holds nan"),
     ([["al"], ["bo"], ["al"], ["bo"]], r"must hold an id .* row 0 holds \['al'\]"),
+    ([b"al", b"bo"] * 2, r"must hold an id .* row 0 holds b'al'"),
+    ([datetime.date(2026, 1, 1)] * 4, r"must hold an id .* row 0 holds datetime"),
 ])  # fmt: skip
 def test_what_is_no_id_is_refused(tmp_path, policy, broken, sentence):  # noqa: F811
     data = [{**pair, "annotator": name} for pair, name in zip(PAIRS, broken, strict=True)]

@@ -22,7 +22,7 @@ def numbered(dataset: Any, where: str) -> dict[Hashable, int]:
         )
     seen: dict[Hashable, int] = {}
     for row, annotator in enumerate(dataset[COLUMN]):
-        if not isinstance(annotator, Hashable) or annotator is None or annotator != annotator:
+        if not isinstance(annotator, str | int | float) or annotator != annotator:
             raise ValueError(
                 f"The column {COLUMN!r} of {where} must hold an id for whoever labelled the pair, a number or a text; "
                 f"row {row} holds {annotator!r}."

@@ -19,7 +19,7 @@ def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
     Raises:
         ValueError: There is none, or it is not understood.
     """
-    for number, row in enumerate(() if dataset is None else dataset):
+    for number, row in enumerate(() if dataset is None else plain(dataset)):
         for example in [row] if "image" in row or "images" in row else read(row, f"{where}, row {number}"):
             return example
     if dataset is None:
@@ -27,8 +27,14 @@ def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
     raise ValueError(f"There is no example in {where}.")
 
 
+def plain(dataset: Any) -> Any:
+    """The data set with Python's own values in place of those of a format, such as "torch", or the very same."""
+    formatted = isinstance(dataset, Dataset) and dataset.format["type"] is not None
+    return dataset.with_format(None) if formatted or isinstance(dataset, IterableDataset) else dataset
+
+
 def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool = False) -> Any:
-    """The data set with prompt, chosen and rejected as TRL wants them, or the very same where it has them.
+    """The data set with prompt, chosen and rejected as TRL wants them, or the very same where it has them and no format.
 
     Args:
         dataset: Of `datasets`; a stream is looked through while it is read.
@@ -39,6 +45,7 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
     Raises:
         ValueError: A row that is not understood, or that lacks a finite number in one of the columns.
     """
+    dataset = plain(dataset)
     first = first_of(dataset, where)
     used = [name for name in columns if name in first]
     examples = partial(_examples, first=first, used=used, where=where, single=single)
@@ -47,9 +54,8 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
         return dataset.map(partial(_mapped, examples, list(first), False), batched=True, remove_columns=known)
     if not isinstance(dataset, Dataset):
         return dataset
-    rows = dataset.with_format(None)
     changed, every, again, empty, count = False, True, False, 0, 0
-    for number, row in enumerate(rows):
+    for number, row in enumerate(dataset):
         found = examples(row, number)
         changed = changed or found != [row]
         for example in found:
@@ -63,11 +69,11 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
         warnings.warn(f"{where}: {empty} of {count} prompts are empty.", stacklevel=2)
     if not changed and not again:
         return dataset
-    return rows.map(
+    return dataset.map(
         partial(_mapped, examples, list(first), every),
         with_indices=True,
         batched=True,
-        remove_columns=rows.column_names,
+        remove_columns=dataset.column_names,
     )
 
 

@@ -166,7 +166,7 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
             return objective
         if dataset is None or annotators.COLUMN not in data.first_of(dataset, "the training data set"):
             return LCPO()
-        self._annotators = annotators.numbered(dataset, "the training data set")
+        self._annotators = annotators.numbered(data.plain(dataset), "the training data set")
         return LCPO(num_annotators=len(self._annotators))
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
@@ -332,8 +332,13 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
             raise FileNotFoundError(
                 f"{checkpoint} has no {STATE}, the state of the objective; it is no checkpoint of one."
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        saved, known = state.pop("annotators"), self._annotators and list(self._annotators)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            saved, known = state.pop("annotators", None), self._annotators and list(self._annotators)
+        except Exception as error:  # torch's own have no kind in common
+            raise ValueError(
+                f"{path} is not the state of an objective, or is damaged. Resume from another one."
+            ) from error
         if saved != known:
             raise ValueError(f"{path} has the reliabilities of the annotators {saved}; the training data have {known}.")
         self._objective.load_state_dict(state)

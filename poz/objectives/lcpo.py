@@ -37,10 +37,18 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         )
 
 
+def _doubts(base: Objective) -> bool:
+    """Whether an objective, or a part of it, doubts the labels itself."""
+    parts = getattr(base, "parts", ())
+    return any(isinstance(param.domain, Base) for param in base.params.values()) or any(
+        _doubts(part) for part, _ in parts
+    )
+
+
 def _constraint(p: Values) -> str | None:
     if p["base"].family is not Pairs:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
-    if any(isinstance(param.domain, Base) for param in p["base"].params.values()):
+    if _doubts(p["base"]):
         return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
     if not {"chosen", "rejected"} <= p["base"].reads or (p["base"].coupled and "calibration" not in p["base"].reads):
         return f"needs a base that compares two completions and takes each pair alone; got `{p['base'].name}`."

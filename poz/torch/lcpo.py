@@ -85,10 +85,21 @@ class LCPO(nn.Module):
         state = self._state()
         both = torch.stack(state.sums)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self._check_alike()
             torch.distributed.all_reduce(both, group=self.group)
         moved = lcpo_em.update(state, lcpo_em.Sums(*both), step_size=self.step_size)
         self.reliability.copy_(moved.reliability)
         self._waiting = moved.sums
+
+    def _check_alike(self) -> None:
+        count = len(self.reliability)
+        ends = torch.tensor([count, -count], device=self.reliability.device)
+        torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MAX, group=self.group)
+        most, least = ends[0].item(), -ends[1].item()
+        if least != most:
+            raise ValueError(
+                f"All processes need the same annotators; they have {least} to {most} of them, this one has {count}."
+            )
 
     @given
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
@@ -106,9 +117,14 @@ class LCPO(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         given = state_dict.get(f"{prefix}reliability")
+        if not isinstance(given, Tensor | None):
+            raise TypeError(f"The state must hold `reliability` as a tensor; got a {type(given).__name__}.")
+        if given is not None and given.is_meta:
+            raise ValueError("`reliability` of the state is on the meta device and has no values.")
         if given is not None and not bool(((given >= 0) & (given <= 1)).all()):
             raise ValueError(f"A reliability is a probability in [0, 1]; the state holds {given.tolist()}.")
         super()._load_from_state_dict(state_dict, prefix, *others)
+        self.reliability = self.reliability.float()  # also where it was assigned
 
     def _state(self) -> lcpo_em.State:
         total, count = (part.to(self.reliability) for part in self._waiting)
