@@ -271,7 +271,9 @@ class Objective:
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
-        return f"poz.{self.name}.bind({bound})"
+        module = self.function.__module__
+        home = "poz" if module.startswith("poz.objectives.") else module
+        return f"{home}.{self.function.__qualname__}.bind({bound})"
 
     def _paper_uses(self, name: str) -> str:
         used = dict.fromkeys(value for one in self.published for value in one.values.get(name, ()))

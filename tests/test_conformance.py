@@ -78,7 +78,7 @@ def test_what_numpy_gets_is_checked_too():
     assert "the input `chosen` was changed in place" in result.problem
     for losses, said in (
         (lambda p: poz.dpo(p) * 1j, "real losses"),
-        (lambda p: torch.zeros(12, requires_grad=True), "grad"),
+        (lambda p: torch.zeros(12, requires_grad=True), "an array of numpy is required"),
     ):
         result = conform("dpo", lambda pairs, losses=losses, **values: losses(pairs), backend="numpy")
         assert said in result.problem

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
 from poz.domains import Base, Real
 from poz.families import SHAPES
 from poz.objective import Objective
 from poz.testing.draws import WIDEST, Case, Deck, draw_case
-from poz.testing.edges import CONVENTIONS, conventions, with_edges, without_empty
-from poz.testing.runners import BACKENDS, Arrays, Candidate, missing, runs, taken
+from poz.testing.edges import CONVENTIONS, conventions, one_alone, with_edges, without_empty
+from poz.testing.runners import BACKENDS, Arrays, Candidate, fixed, missing, runs, taken
 from poz.testing.tolerances import FLOOR, RTOL, UNIT, Mismatch, relative_error
 from poz.testing.verdict import Result, Tally, as_code, where
 from poz.zoo import zoo
@@ -94,6 +95,7 @@ def _moved(objective: Objective, step: float) -> Iterator[Objective]:
                 continue
 
 
+@given
 def conform(
     name: str | Objective,
     candidate: Candidate | None = None,
@@ -113,13 +115,14 @@ def conform(
     that all of them come where there are as many cases. A third of each batch stands at an edge: log-ratios of 20, 88, 104
     and 709 nats over β and beyond, where floats end and libraries differ, and tiny ones; in every fourth case infinite ones,
     of which the losses are asked for, and where those are finite the gradients; nothing where infinities compete. Padding is
-    finite: how NaN there is treated is not seen.
+    finite: how NaN there is treated is not seen. Of the first case an example is run alone too.
 
     Args:
         name: The objective, by name; or one whose hyper-parameters stay as they are bound.
         candidate: Takes the family with arrays of the backend, and leaves them as they are; the objective itself where not
             given. Hyper-parameters that it does not take are held, at their defaults or as they are bound, so a function of
-            the batch alone will do. On JAX it is traced, and numbers with it unless it needs to know them.
+            the batch alone will do; what a partial or an objective has bound it keeps, and the objective of that name is
+            bound alike. On JAX it is traced, and numbers with it unless it needs to know them.
         backend: One of `BACKENDS`. Gradients are the backend's own, of all log-probs; NumPy has none.
         dtype: "float64" or "float32"; inputs are rounded to it before the reference sees them.
         cases: How many draws of inputs and hyper-parameters.
@@ -139,7 +142,7 @@ def conform(
         TypeError: `name` is no objective that has a reference.
         ValueError: There is no such backend, dtype, field or seed, or nothing would be run.
     """
-    this = _with_reference(name)
+    this = _with_reference(name, candidate)
     _check_arguments(this, backend, dtype, cases, size, seed, constant, without)
     known = frozenset(this.params) if candidate is None else taken(candidate, this.params)
     held = sorted(set(this.params) - known) if isinstance(name, str) else sorted(this.params)
@@ -147,8 +150,8 @@ def conform(
     worst_loss: float | None = None
     worst_gradient, problem = (None if backend == "numpy" else 0.0), ""
     shown: dict[str, Any] = {}
-    for index in range(cases):
-        case = _draw(this, rng, size, index, deck, held, dtype, without)
+    drawn = (_draw(this, rng, size, index, deck, held, dtype, without) for index in range(cases))
+    for index, which, case in _with_one_alone(drawn, size // 2):
         bound, batch = case
         wanted = expected(bound, batch, dtype)
         example = None
@@ -156,7 +159,7 @@ def conform(
             losses, gradients = BACKENDS[backend](candidate, bound, batch, dtype)
             losses = _checked(losses, wanted.losses.shape)
         except Exception as error:  # a peer's bug is a result to report, not a reason to stop
-            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
             tally.add(case, None)
         else:
             found = {"loss": losses} | {field: g for field, g in gradients.items() if field not in constant}
@@ -182,7 +185,7 @@ def conform(
             if not bound.coupled:
                 example = _example(bound, first, errors[first])
         if not problem:
-            problem = f"case {index}, {bound!r}: {said}"
+            problem = f"case {index}{which}, {bound!r}: {said}"
             call = _call(name, candidate, backend=backend, dtype=dtype, cases=index + 1, size=size, seed=seed,
                          constant=tuple(constant), without=tuple(without))  # fmt: skip
             shown = {"inputs": as_code(case, example, backend, dtype), "again": call, "case": case}
@@ -206,9 +209,9 @@ def _check_arguments(
         raise ValueError(f"At least one case of one example has to be run; got cases={cases}, size={size}.")
     if seed < 0:
         raise ValueError(f"The seed must be a whole number from 0; got {seed}.")
-    for argument, given in (("constant", constant), ("without", without)):
-        if isinstance(given, str):
-            raise ValueError(f"Give {argument} as a list of names, [{given!r}].")
+    for argument, names in (("constant", constant), ("without", without)):
+        if isinstance(names, str):
+            raise ValueError(f"Give {argument} as a list of names, [{names!r}].")
     if unknown := set(constant) - set(this.family._fields):
         raise ValueError(f"poz.{this.family.__name__} has no {', '.join(sorted(unknown))} to hold constant.")
     if unknown := set(without) - set(CONVENTIONS) - this.optional:
@@ -232,6 +235,20 @@ def _draw(
         batch = without_empty(batch)
     batch = batch._replace(**{name: None for name in this.optional if name in without})
     return Case(case.objective, _rounded(batch, dtype))
+
+
+def _with_one_alone(cases: Iterable[Case], example: int) -> Iterator[tuple[int, str, Case]]:
+    """Numbered cases, and of the first an example alone, where the objective is defined for one."""
+    for index, case in enumerate(cases):
+        yield index, "", case
+        if index == 0:
+            one = Case(case.objective, one_alone(case.batch, example))
+            try:
+                with np.errstate(all="ignore"):
+                    one.objective(one.batch)
+            except ValueError:  # a hyper-parameter per example, say
+                continue
+            yield index, ", one example alone", one
 
 
 def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np.bool_]]:
@@ -270,13 +287,22 @@ def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int |
 def _call(name: str | Objective, candidate: Candidate | None, **arguments: Any) -> str:
     plain = {p.name: p.default for p in inspect.signature(conform).parameters.values()}
     shown = [f"{key}={value!r}" for key, value in arguments.items() if value != plain[key]]
-    mine = [] if candidate is None else [getattr(candidate, "__name__", type(candidate).__name__)]
+    mine = [] if candidate is None else [_named(candidate)]
     return f"conform({', '.join([repr(name), *mine, *shown])})"
 
 
-def _with_reference(name: str | Objective) -> Objective:
+def _named(candidate: Candidate) -> str:
+    """As it was written, where it has a name of its own."""
+    if isinstance(candidate, Objective):
+        return repr(candidate)
+    name = getattr(candidate, "__name__", "")
+    return name if name.isidentifier() and not inspect.ismethod(candidate) else "candidate"
+
+
+def _with_reference(name: str | Objective, candidate: Candidate | None) -> Objective:
     if isinstance(name, str):
-        return zoo[name]
+        this = zoo[name]
+        return this.bind(**{key: value for key, value in fixed(candidate).items() if key in this.params})
     if not isinstance(name, Objective) or not zoo.has(name):
         said = f"`{name.name}`" if isinstance(name, Objective) else f"{type(name).__name__}"
         if isinstance(name, Objective) and name.name in zoo:

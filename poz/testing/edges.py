@@ -90,6 +90,13 @@ def without_empty(batch: Any) -> Any:
     return batch._replace(**changed)
 
 
+def one_alone(batch: Any, example: int) -> Any:
+    """The batch with one of its examples."""
+    at = {name: SHAPES[type(batch)][name][0].find("b") for name in batch._fields}
+    kept = {n: x.take([example], at[n]) for n, x in batch._asdict().items() if x is not None and at[n] >= 0}
+    return batch._replace(**kept)
+
+
 def _strength(objective: Objective) -> float:
     """β by whatever name: the first hyper-parameter per nat, of the objective or of its base."""
     for name, param in objective.params.items():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._extras import require
+from poz.backends import namespace
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -40,15 +41,26 @@ def refusal(name: str, backend: str) -> str:
     return NO_TOKENS if backend == "triton" and zoo[name].family not in SIDES else ""
 
 
+def fixed(candidate: Candidate | None) -> dict[str, Any]:
+    """What the candidate has bound itself: keywords of a partial, and what an objective has other than by default."""
+    if isinstance(candidate, functools.partial):
+        return {**fixed(candidate.func), **candidate.keywords}
+    if isinstance(candidate, Objective):
+        plain = {name: param.default for name, param in candidate.params.items()}
+        return {name: value for name, value in candidate.values.items() if not np.array_equal(value, plain[name])}
+    return {}
+
+
 def taken(candidate: Candidate, names: Iterable[str]) -> frozenset[str]:
-    """Those of the hyper-parameters that the candidate takes."""
+    """Those of the hyper-parameters that the candidate takes, and has not bound itself."""
+    free = frozenset(names) - set(fixed(candidate))
     try:
         _, *rest = inspect.signature(getattr(candidate, "forward", candidate)).parameters.values()
     except (TypeError, ValueError):  # nothing is known about it
-        return frozenset(names)
+        return free
     if any(one.kind is one.VAR_KEYWORD for one in rest):
-        return frozenset(names)
-    return frozenset(names) & {one.name for one in rest if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
+        return free
+    return free & {one.name for one in rest if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
 
 
 def _bound(candidate: Candidate | None, objective: Objective) -> Callable[[Any], Any]:
@@ -58,11 +70,12 @@ def _bound(candidate: Candidate | None, objective: Objective) -> Callable[[Any],
     return functools.partial(candidate, **{name: value for name, value in objective.values.items() if name in known})
 
 
-def _alone(losses: Any) -> Any:
+def _alone(losses: Any, library: str) -> Any:
+    kind = type(losses).__name__
     if isinstance(losses, (tuple, list, dict)):
-        raise TypeError(
-            f"an array of losses alone is required; got a {type(losses).__name__}. Leave out what stands beside them."
-        )
+        raise TypeError(f"an array of losses alone is required; got a {kind}. Leave out what stands beside them.")
+    if not hasattr(losses, "dtype") or namespace(losses).name != library:
+        raise TypeError(f"an array of {library} is required for the losses; got a {kind}.")
     return losses
 
 
@@ -77,7 +90,7 @@ def _check_untouched(given: Any, batch: Any, dtype: str) -> None:
 def _numpy(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
     given = type(batch)(*[None if x is None else x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in batch])
     with np.errstate(all="ignore"):
-        losses = _alone(_bound(candidate, objective)(given))
+        losses = _alone(_bound(candidate, objective)(given), "numpy")
     _check_untouched(given._asdict(), batch, dtype)
     return losses, {}
 
@@ -86,14 +99,19 @@ def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype:
     import torch
 
     names = log_prob_fields(objective, batch)
-    given = {
-        n: torch.tensor(x, dtype=getattr(torch, dtype) if x.dtype.kind == "f" else None, requires_grad=n in names)
-        for n, x in batch._asdict().items()
-        if x is not None
-    }
-    losses = _alone(_bound(candidate, objective)(type(batch)(**given)))
-    _check_untouched({n: x.detach().numpy() for n, x in given.items()}, batch, dtype)
-    slopes = torch.autograd.grad(losses.sum(), [given[n] for n in names], allow_unused=True)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+        given = {
+            n: torch.tensor(x, dtype=getattr(torch, dtype) if x.dtype.kind == "f" else None, requires_grad=n in names)
+            for n, x in batch._asdict().items()
+            if x is not None
+        }
+        losses = _alone(_bound(candidate, objective)(type(batch)(**given)), "torch")
+        _check_untouched({n: x.detach().numpy() for n, x in given.items()}, batch, dtype)
+        if not losses.requires_grad:
+            raise ValueError(
+                "the losses are cut off from the log-probs. Leave out detach(), and what switches gradients off."
+            )
+        slopes = torch.autograd.grad(losses.sum(), [given[n] for n in names], allow_unused=True)
     zero = {n: np.zeros(given[n].shape) for n in names}
     return losses.detach().numpy(), {n: zero[n] if g is None else g.numpy() for n, g in zip(names, slopes, strict=True)}
 
@@ -103,7 +121,7 @@ def _compiled(candidate: Candidate | None, objective: Objective, batch: Any, dty
 
     torch._dynamo.reset()
     run = _bound(candidate, objective)
-    whole = torch.compile(lambda given, **values: _alone(run(given)), fullgraph=True, backend="aot_eager")
+    whole = torch.compile(lambda given, **values: run(given), fullgraph=True, backend="aot_eager")
     return _torch(whole, objective, batch, dtype)
 
 
@@ -121,7 +139,7 @@ def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: s
         traced = {n: v for n, v in objective.values.items() if isinstance(v, float) and n in objective.params}
 
         def total(slopes: Any, rest: Any, hyper: Any) -> Any:
-            losses = _alone(_bound(candidate, _traced(objective, hyper))(type(batch)(**slopes, **rest)))
+            losses = _alone(_bound(candidate, _traced(objective, hyper))(type(batch)(**slopes, **rest)), "jax")
             return losses.sum(), losses
 
         moving = {n: given.pop(n) for n in names}

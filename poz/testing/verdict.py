@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from poz.families import SHAPES
 from poz.testing.draws import Case
-from poz.testing.edges import CONVENTIONS, conventions
+from poz.testing.edges import CONVENTIONS, conventions, one_alone
 from poz.testing.tolerances import RTOL
 
 
@@ -115,13 +114,8 @@ def apart(a: float, b: float) -> tuple[str, str]:
 
 def as_code(case: Case, example: int | None, backend: str, dtype: str) -> str:
     """The batch, or one example of it, as it is written in the arrays of the backend."""
-    shapes, fields = SHAPES[case.objective.family], []
-    for name, x in case.batch._asdict().items():
-        if x is None:
-            continue
-        at = shapes[name][0].find("b")
-        kept = x if example is None or at < 0 else x.take([example], at)
-        fields.append(f"{name}={_array(kept, backend, dtype)}")
+    batch = case.batch if example is None else one_alone(case.batch, example)
+    fields = [f"{name}={_array(x, backend, dtype)}" for name, x in batch._asdict().items() if x is not None]
     return f"poz.{case.objective.family.__name__}({', '.join(fields)})"
 
 
