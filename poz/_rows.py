@@ -17,6 +17,8 @@ from poz._extras import require
 from poz.dialogues import kind
 from poz.layouts import NUMBERS
 
+_ARCHIVES = {b"BZh": "a bzip2", b"\xfd7zXZ": "an xz", b"\x28\xb5\x2f\xfd": "a Zstandard", b"PK\x03\x04": "a zip"}
+_TABLES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 LIMIT = 64 * 2**20
 """Bytes of one line, or of one entry of an array."""
 
@@ -33,7 +35,10 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     with path.open("rb") as file:
         begin = file.read(6)
-    if begin.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
+    for mark, archive in _ARCHIVES.items():
+        if begin.startswith(mark):
+            raise ValueError(f"{path} is {archive} archive. Unpack it, or compress with gzip.")
+    if begin.startswith(_TABLES):
         return _tables(path, begin)
     return _texts(path, zipped=begin.startswith(b"\x1f\x8b"))
 
@@ -47,6 +52,8 @@ def _texts(path: Path, zipped: bool) -> Iterator[tuple[str, dict[str, Any]]]:
         ):
             start = file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
             file.seek(0)
+            if start.startswith(_TABLES):
+                raise ValueError(f"{path} is gzipped Parquet or Arrow. Unpack it.")
             table = path.name.lower().endswith((".csv", ".csv.gz"))
             found = _csv(text, path) if table else _array(text, path) if start[:1] == b"[" else _lines(file, path)
             for where, row in found:
@@ -148,7 +155,7 @@ def _cell(name: str, cell: str) -> Any:
     if name not in NUMBERS:
         return cell
     try:
-        return json.loads(cell.lower() if cell in ("True", "False") else cell) if cell else None
+        return json.loads(cell.lower() if cell.lower() in ("true", "false") else cell) if cell else None
     except ValueError:
         return cell
 
@@ -169,6 +176,9 @@ def _tables(path: Path, begin: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 count = getattr(opened, "num_record_batches", None)
                 batches = opened if count is None else map(opened.get_batch, range(count))
             for batch in batches:
+                names = batch.schema.names
+                if twice := [name for name in names if names.count(name) > 1]:
+                    raise ValueError(f"{path} has two columns of one name, {twice[0]!r}. Rename one of them.")
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
@@ -182,7 +192,8 @@ def _value(line: bytes, where: str) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} is not UTF-8, at byte {error.start}.") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON: {error.msg} at column {error.colno}.") from None
+        other = " What is no JSON must be CSV whose name ends in .csv, Parquet or Arrow." * (error.pos == 0)
+        raise ValueError(f"{where} is not JSON: {error.msg} at column {error.colno}.{other}") from None
     except (OverflowError, RecursionError, KeyError) as error:
         raise _unreadable(error, where) from None
 

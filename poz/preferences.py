@@ -42,12 +42,17 @@ def load(path: str | os.PathLike[str] = SHIPPED) -> list[Pair]:
         ValueError: A malformed row, or one that is not understood; the message names file and row and shows no text.
         ImportError: Parquet or Arrow without the extra `trl`.
     """
+    if "://" in str(path):
+        raise FileNotFoundError(f"{path} is an address. Download it, and give the file.")
     path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder. Give one of its files.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     ties = derived = 0
     found: list[tuple[str, Pair]] = []
     single: list[tuple[str, Pair]] = []
+    first_row: list[bool] = []  # whether it has a prompt, and whether that is a text
     for where, row in rows(path):
         if seen := [name for name in ("image", "images", "video", "audio") if row.get(name)]:
             raise ValueError(f"{where} holds an {seen[0]!r}, which is not a text. Leave the row or the column out.")
@@ -56,6 +61,14 @@ def load(path: str | os.PathLike[str] = SHIPPED) -> list[Pair]:
         for pair in pairs:
             derived += "margin" in pair and "margin" not in row
             (single if "completion" in pair else found).append((where, _as_texts(pair, where)))
+        for pair in pairs[:1]:
+            is_text = isinstance(pair["prompt"], str)
+            first_row = first_row or ["prompt" in row, is_text]
+            if first_row[1] != is_text:
+                one, other = ("texts", "messages") if is_text else ("messages", "texts")
+                raise ValueError(f"{where} holds {one}, and the first row {other}. Give all as one of them.")
+            if first_row[0] and "prompt" not in row:
+                raise ValueError(f"{where} has no 'prompt', but the first row does. Give it in every row or in none.")
     every = all(repeats(pair) for _, pair in found + single if pair["prompt"].strip())
     rivals = list(_rivals([(where, unrepeated(pair, every)) for where, pair in single]))
     made = [(where, unrepeated(pair, every)) for where, pair in found] + rivals

@@ -1,8 +1,10 @@
 """Data files: every kind gives the same pairs, and a damaged one is refused by its row in bounded memory."""
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import re
 import sys
 import tracemalloc
@@ -96,9 +98,27 @@ def test_a_table_says_numbers_and_truth(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("prompt,completion,label\n1,2,True\n1,3,false\n")
     assert preferences.load(path) == [{"prompt": "1", "chosen": "2", "rejected": "3"}]
+    path.write_text("prompt,completion,label\n1,2,TRUE\n1,3,FALSE\n")  # as spreadsheets write it
+    assert preferences.load(path) == [{"prompt": "1", "chosen": "2", "rejected": "3"}]
     path.write_text("prompt,human_ref_A,human_ref_B,history,labels\n,nan,null,True,1\n")
     (pair,) = preferences.load(path)
     assert pair == {"prompt": "\n\nHuman: True\n\nAssistant:", "chosen": " nan", "rejected": " null"}
+
+
+def test_two_columns_of_one_name_in_a_table(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="belongs to the extra `trl`")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="belongs to the extra `trl`")
+    made = pyarrow.table({name: [value] for name, value in GOOD.items()}).append_column("chosen", [["other"]])
+    parquet.write_table(made, tmp_path / "pairs.parquet")
+    with pytest.raises(ValueError, match="two columns of one name, 'chosen'"):
+        preferences.load(tmp_path / "pairs.parquet")
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is a folder\. Give one of its files"):
+        preferences.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"https://here/pairs\.jsonl is an address\. Download it"):
+        preferences.load("https://here/pairs.jsonl")
 
 
 def text(name, content):
@@ -111,6 +131,23 @@ def text(name, content):
 
 LINE = json.dumps(GOOD)
 DAMAGED = {
+    "bzip2": (text("x.jsonl.bz2", bz2.compress(LINE.encode())), "is a bzip2 archive. Unpack it"),
+    "xz": (text("x.jsonl.xz", lzma.compress(LINE.encode())), "is an xz archive. Unpack it"),
+    "zstandard": (text("x.jsonl.zst", b"\x28\xb5\x2f\xfd"), "is a Zstandard archive. Unpack it"),
+    "zip": (text("x.zip", b"PK\x03\x04"), "is a zip archive. Unpack it"),
+    "a gzipped table": (
+        text("x.parquet.gz", gzip.compress(b"PAR1" + bytes(9))),
+        "is gzipped Parquet or Arrow. Unpack it",
+    ),
+    "tabs": (text("x.tsv", "prompt\tchosen\trejected\na\tb\tsecret\n"), "Expecting value at column 1. What is no JSON"),
+    "a prompt that one row lacks": (
+        text("x", f'{LINE}\n{{"chosen": "The first", "rejected": "The last"}}'),
+        "line 2 has no 'prompt', but the first row does. Give it in every row or in none",
+    ),
+    "messages after texts": (
+        text("x", f"{LINE}\n{json.dumps({**GOOD, 'prompt': [{'role': 'user', 'content': 'a'}]})}"),
+        "line 2 holds messages, and the first row texts. Give all as one of them",
+    ),
     "a key twice": (text("x", f'{LINE}\n{{"prompt": "secret", "prompt": "a"}}'), "line 2 has 'prompt' twice"),
     "a key of a message twice": (
         text("x", '{"chosen": [{"role": "user", "role": "secret", "content": "b"}], "rejected": "c"}'),
