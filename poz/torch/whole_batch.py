@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from poz.combination import combine
 from poz.families import SHAPES
 from poz.objective import Objective
 
@@ -22,8 +23,8 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
 
     The mean of the result has, in this process's log-probs, the gradient of the global mean times the number of processes.
     The averaging of gradients that data parallelism does makes that the gradient of the global mean, however unequal the
-    shares are. A share may be empty; the mean of no losses is NaN, so a loop that has such shares takes
-    `losses.sum() / max(len(losses), 1)`.
+    shares are; a hyper-parameter that is learned gets it too. A share may be empty; the mean of no losses is NaN, so a
+    loop that has such shares takes `losses.sum() / max(len(losses), 1)`.
 
     Args:
         objective: Any objective, the same on all processes.
@@ -35,13 +36,16 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         (examples here,) losses.
 
     Raises:
-        ValueError: On all processes: what one of them gave is no share of one batch with the others', or the objective
-            refuses it, or a hyper-parameter or a weight of `poz.combine` is an array with one number per example. The
-            process whose own batch is refused raises what the objective raised, such as a TypeError.
+        ValueError: This process is not in the group. On all processes: what one of them gave is no share of one batch
+            with the others', or the objective refuses it, or a hyper-parameter or a weight of `poz.combine` is an array
+            with one number per example. The process whose own batch is refused raises what the objective raised, such as
+            a TypeError.
     """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         _check_objective(objective)
         return cast(Tensor, objective(batch))
+    if torch.distributed.get_rank(group) < 0:
+        raise ValueError("This process is not in the group that it was given; only its members share the batch.")
     losses, here, error = None, _Share(), None
     try:
         here = _share_of(objective, batch)
@@ -66,7 +70,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         axis = dims.index("b") if "b" in dims else 0
         sizes = [share.rows if "b" in dims else share.samples for share in shares]
         gathered[name] = torch.cat(_gather(getattr(batch, name), axis, sizes, rank, group), axis)
-    losses = cast(Tensor, objective(type(batch)(**gathered)))
+    losses = cast(Tensor, _learned(objective, 1 / world)(type(batch)(**gathered)))
     return cast(Tensor, apply(losses, sum(share.rows for share in shares[:rank]), here.rows, scale))
 
 
@@ -159,13 +163,27 @@ def _check_alike(shares: list[_Share]) -> None:
             )
 
 
+def _learned(objective: Objective, share: float) -> Objective:
+    """The objective where a learned number, of which each process makes the whole gradient, gets its share of it."""
+
+    def scaled(value: Any) -> Any:
+        learned = isinstance(value, Tensor) and value.requires_grad
+        return cast(Any, _Scaled).apply(value, share) if learned else value
+
+    parts = getattr(objective, "parts", ())
+    if parts:
+        return combine([(_learned(part, share), scaled(weight)) for part, weight in parts])
+    moving = {name: scaled(value) for name, value in objective.values.items() if getattr(value, "requires_grad", False)}
+    return objective.bind(**moving) if moving else objective
+
+
 class _Scaled(torch.autograd.Function):
-    """Losses whose gradient is multiplied."""
+    """Numbers whose gradient is multiplied."""
 
     @staticmethod
-    def forward(ctx: Any, losses: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, values: Tensor, scale: float) -> Tensor:
         ctx.scale = scale
-        return losses.clone()
+        return values.clone()
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
@@ -221,11 +239,13 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
         whole_batch(objective, batch, group)  # says what is wrong, on all processes
     kinds = SHAPES[objective.family]
     given = {
-        name: value.detach().requires_grad_(kinds[name][1] == "logp")
+        name: value.detach().requires_grad_(kinds[name][1] == "logp" and value.is_floating_point())
+        if isinstance(value, Tensor)
+        else value  # which whole_batch refuses, on all processes
         for name, value in batch._asdict().items()
         if value is not None
     }
-    moving = [name for name, value in given.items() if value.requires_grad]
+    moving = [name for name, value in given.items() if getattr(value, "requires_grad", False)]
     with torch.enable_grad():
         losses = whole_batch(objective, type(batch)(**given), group)
         leaves = [given[name] for name in moving]
