@@ -64,8 +64,8 @@ class DPOTrainer(Counted, Base):  # type: ignore[misc]
 
     * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
     * Where no `ref_model` is given, the reference is the policy before training: a copy of the model that is handed
-      over, wherever it was read from, or the base of an adapter. It has no dropout, whatever the model has in training,
-      and `disable_dropout` reaches the rates of attention too.
+      over, wherever it was read from, or the base of an adapter. A reference that training would move is refused. It has
+      no dropout, whatever the model has in training, and `disable_dropout` reaches the rates of attention too.
     * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
       row, that token counts but has no log-prob.
     * `label`, `margin`, `annotator`, `entropy` and `prompt_embedding` are columns of the data set, and so are
@@ -405,7 +405,7 @@ def name_after(trainer: Any, objective: Objective) -> None:
 
 def folder(model: Any, objective: Objective) -> str:
     """Where the outputs go if nothing is said."""
-    name = model if isinstance(model, str) else model.config._name_or_path
+    name = model if isinstance(model, str) else getattr(getattr(model, "config", None), "_name_or_path", None) or ""
     return "-".join((name.rsplit("/", 1)[-1] or "model", *(part.name for part in batches.parts(objective))))
 
 
