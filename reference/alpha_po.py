@@ -37,5 +37,6 @@ def alpha_po(
     u = beta * gap - gamma
     # dL/du = -σ(-u); dR/dp = E'(-α p); dp/dlog π = 1/|y|
     slope = -beta * sigmoid(-u)
-    up, down = times(slope, tangent_exp_slope(-alpha * p_w)), -times(slope, tangent_exp_slope(-alpha * p_l))
+    up = times(slope, tangent_exp_slope(times(-alpha, p_w)))
+    down = -times(slope, tangent_exp_slope(times(-alpha, p_l)))
     return softplus(-u), {"chosen": up / n_chosen, "rejected": down / n_rejected}

@@ -32,7 +32,7 @@ def ranklist(
                 lag = np.asarray(logsumexp(s[b, below]) - s[b, i])
                 losses[b] += softplus(lag)
                 # dL_i/ds_i = -σ(lag),  dL_i/ds_j = σ(lag) softmax of those below_j,  ds/dlogps = β
-                push = beta * sigmoid(lag) * softmax(s[b, below])
+                push = beta * sigmoid(lag) * softmax(s[b, below]) if lag != -np.inf else np.zeros(len(below))
             else:
                 weight, d = np.power(decay, np.arange(len(below)), dtype=np.float64), s[b, i] - s[b, below]
                 losses[b] += np.sum(times(weight, softplus(-d)))

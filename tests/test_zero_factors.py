@@ -147,6 +147,12 @@ REGRESSED = {
 IMPOSSIBLE = {"logps": np.array([[-1.0, -2.0, -INF]]), "ref_logps": np.array([[-1.0] * 3])}
 LISTS = {
     "plackett_luce: the last": ("plackett_luce", IMPOSSIBLE, {}),
+    "ranklist: the last": ("ranklist", IMPOSSIBLE, {"aggregate": "lse"}),
+    "alpha_po: α = 0": (
+        "alpha_po",
+        {"chosen": SUMS["rejected"], "rejected": SUMS["chosen"], **dict.fromkeys(("chosen_len", "rejected_len"), np.ones(4))},
+        {"alpha": 0.0},
+    ),
     "s_dpo: one of two": ("s_dpo", IMPOSSIBLE, {}),
     "s_dpo: the only one": ("s_dpo", {name: x[:, 1:] for name, x in IMPOSSIBLE.items()}, {}),
     "exo_k: one that the policy never writes": (
