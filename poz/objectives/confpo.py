@@ -57,7 +57,8 @@ def _selected(xp: Namespace, logps: Array, mask: Array) -> tuple[Array, Array]:
     held = xp.where(valid, xp.stop_gradient(logps), xp.constant(-np.inf, logps))
     top = xp.amax(held, -1)[..., None]
     certain = abs(top) == np.inf  # nothing is valid, all are impossible, or one outweighs all others
-    share = xp.exp(xp.where(certain, zero, held) - xp.where(certain, zero, top))
+    # π / π_top - 1, in which probabilities that round to 1 are still told apart
+    share = xp.where(valid, xp.expm1(xp.where(certain, zero, held) - xp.where(certain, zero, top)), zero)
     mean = xp.sum(share, -1)[..., None] / xp.maximum(xp.sum(xp.astype(valid, logps), -1), 1.0)[..., None]
     # Written so that what is unknown is selected.
     picked = valid & xp.where(certain, held < top, ~(share >= mean))

@@ -168,6 +168,8 @@ def _pairs(objective: Objective, rng: np.random.Generator, size: int, widest: fl
     for side in reference:
         policy[side] = np.where(free, _log_probs(rng, (size,), widest), policy[side])
     if size > 1:
+        # A tie, of log-ratios that no e^x of them makes so steep that its rounding decides.
+        policy["chosen"][0] = reference["chosen"][0] + np.clip(policy["chosen"][0] - reference["chosen"][0], -10, 10)
         for values in (policy, reference):
             values["rejected"][0] = values["chosen"][0]
         policy["rejected"][1], reference["rejected"][1], lens["rejected"][1] = 0.0, 0.0, 0  # an empty completion
