@@ -208,3 +208,34 @@ def test_a_data_set_for_evaluation_alone(tmp_path, policy, tokenizer):
     again = made.evaluate(datasets.Dataset.from_list(rows))["eval_loss"]
     plain = {"prompt": USER, "chosen": YES, "rejected": NO}
     assert again == made.evaluate(datasets.Dataset.from_list([plain]))["eval_loss"]
+
+
+def test_a_dictionary_of_data_sets(tmp_path, policy, tokenizer):
+    made = datasets.DatasetDict(train=datasets.Dataset.from_list([PAIR]))
+    with pytest.raises(TypeError, match=r"must be one data set; got a DatasetDict of 'train'\. Give one of them"):
+        DPOTrainer(policy, args=settings(tmp_path), train_dataset=made, processing_class=tokenizer, objective="simpo")
+
+
+def test_ties_and_equal_answers_are_left_out_and_counted(tmp_path, policy, tokenizer):
+    judged = {"prompt": ASK, "response1": GOOD, "response2": BAD}
+    rows = [{**judged, "overall_preference": n} for n in (0, 1)] + [
+        {**judged, "response1": BAD, "overall_preference": 1}
+    ]
+    with pytest.warns(UserWarning, match="left out 2 of 3 rows, which are ties or have answers that are the same"):
+        made = trainer(tmp_path, policy, tokenizer, rows)
+    assert texts(tokenizer, made.train_dataset, "chosen", "rejected") == [(BAD, GOOD)]
+    with pytest.raises(ValueError, match="'train' are ties or have answers that are the same"):
+        trainer(tmp_path, policy, tokenizer, [{**PAIR, "rejected": GOOD}])
+
+
+def test_names_for_labels(tmp_path, policy, tokenizer):
+    rows = datasets.Dataset.from_list([{**ONE, "label": 1}])
+    named = rows.cast_column("label", datasets.ClassLabel(names=["desirable", "undesirable"]))
+    with pytest.raises(ValueError, match="'label' has the classes 'desirable', 'undesirable'"):
+        KTOTrainer(
+            policy,
+            args=trl.KTOConfig(str(tmp_path), report_to="none", use_cpu=True, bf16=False),
+            train_dataset=named,
+            processing_class=tokenizer,
+            objective="bco",
+        )

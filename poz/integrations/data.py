@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from datasets import Dataset, IterableDataset
+from datasets import ClassLabel, Dataset, IterableDataset
 
 from poz.dialogues import columns as names_of
 from poz.layouts import check_column, read, repeats, unrepeated
@@ -17,8 +17,16 @@ def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
     """The first example as it is trained on, which shows the columns; nothing where there is no data set.
 
     Raises:
+        TypeError: Several data sets by name.
         ValueError: There is none, or it is not understood.
     """
+    if isinstance(dataset, dict):
+        names = ", ".join(map(repr, dataset))
+        raise TypeError(f"{where} must be one data set; got a {type(dataset).__name__} of {names}. Give one of them.")
+    for name, feature in (getattr(dataset, "features", None) or {}).items():
+        if name in ("label", "labels", "kto_tag") and isinstance(feature, ClassLabel):
+            names = ", ".join(map(repr, feature.names))
+            raise ValueError(f"{where}: {name!r} has the classes {names}. Give true or false, 1 or 0, for good or not.")
     for number, row in enumerate(() if dataset is None else plain(dataset)):
         for example in [row] if "image" in row or "images" in row else read(row, f"{where}, row {number}"):
             return example
@@ -54,10 +62,11 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
         return dataset.map(partial(_mapped, examples, list(first), False), batched=True, remove_columns=known)
     if not isinstance(dataset, Dataset):
         return dataset
-    changed, every, again, empty, count = False, True, False, 0, 0
+    changed, every, again, empty, count, undecided = False, True, False, 0, 0, 0
     for number, row in enumerate(dataset):
         found = examples(row, number)
         changed = changed or found != [row]
+        undecided += not found
         for example in found:
             count += 1
             blank = not example["prompt"] or (isinstance(example["prompt"], str) and not example["prompt"].strip())
@@ -65,6 +74,11 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
             if not blank:
                 begun = repeats(example)
                 every, again = every and begun, again or begun
+    same = "ties or have answers that are the same"
+    if not count:
+        raise ValueError(f"All rows of {where} are {same}. Give pairs of which one is better.")
+    if undecided:
+        warnings.warn(f"{where}: left out {undecided} of {len(dataset)} rows, which are {same}.", stacklevel=2)
     if empty:
         warnings.warn(f"{where}: {empty} of {count} prompts are empty.", stacklevel=2)
     if not changed and not again:
@@ -126,7 +140,9 @@ def _examples(
 ) -> list[dict[str, Any]]:
     """What a row gives, if that is of the kind of the first."""
     here = f"{where}, row {number}"
-    found = read(row, here)
+    found = [
+        example for example in read(row, here) if "chosen" not in example or example["chosen"] != example["rejected"]
+    ]
     for example in found:
         if "completion" in example and not single:
             raise ValueError(
