@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from poz.torch import linear_logps
 
@@ -32,6 +33,35 @@ def test_other_lengths(vocabulary, dynamic, kind):
             slopes = [torch.autograd.grad(made.sum(), leaves) for made in (found, wanted)]
             # another tile of rows where symbols, not sizes, decide it
             torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [([1, 4, 1], "each row once; got 1 2 times"), ([1, 30], "must lie in")])
+def test_rows_are_checked_there_too(wrong, said):
+    """They have no values while a call is traced; twice the same row had twice its gradient."""
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *given, rows: linear_logps(*given, rows=rows), fullgraph=True, backend="aot_eager")
+    given = torch.randn(30, 4), torch.randn(1000, 4), torch.randint(0, 1000, (30,))
+    rows = torch.tensor([4, 1])
+    assert torch.equal(compiled(*given, rows=rows), linear_logps(*given, rows=rows))
+    with pytest.raises(ValueError, match=said):
+        compiled(*given, rows=torch.tensor(wrong))
+
+
+def test_a_group_breaks_the_graph_and_says_so():
+    torch._dynamo.reset()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+
+        def whole(hidden, weight, targets):
+            return linear_logps(hidden * 1.0, weight, targets, group=dist.group.WORLD)
+
+        given = torch.randn(30, 4), torch.randn(1000, 4), torch.randint(0, 1000, (30,))
+        assert torch.equal(torch.compile(whole, backend="aot_eager")(*given), whole(*given))
+        torch._dynamo.reset()
+        with pytest.raises(Exception, match="`group` does not go through torch"):
+            torch.compile(whole, backend="aot_eager", fullgraph=True)(*given)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_what_does_not_fit_is_said_while_tracing_too():

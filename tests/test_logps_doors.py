@@ -54,6 +54,14 @@ KINDS = {
         "to learn it, leave it out",
     ),
     "a tensor as cap": (HEADS, {"softcap": torch.tensor(3.0)}, TypeError, "`softcap` must be a Python number"),
+    "an index beyond int64": (ALL, {"ignore_index": 2**70}, TypeError, "`ignore_index` must be an integer"),
+    "a tiny temperature": (ALL, {"temperature": 1e-300}, ValueError, "that float32 does not hold"),
+    "a huge temperature": (ALL, {"temperature": 10**400}, ValueError, "that float32 does not hold"),
+    "a huge scale": (HEADS, {"logit_scale": 1e300}, ValueError, "that float32 does not hold"),
+    "a huge quotient": (HEADS, {"logit_scale": 1e30, "temperature": 1e-30}, ValueError, "that float32 does not hold"),
+    "a huge cap": (HEADS, {"softcap": 1e30, "temperature": 1e-30}, ValueError, "that float32 does not hold"),
+    "no outputs": (HEADS[:1], {"outputs": None}, ValueError, "`outputs` must be a tuple of names"),
+    "a group by name": (HEADS[:2], {"group": "tp"}, TypeError, "`group` must be a process group.*got 'tp'"),
     "rows twice": (HEADS[:2], {"rows": torch.tensor([1, 4, 1])}, ValueError, "name each row once; got 1 2 times"),
 }
 
@@ -96,6 +104,15 @@ def test_vmap():
     several = torch.stack([HIDDEN, 2 * HIDDEN])
     by_hand = torch.stack([linear_logps(one, WEIGHT, TARGETS) for one in several])
     assert torch.equal(torch.vmap(lambda one: linear_logps(one, WEIGHT, TARGETS))(several), by_hand)
+    others = torch.stack([TARGETS, TARGETS.flip(2)])
+    others[1, :, :, :2] = -100  # each has rows of its own that take part
+    slopes = []
+    for each in (torch.vmap, lambda function: lambda values: torch.stack([function(one) for one in values])):
+        weight = WEIGHT.clone().requires_grad_()
+        made = each(lambda targets, weight=weight: linear_logps(HIDDEN, weight, targets))(others)
+        slopes.append((made.detach(), torch.autograd.grad(made.sum(), weight)[0]))
+    torch.testing.assert_close(*slopes)
+    assert not slopes[0][0][1, :, :, :2].any()
     for name in ("logps", "fused_objective"):
         with pytest.raises(RuntimeError, match=f"torch.vmap does not pass through poz.torch.{name}"):
             torch.vmap(lambda one, name=name: FUNCTIONS[name](one, WEIGHT, TARGETS))(several)

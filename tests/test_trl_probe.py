@@ -2,6 +2,7 @@
 
 import warnings
 
+import peft
 import pytest
 import torch
 import transformers
@@ -109,6 +110,37 @@ def test_a_head_that_someone_has_wrapped_is_refused(dtype):
         model.lm_head.forward = lambda hidden, plain=plain, change=change: change(plain(hidden).float())
         with pytest.raises(ValueError, match="output embeddings of `llama` are up to"):
             add(model)
+
+
+class WithDelta(torch.nn.Linear):
+    """A head with a delta of its own that begins at 0, so that no number tells."""
+
+    def __init__(self):
+        super().__init__(32, 96, bias=False)
+        self.down, self.up = torch.nn.Parameter(torch.randn(2, 32)), torch.nn.Parameter(torch.zeros(96, 2))
+
+    def forward(self, hidden):
+        return super().forward(hidden) + hidden @ self.down.T @ self.up.T
+
+
+def test_a_head_with_more_to_train_is_refused():
+    """It would stay as it is while the rest is trained: an adapter without PEFT's wrapper, which TRL would refuse."""
+    adapted, own, listed = (tiny("llama") for _ in range(3))
+    adapted.add_adapter(peft.LoraConfig(target_modules=["q_proj", "lm_head"]))
+    own.lm_head, listed.lm_head = WithDelta(), torch.nn.Sequential(torch.nn.Linear(32, 96))
+    for model, said in (
+        (adapted, "of `llama` would never train lora_A.default.weight, lora_B.default.weight"),
+        (own, "of `llama` would never train down, up"),
+        (listed, "head, a Sequential, has no weight"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            add(model)
+        assert "forward" not in vars(model)
+    normed, few = tiny("llama"), tiny("llama", vocab_size=4)
+    torch.nn.utils.parametrizations.weight_norm(normed.lm_head)  # its weight is made of what is trained
+    for model in (normed, few):
+        add(model)
+        assert "forward" in vars(model)
 
 
 def test_the_model_and_the_draws_stay_as_they_are():

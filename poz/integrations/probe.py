@@ -30,11 +30,15 @@ def check_head(model: Any, temperature: float = 1.0) -> None:
     Raises:
         ValueError: The two differ, or there is no fused pass.
     """
+    kind = model.config.model_type
+    unseen = _unseen(model.get_output_embeddings())
+    if unseen:
+        raise ValueError(_sentence(kind, f"would never train {', '.join(unseen)}"))
     if any(p.is_meta or hasattr(p, "ds_id") or hasattr(p, "device_mesh") for p in model.parameters()):
         return
     from poz.integrations.trl_reference import evaluating
 
-    kind, tokens = model.config.model_type, _tokens(model)
+    tokens = _tokens(model)
     given = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "use_cache": False}
     with evaluating(model), _eager_attention(model):
         factor, size = 1.0, 0.0
@@ -78,12 +82,34 @@ def _sentence(kind: str, what: str) -> str:
     )
 
 
+def _unseen(head: Any) -> list[str]:
+    """Names of what a head would train beside what its weight and bias are made of, such as an adapter that begins at 0.
+
+    Raises:
+        ValueError: It has no weight.
+    """
+    weight = getattr(head, "weight", None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(
+            f"The model's head, a {type(head).__name__}, has no weight to multiply hidden states by. Give a linear layer."
+        )
+    trained = {name: p for name, p in head.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        made = [t.sum() for t in (head.weight, getattr(head, "bias", None)) if t is not None and t.requires_grad]
+    if not made or not trained:
+        return list(trained)
+    found = torch.autograd.grad(made, list(trained.values()), [torch.ones_like(t) for t in made], allow_unused=True)
+    return [name for name, gradient in zip(trained, found, strict=True) if gradient is None]
+
+
 def _tokens(model: Any) -> Tensor:
     """(1, TOKENS) spread over the vocabulary, none of which stands for something else, such as an image."""
     embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     configs = (model.config, model.config.get_text_config())
     special = {value for config in configs for value in vars(config).values() if isinstance(value, int)}
     ordinary = [token for token in range(min(len(embeddings), len(head))) if token not in special]
+    if len(ordinary) < 2:
+        ordinary = list(range(min(len(embeddings), len(head))))
     step = max(1, len(ordinary) // TOKENS)
     return torch.tensor([ordinary[::step][:TOKENS]], device=embeddings.device)
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from poz._memory import bytes_of
+from poz._scaling import check_factors
 from poz.backends.jax import values
 from poz.jax import _linear_passes as passes
 from poz.jax._linear_passes import Head, Kept, Rows, Settings, Statistics
@@ -108,6 +109,8 @@ def linear_logps(
     _check_arrays(hidden, weight, targets, bias)
     if targets.dtype.itemsize < 4:  # neither ignore_index nor V need fit in
         targets = targets.astype(jnp.int32)
+    if not -(2 ** (8 * targets.dtype.itemsize - 1)) <= ignore_index <= jnp.iinfo(targets.dtype).max:
+        raise ValueError(f"ignore_index must be a number of {targets.dtype}, as targets are; got {ignore_index}.")
     settings = Settings(
         int(ignore_index), float(logit_scale), None if softcap is None else float(softcap), float(temperature), names,
         bytes_of(memory), precision == "exact", vocabulary_axis,
@@ -156,7 +159,13 @@ def _logps(settings: Settings, hidden: Array, weight: Array, bias: Array, target
 def _over_mesh(
     settings: Settings, mesh: Mesh, data_axis: AxisNames, hidden: Array, weight: Array, bias: Array, targets: Array
 ) -> tuple[Array, ...]:
+    if not isinstance(mesh, (Mesh, jax.sharding.AbstractMesh)):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, as jax.make_mesh gives; got {type(mesh).__name__}.")
     axes = (data_axis,) if isinstance(data_axis, str) else data_axis or ()
+    if not isinstance(axes, tuple) or len(set(axes)) < len(axes):
+        raise ValueError(
+            f"data_axis must be the name of an axis of mesh, or a tuple of different ones; got {data_axis!r}."
+        )
     for name in (*axes, *((settings.axis,) if settings.axis is not None else ())):
         if name not in mesh.shape:
             raise ValueError(f"mesh has the axes {', '.join(map(str, mesh.shape))}; got {name!r}.")
@@ -362,12 +371,13 @@ def _check_scaling(temperature: Any, logit_scale: Any, softcap: Any, precision: 
         number = isinstance(x, (int, float, np.number)) and not isinstance(x, bool)
         if not number and not (name == "softcap" and x is None):
             raise TypeError(f"{name} must be a Python number, known while tracing; got {type(x).__name__}.")
-    if not (temperature > 0 and math.isfinite(temperature)):
+    if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive and finite; got {temperature}.")
-    if not math.isfinite(logit_scale):
+    if not -math.inf < logit_scale < math.inf:
         raise ValueError(f"logit_scale must be finite; got {logit_scale}.")
-    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+    if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"softcap must be positive and finite, or None for no cap; got {softcap}.")
+    check_factors(temperature, logit_scale, softcap)
     if precision not in ("exact", "fast"):
         raise ValueError(f"precision must be 'exact' or 'fast'; got {precision!r}.")
     if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
@@ -375,7 +385,7 @@ def _check_scaling(temperature: Any, logit_scale: Any, softcap: Any, precision: 
 
 
 def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
-    known = not isinstance(outputs, str) and all(name in OUTPUTS for name in outputs)
+    known = isinstance(outputs, (tuple, list)) and all(name in OUTPUTS for name in outputs)
     if not known or not outputs or len(set(outputs)) < len(outputs):
         raise ValueError(f"outputs must be a tuple of different names among {', '.join(OUTPUTS)}; got {outputs!r}.")
     return tuple(outputs)

@@ -13,13 +13,19 @@ from torch._C import _functorch
 INSTEAD = "torch operations on the logits, such as `torch.log_softmax(hidden @ weight.T, -1)`"
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Return whether its values can be asked for, unlike while torch.compile traces or torch.vmap batches."""
+    return not torch.compiler.is_compiling() and not _functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def check_numbers(ignore_index: Any, **numbers: Any) -> None:
     """Refuse what is no Python number: a tensor would lose its gradient.
 
     Raises:
         TypeError: with a sentence.
     """
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+    integer = isinstance(ignore_index, int) and not isinstance(ignore_index, bool)
+    if not integer or not -(2**63) <= ignore_index < 2**63:
         raise TypeError(
             f"`ignore_index` must be an integer that is no target; got {ignore_index!r}. Where no row is to be left out, keep "
             "-100."

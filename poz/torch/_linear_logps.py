@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from poz._scaling import check_factors
 from poz.torch import _linear_ops as operators
-from poz.torch._doors import check_kinds, check_numbers
+from poz.torch._doors import check_kinds, check_numbers, has_values
 from poz.torch._linear_fastest import fastest
 from poz.torch._linear_plan import Plan, make_plan
 from poz.torch._vocab_parallel import heard_by_all, local_part, shard_of
@@ -152,7 +153,7 @@ def _prepare(
         local, bias = local_part("weight", weight, group), local_part("bias", bias, group)
         bias = None if bias is None else bias.contiguous()
         flat_targets = targets.reshape(-1)
-        if rows is None and not torch.compiler.is_compiling():
+        if rows is None and has_values(targets):
             rows = operators.taking_part(flat_targets, None, ignore_index)
         if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
             dtype = torch.get_autocast_dtype(hidden.device.type)
@@ -203,13 +204,14 @@ def check_scaling(
         raise ValueError(f"`logit_scale` must be finite; got {logit_scale}.")
     if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"`softcap` must be positive and finite, or None for no cap; got {softcap}.")
+    check_factors(temperature, logit_scale, softcap)
     if precision not in ("exact", "fast"):
         raise ValueError(f"`precision` must be 'exact' or 'fast'; got {precision!r}.")
 
 
 def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [name for name in outputs if name not in OUTPUTS] if not isinstance(outputs, str) else [outputs]
-    if unknown or not outputs:
+    known = isinstance(outputs, (tuple, list)) and all(name in OUTPUTS for name in outputs)
+    if not known or not outputs:
         raise ValueError(f"`outputs` must be a tuple of names among {', '.join(OUTPUTS)}; got {outputs!r}.")
     return tuple(outputs)
 
@@ -241,18 +243,8 @@ def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor 
         )
     if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
         raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
-    if rows is not None and rows.device.type == "cpu" and rows.numel() and not torch.compiler.is_compiling():
-        least, most = int(rows.min()), int(rows.max())
-        if least < 0 or most >= targets.numel():
-            raise ValueError(
-                f"`rows` must lie in [0, {targets.numel()}), the flattened targets; got {least} to {most}."
-            )
-        counts = torch.bincount(rows)
-        if int(counts.max()) > 1:
-            raise ValueError(
-                f"`rows` must name each row once; got {int(counts.argmax())} {int(counts.max())} times, whose gradients would be "
-                "added up. Leave duplicates out with .unique()."
-            )
+    if rows is not None and rows.device.type == "cpu" and has_values(rows):
+        operators.check_rows(rows, targets.numel())
     for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
         if other is not None and other.device != hidden.device:
             raise ValueError(f"`{name}` is on {other.device} and `hidden` on {hidden.device}; move one.")

@@ -41,6 +41,21 @@ def local_targets(targets: Tensor, index: Tensor | None, first: int) -> Tensor:
     return local
 
 
+def check_rows(rows: Tensor, count: int) -> None:
+    """Refuse an index of rows that are not there, or there twice."""
+    if rows.numel() == 0:
+        return
+    least, most = int(rows.min()), int(rows.max())
+    if least < 0 or most >= count:
+        raise ValueError(f"`rows` must lie in [0, {count}), the flattened targets; got {least} to {most}.")
+    counts = torch.bincount(rows)
+    if int(counts.max()) > 1:
+        raise ValueError(
+            f"`rows` must name each row once; got {int(counts.argmax())} {int(counts.max())} times, whose gradients would be "
+            "added up. Leave duplicates out with .unique()."
+        )
+
+
 def _check_targets(targets: Tensor, vocabulary: int) -> None:
     if targets.numel() and (int(targets.min()) < 0 or int(targets.max()) >= vocabulary):
         wrong = targets[(targets < 0) | (targets >= vocabulary)][0].item()
@@ -65,6 +80,8 @@ def linear_logps_forward(
     with torch.autocast(hidden.device.type, enabled=False):
         head = Head(temperature, logit_scale, softcap, fast)
         wanted = frozenset(outputs.split(","))
+        if check and rows is not None:  # while a call is traced, they have no values
+            check_rows(rows, targets.shape[0])
         index = taking_part(targets, rows, ignore_index)
         local = local_targets(targets, index, first)
         process_group = find_group(group)

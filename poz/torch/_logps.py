@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poz._scaling import check_factors
 from poz.torch._doors import check_kinds, check_numbers
 from poz.torch._linear_plan import choose_implementation
 
@@ -49,10 +50,11 @@ def logps(
         raise ValueError(
             f"`targets` must be int64 of shape {tuple(logits.shape[:-1])}; got {targets.dtype} of {tuple(targets.shape)}."
         )
-    if not (temperature > 0 and math.isfinite(temperature)):
+    if not 0 < temperature < math.inf:
         raise ValueError(
             f"`temperature` must be positive and finite; got {temperature}. Leave it out to take the logits as they are."
         )
+    check_factors(temperature)
     chosen = choose_implementation(implementation, logits.device, logits.dtype)
     if logits.device.type == "cpu":
         wrong = (targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))

@@ -107,9 +107,11 @@ def heard_by_all(group: Any) -> AbstractContextManager[None]:
 
     Raises:
         TypeError: `group` is no group that this process belongs to.
+        RuntimeError: while torch.compile traces, which cannot ask the others.
     """
     if group is None:
         return nullcontext()
+    _refuse_tracing()
     if not isinstance(group, dist.ProcessGroup):
         raise TypeError(
             f"`group` must be a process group that this process belongs to, such as mesh.get_group('tp'); got {group!r:.80}."
@@ -145,6 +147,7 @@ def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows:
     """
     if group is None:
         return Shard(weight, "", 0, weight.shape[0], weight.shape[0])
+    _refuse_tracing()  # here and below: each frame is traced anew after the graph broke
     count = len(targets if rows is None else rows)
     mine = [*weight.shape, count, _checksum(targets, rows), zlib.crc32(repr(alike).encode())]
     sizes, widths, *same = zip(*_told(group, mine), strict=True)
@@ -167,8 +170,17 @@ def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows:
     return Shard(weight, str(group.group_name), sum(sizes[:rank]), total, max(sizes))
 
 
+def _refuse_tracing() -> None:
+    if torch.compiler.is_compiling():
+        raise RuntimeError(
+            "`group` does not go through torch.compile, as the sizes of the shards are asked for. Call linear_logps outside the "
+            "compiled function, or leave fullgraph=True out, which then breaks the graph there."
+        )
+
+
 def _told(group: Any, mine: list[int]) -> list[list[int]]:
     """Return the numbers of all processes, which each tells once in a call."""
+    _refuse_tracing()
     device_of: Any = vars(dist.distributed_c10d)["_get_object_coll_device"]  # of the group, whatever was given
     told = torch.tensor(mine, device=device_of(group))
     gathered = [torch.empty_like(told) for _ in range(dist.get_world_size(group))]
