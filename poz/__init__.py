@@ -28,13 +28,19 @@ _PARTS = ("torch", "jax", "testing", "reference", "kernels", "integrations", "al
 """What else there is; `poz.torch` and so on are imported when they are asked for."""
 
 if not TYPE_CHECKING:  # else checkers would take any name for one that is there
+    _OTHERS = ["Denoising", "Objective", "Pairs", "Ranked", "Samples", "TokenPairs", "Unpaired", "UnknownObjective"]
+    _OTHERS += ["combine", "zoo"]
+    __all__ = [*_OTHERS, *zoo]
+
+    def __dir__() -> list[str]:
+        return [*__all__, *_PARTS, *(name for name in globals() if name.startswith("__"))]
 
     def __getattr__(name: str) -> Any:
         """The parts of poz are imported when they are asked for."""
-        if not name.startswith("_"):
+        if not name.startswith("_") and name.isidentifier():
             if find_spec(f"poz.{name}") is not None:
                 return import_module(f"poz.{name}")
-            near = get_close_matches(name, _PARTS, n=1)
+            near = get_close_matches(name, [*_PARTS, *_OTHERS], n=1)
             hint = f"Did you mean {near[0]!r}?" if near else zoo.hint(name)
             raise AttributeError(f"`poz` has no attribute {name!r}. {hint}")
         raise AttributeError(f"`poz` has no attribute {name!r}.")

@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 out = Console()
 STDOUT = Path("-")
+TABLE = 80  # columns that the list needs as a table
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
 
@@ -62,10 +63,16 @@ def list_() -> None:
         "family",
         Column("reads", overflow="fold"),
     )
+    narrow = out.width < TABLE
     for spec in poz.zoo.values():
         fields = [f for f in spec.family._fields if f in spec.reads]
-        table.add_row(spec.name, spec.title, spec.paper, spec.family.__name__, " ".join(fields))
-    out.print(table)
+        cells = spec.name, spec.title, spec.paper, spec.family.__name__, " ".join(fields)
+        if narrow:
+            out.print(Text("; ".join(cells)))
+        else:
+            table.add_row(*cells)
+    if not narrow:
+        out.print(table)
 
 
 @app.command()
@@ -150,8 +157,8 @@ def verify(
     from poz.testing import BACKENDS, missing, refusal, runs
 
     _check_seed(seed)
-    chosen = [spec.name for spec in (_find(names) if names else poz.zoo.values())]
-    backends = backend or list(BACKENDS)
+    chosen = list(dict.fromkeys(spec.name for spec in (_find(names) if names else poz.zoo.values())))
+    backends = list(dict.fromkeys(backend or BACKENDS))
     unknown = sorted(set(backends) - set(BACKENDS))
     if unknown:
         _stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
@@ -183,14 +190,17 @@ def verify(
         say.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
         for what in ("inputs", "again"):
             say.print(Text(f"  {what}: {result[what]}"), soft_wrap=True)
+    say.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
     if report is not None:
         head = {"versions": _versions(), "cases": cases, "seed": seed, "finished": len(results) == total}
         text = json.dumps({**head, "results": results}, indent=1) + "\n"
         if report == STDOUT:
             typer.echo(text, nl=False)
         else:
-            report.write_text(text, encoding="utf-8")
-    say.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
+            try:
+                report.write_text(text, encoding="utf-8")
+            except OSError as error:
+                _stop(f"Cannot write {report}: {error}")
     raise typer.Exit(130 if len(results) < total else bool(missed) or not results)
 
 
@@ -254,7 +264,11 @@ def bench(
 
     _check_output(report)
     _check_output(picture, PICTURES)
-    raise typer.Exit(measure(quick, report, picture, only=only, minutes=math.inf if minutes is None else minutes))
+    try:
+        code = measure(quick, report, picture, only=only, minutes=math.inf if minutes is None else minutes)
+    except OSError as error:
+        _stop(f"Cannot write what was measured: {error}")
+    raise typer.Exit(code)
 
 
 def _find(names: list[str]) -> list[Objective]:

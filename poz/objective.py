@@ -342,17 +342,13 @@ def objective(
     from the hyper-parameters to one. `constraint` returns what is wrong with a combination of hyper-parameters.
     `check_values(xp, batch, values)` raises for values of the inputs that are not defined, where they can be read
     without waiting (see `Namespace.values`).
+
+    Raises:
+        TypeError: The signature names no family, or a hyper-parameter has no default or no domain.
     """
 
     def decorate(function: Callable[..., Array]) -> Objective:
-        hints = get_type_hints(function, include_extras=True)
-        signature = inspect.signature(function).parameters
-        family = hints[list(signature)[1]]
-        params = {
-            name: Param(p.default, next(d for d in get_args(hints[name])[1:] if isinstance(d, Domain)))
-            for name, p in signature.items()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        family, params = _declared(function)
         spec = Objective(
             name=function.__name__,
             title=title,
@@ -377,6 +373,32 @@ def objective(
         return spec.bind(**{name: param.default for name, param in params.items()})
 
     return decorate
+
+
+def _declared(function: Callable[..., Array]) -> tuple[type[Any], dict[str, Param]]:
+    """The family and the hyper-parameters, as the signature has them."""
+    hints = get_type_hints(function, include_extras=True)
+    arguments = inspect.signature(function).parameters
+    placed = [name for name, p in arguments.items() if p.kind is not p.KEYWORD_ONLY]
+    family: Any = hints.get("".join(placed[1:2]))
+    if family not in families.SHAPES:
+        raise TypeError(
+            f"`{function.__name__}` needs a family of poz.families as the annotation of its second argument, as in "
+            f"{function.__name__}(xp, pairs: poz.Pairs, *, beta: ... = 0.1)."
+        )
+    if len(placed) > 2:
+        raise TypeError(f"`{function.__name__}` needs its hyper-parameters behind a *; got {placed[2]}.")
+    params = {}
+    for name, p in arguments.items():
+        if p.kind is p.KEYWORD_ONLY:
+            domains = [d for d in get_args(hints.get(name))[1:] if isinstance(d, Domain)]
+            if not domains or p.default is p.empty:
+                raise TypeError(
+                    f"`{function.__name__}` needs a default and a domain for {name}, as in "
+                    f"{name}: Annotated[float, Real(meaning, low=0)] = 0.1."
+                )
+            params[name] = Param(p.default, domains[0])
+    return family, params
 
 
 def _is_array(value: Any) -> bool:
