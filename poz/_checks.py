@@ -106,6 +106,8 @@ def _check_counts(objective: str, xp: Namespace, fields: dict[str, Any]) -> None
         if name not in _COUNTS or least(xp, fields[name]) >= 0:
             continue
         values, mask = xp.values(fields[name]), _COUNTS[name]
+        if values is None:
+            continue
         valid = xp.values(fields[mask]) if mask in fields else None
         below = values[values < 0] if valid is None else values[(values < 0) & valid]
         if below.size:
