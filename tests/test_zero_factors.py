@@ -171,3 +171,17 @@ def test_the_limit_of_an_infinite_margin(run, name, fields, params):
     np.testing.assert_allclose(losses, wanted, rtol=1e-12)
     for key in slopes.keys() & {"chosen", "rejected", "logps"}:
         np.testing.assert_allclose(slopes[key], wanted_slopes[key], rtol=1e-12, atol=1e-14, err_msg=key)
+
+
+def test_rspo_without_its_reverse_kl_is_that_of_the_forward_kl():
+    """κ = 0 removes the square of an infinite log-ratio, and its slope."""
+    logps = torch.tensor([[-1.0, -INF, -2.0]], dtype=torch.float64)
+    found = []
+    for params in ({"regularizer": "forward_reverse_kl", "reverse_weight": 0.0}, {"regularizer": "forward_kl"}):
+        leaf = logps.clone().requires_grad_()
+        others = (torch.full((1, 3), x, dtype=torch.float64) for x in (-1.5, -1.0, 0.4))
+        samples = poz.Samples(leaf, *others)
+        (slope,) = torch.autograd.grad(poz.rspo(samples, eta=2.0, **params).sum(), leaf)
+        found.append(slope)
+    assert torch.isfinite(found[1][0, [0, 2]]).all()
+    torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)

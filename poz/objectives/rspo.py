@@ -98,5 +98,5 @@ def rspo(
     else:
         size = xp.exp(xp.clip(d if regularizer == "chi2" else -d, -np.inf, clamp))
         if regularizer == "forward_reverse_kl":
-            size = size + terms.times(xp, reverse_weight, d**2)
+            size = size + terms.times(xp, reverse_weight, terms.spared(xp, reverse_weight, d) ** 2)
     return anchored + regularization_weight * xp.sum(size, -1)
