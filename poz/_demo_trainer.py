@@ -100,7 +100,8 @@ def _tokenizer(pairs: list[Pair]) -> Any:
     size = len(alphabet) + 1 if "chosen_weights" in pairs[0] else VOCABULARY
     learner = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     pieces.train_from_iterator((pair[side] for pair in pairs for side in ("prompt", "chosen", "rejected")), learner)
-    return PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token=END, pad_token=END)
+    untyped: Any = PreTrainedTokenizerFast
+    return untyped(tokenizer_object=pieces, eos_token=END, pad_token=END)
 
 
 def shortened(pair: Pair, max_length: int) -> Pair:

@@ -152,8 +152,8 @@ def run(
             held_out_curve[steps] = _measured(trainer.evaluate(), "eval_")
         after = _finite(held_out_curve[steps], f"after {steps} steps")
         reliability = trainer._reliabilities()  # of LCPO alone
-    measured = [sorted(curve.items()) for curve in (curves[""], held_out_curve)]
-    result = Result(name, len(train), len(held_out), before, after, *measured, reliability, Path(out))
+    training, measured = (sorted(curve.items()) for curve in (curves[""], held_out_curve))
+    result = Result(name, len(train), len(held_out), before, after, training, measured, reliability, Path(out))
     _draw(result, spec)
     for line in _report(result):
         show(line)
