@@ -169,3 +169,9 @@ def _number(text: str) -> Any:
         with suppress(ValueError):
             return kind(text)
     return text
+
+
+def has_base(objective: Any) -> bool:
+    """Whether an objective, or a part of a combination, is over another objective."""
+    itself = any(isinstance(param.domain, Base) for param in objective.params.values())
+    return itself or any(has_base(part) for part, _ in getattr(objective, "parts", ()))

@@ -1,6 +1,7 @@
 """TRL's DPOTrainer with objectives of poz: equal to TRL's own losses, and everything that TRL can do keeps working."""
 
 import copy
+import dataclasses
 import functools
 import math
 import os
@@ -614,14 +615,12 @@ class TestColumns:
         class Other(tuple):
             __slots__ = ()
 
-        other = copy.copy(poz.dpo)
-        object.__setattr__(other, "family", Other)
+        other = dataclasses.replace(poz.dpo, family=Other)
         with pytest.raises(TypeError, match=r"reads poz\.Other, which pairs of completions do not make"):
             batches.batch(other, batches.Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
 
     def test_a_field_that_pairs_do_not_give(self, tmp_path, policy):
-        reads_kl = copy.copy(poz.wpo)
-        object.__setattr__(reads_kl, "_required", ("chosen", "rejected", "chosen_kl"))
+        reads_kl = dataclasses.replace(poz.wpo, _required=("chosen", "rejected", "chosen_kl"))
         with pytest.raises(ValueError, match=r"`wpo` reads chosen_kl, which .* poz\.wpo\(poz\.TokenPairs\(chosen="):
             trainer(tmp_path, policy, reads_kl)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Base, Choice, Real
+from poz.domains import Base, Choice, Real, has_base
 from poz.families import Pairs
 from poz.objective import Deviation, Objective, Published, Values, objective
 from poz.objectives.dpo import dpo
@@ -22,10 +22,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     if not getattr(reliability, "ndim", 0):
         return
     if reliability.ndim > 1:
-        raise ValueError(
-            f"`lcpo` needs one reliability, or one per annotator; got shape {tuple(reliability.shape)}. "
-            "Give one dimension, and the row of each pair as its annotator."
-        )
+        raise ValueError(f"`lcpo` needs one reliability, or one per annotator; got shape {tuple(reliability.shape)}.")
     if pairs.annotator is None:
         raise ValueError(
             f"`lcpo` got {len(reliability)} reliabilities but no annotator ids. Give annotator, or one reliability for all."
@@ -37,18 +34,10 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         )
 
 
-def _doubts(base: Objective) -> bool:
-    """Whether an objective, or a part of it, doubts the labels itself."""
-    parts = getattr(base, "parts", ())
-    return any(isinstance(param.domain, Base) for param in base.params.values()) or any(
-        _doubts(part) for part, _ in parts
-    )
-
-
 def _constraint(p: Values) -> str | None:
     if p["base"].family is not Pairs:
         return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
-    if _doubts(p["base"]):
+    if has_base(p["base"]):
         return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
     if not {"chosen", "rejected"} <= p["base"].reads or (p["base"].coupled and "calibration" not in p["base"].reads):
         return f"needs a base that compares two completions and takes each pair alone; got `{p['base'].name}`."
