@@ -33,7 +33,8 @@ def given(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if "torch" in sys.modules and sys.modules["torch"].compiler.is_compiling():
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.compiler.is_compiling():
             return function(*args, **kwargs)  # what looks at signatures cannot be traced
         for key, value in signature.bind(*args, **kwargs).arguments.items():
             hint = hints().get(key, Any)

@@ -105,6 +105,8 @@ def test_nan_and_inf_stay_in_their_example(name, poison):
         shared = "b" not in SHAPES[type(case.batch)][field][0]
         if not x.is_floating_point() or shared or field in ("label", "scores", "winrates"):
             continue
+        if field.endswith("weights") and poison < 0:
+            continue  # refused
         at = (slice(None), 2) if field.startswith("opponents") else (2, *[0] * (x.ndim - 1))
         given = {
             f: (v.clone().index_put_([torch.tensor(2)], torch.tensor(True)) if v.dtype == torch.bool else v.clone())

@@ -273,14 +273,14 @@ def test_every_objective_that_the_kernels_serve_is_checked_alone_and_on_tokens()
     assert "more than 2^31 logits" in names
 
 
-@pytest.mark.parametrize(("change", "passes"), [(0.0, True), (1e-5, False), (math.nan, False)])
+@pytest.mark.parametrize(("change", "passes"), [(0.0, True), (2e-5, False), (math.nan, False)])
 def test_a_wrong_kernel_is_out_of_tolerance(change, passes):
     def losses(leaves, implementation):
         margin = leaves[0].float().double().sum().reshape(1)
         return torch.nn.functional.softplus(-margin) * (1 + change * (implementation == "triton"))
 
     leaves, signs = [torch.full((3,), -0.25, dtype=torch.float64)], torch.ones(3, dtype=torch.float64)
-    # The loss is 1.1, so it is off by 1.1e-5; its scale, 1.1 + 1 + twice 0.5 for conditioning, allows 4 * 5e-7 * 3.1.
+    # The loss is 1.1, so it is off by 2.2e-5; its scale, 1.1 + 1 + twice 0.5 for conditioning, allows 4 * 1.1e-6 * 3.1.
     found = kernel_checks._shares(leaves, signs, losses, [], torch.float32)
     assert (found[0] <= 1) is passes
 

@@ -57,7 +57,11 @@ BAD = {
     "nothing to conform": (lambda: conform("dpo", cases=0), ValueError, "At least one case of one example"),
     "an unknown dtype": (lambda: conform("dpo", dtype="fp32"), ValueError, "no dtype 'fp32' to conform in"),
     "an unknown field": (lambda: conform("dpo", constant=["ref"]), ValueError, "has no ref to hold constant"),
-    "a function to conform to": (lambda: conform(max), TypeError, "Give your own as candidate"),
+    "a function to conform to": (
+        lambda: conform(max),
+        TypeError,
+        "needs a text or an Objective for name; got a builtin",
+    ),
     "a sum to conform to": (lambda: conform(poz.combine({"dpo": 1.0, "sft": 1.0})), TypeError, "got `dpo \\+ sft`"),
     "a negative NumPy number": (lambda: poz.dpo.bind(beta=np.float64(-1)), ValueError, "for beta; got -1.0"),
     "an array outside": (
