@@ -312,9 +312,9 @@ def check_limits(objective, batch, backend, seed):
 
     There a finite limit is reached to the last digit, so what is left is rounding, and another backend's.
     """
-    fields = log_prob_fields(objective, batch)
+    fields, inner = log_prob_fields(objective, batch), objective.values.get("base", objective)
     for field in fields:
-        for sign in SIGNS.get(objective.name, (1,) if objective.family is poz.Denoising else (-1, 1)):
+        for sign in SIGNS.get(inner.name, (1,) if objective.family is poz.Denoising else (-1, 1)):
             what = f"{objective}: {field} {sign * np.inf}"
             losses, slopes = answer(backend, objective, put(batch, field, 2, sign * np.inf, seed), fields)
             far, farther = (put(batch, field, 2, sign * size, seed) for size in (1e60, 1e100))
