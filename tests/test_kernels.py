@@ -734,14 +734,16 @@ def test_only_what_has_no_tokens_is_left_out():
     refuses("`mapo` has no kernel: it reads one denoising error", fused_losses, "mapo", errors, error=TypeError)
 
 
-def test_packed_tokens_know_sums_along_a_completion_alone():
+def test_packed_tokens_know_what_stays_in_a_completion_alone():
     from poz.kernels.twin import Ragged, Segments
 
     x = Ragged.of(torch.arange(5.0), Segments(torch.tensor([0, 2, 2, 5]), 5))
     assert torch.sum(x, dim=-1).tolist() == [1, 0, 9]
     assert (x - torch.sum(x, dim=-1)[..., None]).tolist() == [-1, 0, -7, -6, -5]
     assert torch.sum(x).item() == 10
-    refuses("amax of packed tokens is not known", torch.amax, x, dim=-1, error=NotImplementedError)
+    assert torch.amax(x, dim=-1).tolist() == [1, -torch.inf, 4]
+    assert torch.cumsum(x, dim=-1).tolist() == [0, 1, 2, 5, 9]
+    refuses("amin of packed tokens is not known", torch.amin, x, dim=-1, error=NotImplementedError)
     refuses("sum of packed tokens is not known", torch.sum, x, dim=0, error=NotImplementedError)
 
 

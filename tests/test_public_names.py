@@ -104,6 +104,7 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 def test_a_narrow_list_cuts_nothing_off(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal always has 80 columns
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 40

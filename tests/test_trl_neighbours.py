@@ -42,6 +42,8 @@ def test_no_example_is_its_own_sample(tmp_path, count, size):
         assert not left or samples[-1] == found["completion_ids"][-2]
 
 
+# JAX, which another file may have imported here, warns of any fork; these children do not use it.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_processes_that_prepare_the_data_do_not_cut_blocks(tmp_path):
     rows = [{**row, "completion": f"{row['completion']} {i}"} for i, row in enumerate(examples(10))]
     arguments = {"per_device_train_batch_size": 4}

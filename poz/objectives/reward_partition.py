@@ -50,8 +50,7 @@ def reward_partition(
     most = valid & (share == top[..., None])
     alone = most & (certain & (xp.sum(xp.astype(most, ratio), -1) == 1))[..., None]
     rarity = xp.where(alone, zero, value[..., None] - share)  # log Σ_j e^(share_j - share_k)
-    # the ratio less its target, in which the reference cancels
-    own = xp.where(
-        abs(reference) == np.inf, terms.masked(xp, lists.logps, lists.mask) / length, ratio / length + reference
-    )
+    # the ratio less its target, in which the reference cancels, unless it is infinite and others have a share
+    unanchored = terms.masked(xp, lists.logps, lists.mask) / length
+    own = xp.where(alone, unanchored, ratio / length + xp.where(abs(reference) == np.inf, zero, reference))
     return 0.5 * xp.sum(xp.where(valid, own + rarity, zero) ** 2, -1)
