@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY) ## make .venv with everything in it
 
 test: $(READY) ## the whole test suite
-	$(BIN)/pytest -q -n 2 --dist worksteal --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
 
 check: lint types kernels ## lint, types, and every Triton kernel compiled ahead of time
 

