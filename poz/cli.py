@@ -29,7 +29,7 @@ from rich.text import Text
 import poz
 from poz._output import PICTURES, check_output
 from poz.demo_settings import STEPS
-from poz.objective import Objective
+from poz.objective import Base, Objective
 from poz.zoo import UnknownObjective
 
 app = typer.Typer(
@@ -287,7 +287,10 @@ def _params(objective: Objective, given: list[str]) -> dict[str, Any]:
             _stop(f"--param takes a name and a value, as in beta=0.5; got {text!r}.")
         if name in values:
             _stop(f"--param gives {name} twice. Leave one out.")
-        values[name] = objective.params[name].domain.read(value) if name in objective.params else value
+        if name in objective.params:
+            domain = objective.params[name].domain
+            value = poz.zoo.get(value, value) if isinstance(domain, Base) else domain.read(value)
+        values[name] = value
     try:
         objective.bind(**values)
     except (TypeError, ValueError) as error:

@@ -143,35 +143,8 @@ class Weights(Domain):
         return type(w).__name__ == "SymFloat" or getattr(w, "shape", None) == ()
 
 
-@dataclass(frozen=True)
-class Base(Domain):
-    """Another objective, with its hyper-parameters bound."""
-
-    def describe(self) -> str:
-        """In words."""
-        return "an objective on pairs, such as poz.dpo.bind(beta=0.1)"
-
-    def problem(self, value: Any) -> str | None:
-        """Not an objective."""
-        from poz.objective import Objective
-
-        return None if isinstance(value, Objective) else self.describe()
-
-    def read(self, text: str) -> Any:
-        """An objective of the zoo by its name, as it is."""
-        from poz.zoo import zoo
-
-        return zoo.get(text, text)
-
-
 def _number(text: str) -> Any:
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)
     return text
-
-
-def has_base(objective: Any) -> bool:
-    """Whether an objective, or a part of a combination, is over another objective."""
-    itself = any(isinstance(param.domain, Base) for param in objective.params.values())
-    return itself or any(has_base(part) for part, _ in getattr(objective, "parts", ()))

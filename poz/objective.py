@@ -317,6 +317,29 @@ def tracing() -> bool:
 Objective.__doc__ = _Doc(Objective.__doc__)  # type: ignore[assignment]
 
 
+@dataclass(frozen=True)
+class Base(Domain):
+    """A hyper-parameter that is another objective, with its own bound."""
+
+    def describe(self) -> str:
+        """In words."""
+        return "an objective on pairs, such as poz.dpo.bind(beta=0.1)"
+
+    def problem(self, value: Any) -> str | None:
+        """Not an objective."""
+        return None if isinstance(value, Objective) else self.describe()
+
+    def read(self, text: str) -> Any:
+        """The name as it is, which whoever knows the zoo looks up."""
+        return text
+
+
+def has_base(objective: Any) -> bool:
+    """Whether an objective, or a part of a combination, is over another objective."""
+    itself = any(isinstance(param.domain, Base) for param in objective.params.values())
+    return itself or any(has_base(part) for part, _ in getattr(objective, "parts", ()))
+
+
 def objective(
     *,
     title: str,

@@ -13,8 +13,8 @@ import tomllib
 import pytest
 
 import poz
-from poz.domains import Base, Choice, Real
-from poz.objective import Objective
+from poz.domains import Choice, Real
+from poz.objective import Base, Objective
 
 RUN = [sys.executable, "-P", "-c"]
 

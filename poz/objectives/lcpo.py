@@ -6,9 +6,9 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Base, Choice, Real, has_base
+from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Objective, Published, Values, objective
+from poz.objective import Base, Deviation, Objective, Published, Values, has_base, objective
 from poz.objectives.dpo import dpo
 
 CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
-from poz.domains import Base, Real
+from poz.domains import Real
 from poz.families import SHAPES
-from poz.objective import Objective
+from poz.objective import Base, Objective
 from poz.testing.draws import WIDEST, Case, Deck, draw_case
 from poz.testing.edges import CONVENTIONS, conventions, one_alone, with_edges, without_empty
 from poz.testing.runners import BACKENDS, Arrays, Candidate, fixed, missing, runs, taken

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from poz.domains import Base, Choice, Domain, Real, Weights
+from poz.domains import Choice, Domain, Real, Weights
 from poz.families import Denoising, Pairs, Ranked, Samples, TokenPairs, Unpaired
-from poz.objective import Objective
+from poz.objective import Base, Objective
 
 Floats = npt.NDArray[np.float64]
 ANNOTATORS = 3
