@@ -169,8 +169,11 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         return
     yield "test_values.py", "test", ()
     if kind == "reference":
-        yield "test_reference.py", f"{mine} or primitives or hinge", ()
-        yield "test_reference_zoo.py", mine, ()
+        if shared:
+            yield "test_stable.py", "test", ()
+        yield "test_reference.py", mine, ()
+        yield "test_reference_unknown.py", mine, ()
+        yield "test_reference_points.py", "test", ()
         yield "test_spec.py", "same_parameters", ()
         return
     yield "test_spec.py", f"same_parameters and ({mine})", ()

@@ -1,0 +1,41 @@
+from witness._maths import exp, log, mp, on_means
+from witness._rows import Row
+
+
+@on_means
+def formula(p, q, odds_weight):
+    # log(1 + odds(q) / odds(p)), which is -log σ(log odds(p) - log odds(q)) and survives p = 0
+    q = min(q, mp.mpf(-1e-12))
+    return -p + odds_weight * log(1 + exp(q) * (1 - exp(p)) / (exp(p) * (1 - exp(q))))
+
+
+ORPO = {"chosen": [-2], "rejected": [-6], "chosen_len": [4], "rejected_len": [4]}
+
+ROWS = [
+    # p = -0.5, q = -1.5: 0.5 + 0.5 log(1 + e^q (1 - e^p) / (e^p (1 - e^q))); (-1 - 0.5 e^q/D)/4, 0.5 e^q (1 - e^p)/(D
+    # (1 - e^q))/4
+    Row(
+        item="ORPO",
+        fields=ORPO,
+        params={"odds_weight": 0.5},
+        losses=[0.585429608573],
+        gradients={"chosen": [-0.299895807395], "rejected": [0.0252712480413]},
+    ),
+    # p = 0, q = -log 2: a certain chosen completion costs nothing against any other; -1 - e^q / (1 - e^q) = -2
+    Row(
+        item="ORPO of a certain completion",
+        fields={"chosen": [0.0], "rejected": [-0.6931471805599453], "chosen_len": [1.0], "rejected_len": [1.0]},
+        params={"odds_weight": 1.0},
+        losses=[0.0],
+        gradients={"chosen": [-2.0], "rejected": [0.0]},
+    ),
+    # q = 0 counts as -1e-12, and has no slope: 1 + log(1 + (e - 1) e^-1e-12 / (1 - e^-1e-12)), 1 + log((e - 1) 1e12) but for
+    # what is relative 1e-12 of it
+    Row(
+        item="ORPO of an empty rejected completion",
+        fields={"chosen": [-1.0], "rejected": [0.0], "chosen_len": [1.0], "rejected_len": [0.0]},
+        params={"odds_weight": 1.0},
+        losses=[29.1723459705],
+        gradients={"rejected": [0.0]},
+    ),
+]
