@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -69,21 +68,33 @@ def test_a_benchmark_of_nothing_is_refused():
     assert result.stdout == b""
 
 
-def interrupted(arguments, after):
-    """The command, stopped by Ctrl-C some seconds after its first line of progress would have come."""
+OFTEN = """
+import signal
+from poz import cli
+from poz.__main__ import main
+cli.EVERY = 0.5
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job is born without
+main()
+"""
+
+
+def interrupted(arguments):
+    """The command, with a line of progress every half second, stopped by Ctrl-C after the first."""
+    command = [sys.executable, "-P", "-c", OFTEN, *arguments]
     process = subprocess.Popen(
-        [*RUN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(after)
+    first = process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, for all that belong to it
-    return process, *process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
+    return process, out, first + err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="process groups are of POSIX")
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
-    """With progress in a pipe, a line every ten seconds."""
+    """With progress in a pipe."""
     target = tmp_path / "out.json"
-    process, out, err = interrupted(["verify", "--backend", "numpy", "--cases", "400", "--json", str(target)], after=25)
+    process, out, err = interrupted(["verify", "--backend", "numpy", "--cases", "400", "--json", str(target)])
     assert process.returncode == 130, err
     assert "Traceback" not in err + out
     report = json.loads(target.read_text())

@@ -1,5 +1,7 @@
 """`poz demo`: learns visibly, works with any objective and any data, and prints none of the data."""
 
+import gzip
+import itertools
 import json
 import math
 import random
@@ -103,14 +105,21 @@ def test_refused_before_any_training(tmp_path, lines, name):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_hh_rlhf(root, tmp_path, lines, capsys):
+def test_hh_rlhf(root, tmp_path, lines, capsys, monkeypatch):
+    """Its first dialogues; `test_preferences` reads them all."""
     path = root.parent / "shared" / "data" / "hh_rlhf_harmless_base_test.jsonl.gz"
     if not path.exists():
         pytest.skip(f"{path.name} is not part of the repository and not beside it")
+    with gzip.open(path, "rb") as whole:
+        few = gzip.compress(b"".join(itertools.islice(whole, 60)))
+    path = tmp_path / path.name
+    path.write_bytes(few)
+    assert demo.HELD_OUT == 400
+    monkeypatch.setattr(demo, "HELD_OUT", 8)
     result = demo.run(
         poz.mnpo.bind(eta=0.1, tau=0.05), path, 2, tmp_path / "curves.png", batch_size=4, show=lines.append
     )
-    assert (result.train_pairs, result.held_out_pairs) == (8, 400)
+    assert (result.train_pairs, result.held_out_pairs) == (8, 8)
     assert result.before.margin == 0 != result.after.margin
     shown = "".join(lines) + "".join(capsys.readouterr())
     assert "Human" not in shown

@@ -59,6 +59,9 @@ REFUSED = {
 
 
 class Bytes(ByT5Tokenizer):
+    def __init__(self, **more):
+        super().__init__(**{"extra_ids": 0, **more})  # each costs every trainer time
+
     def build_inputs_with_special_tokens(self, ids, other=None):
         return ids + (other or [])
 

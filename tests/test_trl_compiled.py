@@ -12,9 +12,11 @@ from poz.integrations.trl import DPOTrainer
 def test_the_losses_are_those_of_the_plain_run(tmp_path):
     torch._dynamo.reset()
     pairs, losses = datasets.Dataset.from_list(PAIRS), []
+    # A reference that runs beside the policy is traced as long, through the same head.
+    shared = {"max_steps": 2, "per_device_train_batch_size": 2, "precompute_ref_log_probs": True}
     for options in ({}, {"torch_compile": True, "torch_compile_backend": "eager"}):
-        arguments = settings(tmp_path, max_steps=2, per_device_train_batch_size=2, **options)
-        made = DPOTrainer(tiny(0), tiny(1), arguments, train_dataset=pairs, processing_class=Bytes(), objective="dpo")
+        arguments = settings(tmp_path, **shared, **options)
+        made = DPOTrainer(tiny(0), None, arguments, train_dataset=pairs, processing_class=Bytes(), objective="dpo")
         made.train()
         losses.append([row["loss"] for row in made.state.log_history if "loss" in row])
     assert len(losses[0]) == 2
