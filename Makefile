@@ -5,7 +5,7 @@ READY := .venv/.ready
 PY := $(BIN)/python
 EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
 
-.PHONY: help setup test check lint types kernels demo verify bench mutants format clean
+.PHONY: help setup test check lint types kernels package demo verify bench mutants format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,7 +23,7 @@ setup: $(READY) ## make .venv with everything in it
 test: $(READY) ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
 
-check: lint types kernels ## lint, types, and every Triton kernel compiled ahead of time
+check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,6 +37,13 @@ types: $(READY)
 
 kernels: $(READY)
 	$(PY) -m poz.kernels.ahead_of_time --check
+
+# From the sdist a wheel, from the wheel every public name, away from the checkout.
+package: $(READY)
+	@rm -rf build/package build/lib
+	$(PY) -c "from setuptools import build_meta; build_meta.build_sdist('build/package')" > /dev/null
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --target build/package/site build/package/*.tar.gz
+	$(PY) -P -W ignore tests/public_names.py build/package/site
 
 demo: $(READY) ## train a tiny language model with SimPO through TRL, on two cores in minutes
 	$(BIN)/poz demo --objective simpo
