@@ -24,7 +24,18 @@ from poz.zoo import UnknownObjective as UnknownObjective
 from poz.zoo import zoo as zoo
 
 __version__ = "0.1.0"
-_PARTS = ("torch", "jax", "testing", "reference", "kernels", "integrations", "algorithms", "games", "preferences")
+_PARTS = (
+    "torch",
+    "jax",
+    "testing",
+    "reference",
+    "kernels",
+    "integrations",
+    "algorithms",
+    "games",
+    "preferences",
+    "rewards",
+)
 """What else there is; `poz.torch` and so on are imported when they are asked for."""
 
 if not TYPE_CHECKING:  # else checkers would take any name for one that is there
