@@ -31,11 +31,14 @@ torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 rows, hidden, vocabulary = 66, 9, 261
 modes, tiles = set(), set()
-for dtype, softcap, head, outputs, memory in itertools.product(
-    (torch.float32, torch.bfloat16), (None, 5.0), (True, False), (("logps",), ALL), ("1GiB", "200KiB")
+# Any two of the choices meet, and the three that decide what the backward pass reads do in every way.
+f32, bf16, one = torch.float32, torch.bfloat16, ("logps",)
+for dtype, softcap, head, outputs, memory in (
+    (f32, 5.0, True, one, "1GiB"), (bf16, None, True, one, "1GiB"), (bf16, 5.0, True, one, "200KiB"),
+    (f32, None, True, one, "200KiB"), (f32, None, True, ALL, "1GiB"), (bf16, 5.0, True, ALL, "1GiB"),
+    (f32, 5.0, True, ALL, "200KiB"), (bf16, None, True, ALL, "200KiB"), (f32, 5.0, False, one, "1GiB"),
+    (bf16, None, False, one, "1GiB"),
 ):
-    if (memory != "1GiB" or len(outputs) > 1) and not head:
-        continue
     h, w, b = (torch.randn(n).to(dtype) for n in ((rows, hidden), (vocabulary, hidden), (vocabulary,)))
     t = torch.randint(0, vocabulary, (rows,))
     t[0], t[5:9] = vocabulary - 1, -100
@@ -106,7 +109,7 @@ z = torch.randn(6, 50)
 t = torch.randint(0, 50, (6,))
 assert torch.allclose(logps(z, t, implementation="triton"), logps(z, t), atol=1e-6)
 
-h, w, t, b = torch.randn(66, 9), torch.randn(261, 9), torch.randint(0, 80, (66,)), torch.zeros(261)
+h, w, t, b = torch.randn(44, 9), torch.randn(261, 9), torch.randint(0, 80, (44,)), torch.zeros(261)
 b[100:200] = -float("inf")
 t[0] = 150  # a masked target: log-prob -inf, and slopes as finite as the others'
 for memory, softcap, head in (("1GiB", None, True), ("200KiB", None, True), ("1GiB", None, False), ("200KiB", 5.0, True)):
@@ -122,7 +125,7 @@ for memory, softcap, head in (("1GiB", None, True), ("200KiB", None, True), ("1G
 
 # A NaN row without a coefficient is worth nothing; with one, its gradient is NaN.
 h[40] = float("nan")
-others = torch.arange(66) != 40
+others = torch.arange(44) != 40
 for memory, head in (("1GiB", True), ("200KiB", True), ("1GiB", False)):
     a = [h.clone().requires_grad_(), w.clone().requires_grad_(head)]
     made = linear_logps(*a, t, implementation="triton", memory=memory)
@@ -146,7 +149,7 @@ for softcap in (1e3, 1e6):
         error = (linear_logps(h, w, t, softcap=softcap, implementation=implementation) - want).square().mean().sqrt()
         assert error < 1e-5, (softcap, implementation, error)
 
-for dtype, softcap, temperature in itertools.product((torch.float32, torch.bfloat16), (None, 4.0), (1.0, 0.7)):
+for dtype, softcap, temperature in ((f32, None, 0.7), (f32, 4.0, 1.0), (bf16, None, 1.0), (bf16, 4.0, 0.7)):
     h, w, b = torch.randn(70, 40).to(dtype), torch.randn(2150, 40).to(dtype), torch.randn(2150)
     t = torch.randint(0, 2150, (70,))
     t[0], t[5:9] = 2149, -100
@@ -174,20 +177,20 @@ assert linear_logps(h[:0], w, t[:0], implementation="fused").shape == (0,)
 
 # "fastest": the first call for a head measures, the others remember; where "fused" does not serve it is "auto".
 calls, times = [], itertools.cycle((2.0, 1.0))
-_linear_fastest.ROWS = 40
+_linear_fastest.ROWS, _linear_fastest.ROUNDS = 40, 2
 _linear_fastest._seconds = lambda run, on: (calls.append(run()), next(times))[1]
 h, w, t = torch.randn(35, 24), torch.randn(90, 24), torch.randint(0, 90, (35,))
 drawn = torch.get_rng_state()
 for _ in range(2):
     assert torch.equal(linear_logps(h, w, t, implementation="fastest"), linear_logps(h, w, t, implementation="fused"))
-assert len(calls) == 12
+assert len(calls) == 6
 assert torch.equal(torch.get_rng_state(), drawn)
-assert [tuple(call.shape) for call in calls] == [(40,)] * 12
+assert [tuple(call.shape) for call in calls] == [(40,)] * 6
 assert torch.allclose(calls[0], calls[1], atol=1e-4) and not torch.equal(calls[0], calls[1])
 assert linear_logps_plan(h, w, t, implementation="fastest").implementation == "fused"
 times = itertools.cycle((1.0, 2.0))
 assert linear_logps_plan(h, w[:80], t % 80, implementation="fastest").implementation == "triton"
-assert len(calls) == 24
+assert len(calls) == 12
 # Memory for the call itself, and not for the rows that are measured.
 _linear_fastest.ROWS = 4000
 assert linear_logps_plan(h, w, t, implementation="fastest", memory="100KiB").implementation == "torch"
@@ -197,7 +200,7 @@ for other in (
 ):
     given = {**dict(hidden=h, weight=w, targets=t, implementation="fastest"), **other}
     assert linear_logps_plan(**given).implementation == "torch", other
-assert len(calls) == 24
+assert len(calls) == 12
 
 # Losses from packed tokens: what is no plain number, or has a gradient of its own, has it on Triton too.
 policy, reference = torch.randn(14), torch.randn(14)
