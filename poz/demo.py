@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from poz import preferences
 from poz._demo_trainer import trainer_of
 from poz._output import PICTURES, check_output
+from poz.columns import columns_read
 from poz.demo_settings import BATCH_SIZE, LEARNING_RATE, PARAMS, STEPS
 from poz.objective import Objective
 from poz.zoo import zoo
@@ -151,7 +152,7 @@ def run(
         if steps not in held_out_curve:
             held_out_curve[steps] = _measured(trainer.evaluate(), "eval_")
         after = _finite(held_out_curve[steps], f"after {steps} steps")
-        reliability = trainer._reliabilities()  # of LCPO alone
+        reliability = trainer.reliabilities()  # of LCPO alone
     training, measured = (sorted(curve.items()) for curve in (curves[""], held_out_curve))
     result = Result(name, len(train), len(held_out), before, after, training, measured, reliability, Path(out))
     _draw(result, spec)
@@ -198,8 +199,6 @@ def _report(result: Result) -> Iterator[str]:
 
 def _completed(pairs: list[preferences.Pair], objective: Objective) -> tuple[list[preferences.Pair], list[str]]:
     """The pairs with every column of `ASSUMED` that the objective must find, and which of them they lacked."""
-    from poz.integrations.batches import columns_read
-
     lacking = [name for name in columns_read(objective)[0] if name in ASSUMED and name not in pairs[0]]
     return [{**pair, **{name: ASSUMED[name] for name in lacking}} for pair in pairs], lacking
 

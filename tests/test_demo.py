@@ -11,8 +11,9 @@ import pytest
 
 import poz
 from poz import _demo_trainer, demo, preferences
+from poz.columns import check_columns
 from poz.demo_settings import PARAMS
-from poz.integrations import batches
+from poz.torch.scored import check_pairs
 
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
@@ -89,8 +90,8 @@ def test_a_step(tmp_path, lines, some, name):
 def test_the_shipped_pairs_serve(name):
     objective, _ = demo._bound(name, {})
     pairs, assumed = demo._completed(preferences.load(), objective)
-    batches.check(objective)
-    batches.check_columns(objective, list(pairs[0]), "the data")
+    check_pairs(objective)
+    check_columns(objective, list(pairs[0]), "the data")
     assert [pair for pair in pairs if any(pair[column] != demo.ASSUMED[column] for column in assumed)] == []
     # What the file says stays.
     given = dict.fromkeys(assumed, 0.25)

@@ -17,9 +17,9 @@ from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM
 from trl.trainer import dpo_trainer
 
 import poz
-from poz.integrations import batches
 from poz.integrations.trl import STATE, DPOTrainer, folder
-from poz.torch.lcpo import LCPO
+from poz.integrations.trl.columns import Columns
+from poz.torch import LCPO, Scored, implicit_rewards, scored_losses
 
 pytestmark = [
     # TRL 1.16 uses names of transformers that 5.23 has changed.
@@ -609,7 +609,7 @@ class TestColumns:
         made.train()
 
     def test_a_column_that_holds_no_numbers(self):
-        collate = batches.Columns(lambda examples: {}, ("margin", "annotator"))
+        collate = Columns(lambda examples: {}, ("margin", "annotator"))
         assert collate([{"annotator": 1}, {"annotator": 0}])["annotator"].tolist() == [1, 0]
         with pytest.raises(ValueError, match=r"'margin' must hold numbers.*None"):
             collate([{"margin": 1.0}, {"margin": None}])
@@ -620,7 +620,7 @@ class TestColumns:
 
         other = dataclasses.replace(poz.dpo, family=Other)
         with pytest.raises(TypeError, match=r"reads poz\.Other, which pairs of completions do not make"):
-            batches.batch(other, batches.Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
+            scored_losses(other, Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
 
     def test_a_field_that_pairs_do_not_give(self, tmp_path, policy):
         reads_kl = dataclasses.replace(poz.wpo, _required=("chosen", "rejected", "chosen_kl"))
@@ -675,7 +675,7 @@ class TestRewards:
     def scored(self):
         logps = torch.tensor([[-1.0, -2.0], [-4.0, 0.0]])
         mask = torch.tensor([[True, True], [True, False]])
-        return batches.Scored(logps, mask, mask.sum(1), 0.5 * logps)
+        return Scored(logps, mask, mask.sum(1), 0.5 * logps)
 
     @pytest.mark.parametrize(
         ("objective", "chosen", "rejected"),
@@ -708,7 +708,7 @@ class TestRewards:
         ids=lambda value: value.name if isinstance(value, poz.Objective) else "",
     )
     def test_implicit(self, objective, chosen, rejected):
-        found = batches.implicit_rewards(objective, self.scored())
+        found = implicit_rewards(objective, self.scored())
         assert [reward.item() for reward in found] == pytest.approx([chosen, rejected])
 
 

@@ -6,7 +6,7 @@ import trl.trainer.utils as utils
 from trl.kernels import ChunkedLogProbFunction
 
 from poz.integrations.trl import install, uninstall
-from poz.integrations.trl_head import NAMES, Head, installed
+from poz.integrations.trl.head import NAMES, Head, installed
 
 ROWS, WIDTH, VOCABULARY = 33, 24, 301
 

@@ -13,7 +13,10 @@ from poz.torch._linear_logps import linear_logps_plan as linear_logps_plan
 from poz.torch._linear_plan import Plan as Plan
 from poz.torch._logps import logps as logps
 from poz.torch.extragradient import Extragradient as Extragradient
+from poz.torch.implicit_rewards import implicit_rewards as implicit_rewards
 from poz.torch.lcpo import LCPO as LCPO
 from poz.torch.logps_head import LogpsHead as LogpsHead
+from poz.torch.scored import Scored as Scored
+from poz.torch.scored import scored_losses as scored_losses
 from poz.torch.whole_batch import slopes as slopes
 from poz.torch.whole_batch import whole_batch as whole_batch

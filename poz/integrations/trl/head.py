@@ -11,7 +11,6 @@ on every device, where TRL scores them off a GPU.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.integrations.probe import check_head
+from poz.integrations.trl import seams
+from poz.integrations.trl.probe import check_head
 from poz.torch import linear_logps
 
 NAMES = {"entropy": "entropy", "log_sum_sq_probs": "log_sum_sq_probs", "mean_logits": "mean_logit", "is_top1": "top1"}
@@ -125,7 +125,8 @@ def installed(**settings: Any) -> Iterator[Head]:
     """
     before = _standing()
     head = Head(**settings) if before is None or settings else before
-    _put(head)
+    if head is not before:
+        _put(head)
     try:
         yield head
     finally:
@@ -134,27 +135,22 @@ def installed(**settings: Any) -> Iterator[Head]:
 
 
 def _standing() -> Head | None:
-    found = _utils()._ChunkedLogProbFunction
+    found = seams.standing_head()
     return found if isinstance(found, Head) else None
 
 
 def _put(head: Head | None) -> None:
     """Puts a head under TRL, or TRL's own where there is none."""
-    utils = _utils()
-    for name in ("_ChunkedLogProbFunction", "_use_triton", "add_fused_lm_head"):
-        _TRLS.setdefault(name, getattr(utils, name))
-    theirs = _TRLS["add_fused_lm_head"]
-    for name, module in list(sys.modules.items()):  # each trainer has a name of its own for it
-        if name.startswith("trl.") and vars(module).get("add_fused_lm_head") in (theirs, _add_compared_head):
-            vars(module)["add_fused_lm_head"] = theirs if head is None else _add_compared_head
-    utils._ChunkedLogProbFunction = _TRLS["_ChunkedLogProbFunction"] if head is None else head
-    utils._use_triton = _TRLS["_use_triton"] if head is None else _leave_masked_tokens_out
+    if head is None:
+        seams.put_head(None, None, None)
+    else:
+        seams.put_head(head, _add_compared_head, _leave_masked_tokens_out)
 
 
 def _add_compared_head(model: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
     """TRL's `add_fused_lm_head`, which a trainer calls before it shards a model; one that is not understood is refused."""
     before = vars(model).get("forward")
-    _TRLS["add_fused_lm_head"](model, temperature, *args, **kwargs)
+    seams.add_trls_head(model, temperature, *args, **kwargs)
     try:
         check_head(model, temperature)
     except ValueError:
@@ -165,13 +161,3 @@ def _add_compared_head(model: Any, temperature: float = 1.0, *args: Any, **kwarg
 def _leave_masked_tokens_out(device: torch.device) -> bool:
     """What TRL decides by whether it uses Triton."""
     return True
-
-
-_TRLS: dict[str, Any] = {}
-"""What TRL has behind its names, from before the first exchange."""
-
-
-def _utils() -> Any:
-    from trl.trainer import utils
-
-    return utils

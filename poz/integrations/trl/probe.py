@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poz.integrations.trl.modes import evaluating
+
 TOKENS = 8
 LOUD = 50.0
 """Range of the log-probs, in nats, that hidden states are scaled to: a soft cap hardly shows in those of an untrained model."""
@@ -36,8 +38,6 @@ def check_head(model: Any, temperature: float = 1.0) -> None:
         raise ValueError(_sentence(kind, f"would never train {', '.join(unseen)}"))
     if any(p.is_meta or hasattr(p, "ds_id") or hasattr(p, "device_mesh") for p in model.parameters()):
         return
-    from poz.integrations.trl_reference import evaluating
-
     tokens = _tokens(model)
     given = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "use_cache": False}
     with evaluating(model), _eager_attention(model):

@@ -33,7 +33,7 @@ class Counted:
         state = self.accelerator.gradient_state
         if self.model.training or not state.end_of_dataloader or state.remainder <= 0:
             return rows
-        before = self.accelerator.process_index // self._tp_size * rows
+        before = self.accelerator.process_index // self.alike * rows
         return int(min(max(state.remainder - before, 0), rows))
 
     def count(self: Any, mode: str, totals: Mapping[str, Tensor], tokens: Tensor) -> None:
@@ -46,20 +46,20 @@ class Counted:
         """
         here = torch.stack((*totals.values(), torch.stack((tokens.float(), tokens.float()))))
         *summed, (trained, _) = self.accelerator.gather(here[None]).sum(0).tolist()
-        metrics, known = self._metrics[mode], self._known()[mode]
+        metrics, known = self.logged[mode], self._known()[mode]
         for name, (value, number) in zip(totals, summed, strict=True):
             before = known.get(name, (0.0, 0.0))
             known[name] = (before[0] + value, before[1] + number)
             if name in metrics and number:
                 metrics[name][-1] = value / number
         if mode == "train":
-            self._total_train_tokens += int(trained) // self._tp_size
-        metrics["num_tokens"] = [self._total_train_tokens]
+            self.trained_tokens += int(trained) // self.alike
+        metrics["num_tokens"] = [self.trained_tokens]
 
     def log(self: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """TRL's, with means over all examples or tokens; a mean of nothing is left out."""
         mode = "train" if self.model.training else "eval"
-        known, metrics = self._known().pop(mode, {}), self._metrics[mode]
+        known, metrics = self._known().pop(mode, {}), self.logged[mode]
         known.pop(LOSS, None)
         for name, (value, number) in known.items():
             metrics[name] = [value / number] if number else []
@@ -73,7 +73,7 @@ class Counted:
     def evaluation_loop(self: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """TRL's, with the mean of the losses of all examples."""
         self._known().pop("eval", None)
-        self._metrics["eval"].clear()
+        self.logged["eval"].clear()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)  # type: ignore[misc]
         value, number = self._known()["eval"].get(LOSS, (0.0, 0.0))
         if number:

@@ -1,0 +1,66 @@
+"""Which columns of a data set an objective reads, and whether it needs a reference; for trainers on pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poz.families import Ranked, Unpaired
+from poz.layouts import COLUMNS
+from poz.objective import Objective
+
+
+def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that an objective must find in the data, and those that it uses where they are there."""
+    if objective.family is Ranked:
+        return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
+    if objective.family is Unpaired:
+        return tuple({"kl"} & objective.reads), tuple({"weights"} & objective.optional)
+    per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
+    read = objective.reads | ({"annotator"} if per_annotator else set())
+    required = [name for name in COLUMNS if name in read and not name.startswith("opponents_")]
+    optional = [name for name in COLUMNS if name in read | objective.optional and name not in required]
+    return tuple(required), tuple(optional)
+
+
+def check_columns(objective: Objective, columns: Sequence[str], where: str) -> None:
+    """Says which column is missing.
+
+    Raises:
+        ValueError: `objective` must find a column that `where` does not have, or one of the two opponent columns.
+    """
+    required, optional = columns_read(objective)
+    given = set(columns)
+    opponents = {name for name in optional if name.startswith("opponents_")}
+    if opponents & given:
+        required = (*required, *sorted(opponents))
+    for name in required:
+        if name not in given:
+            raise ValueError(
+                f"`{objective.name}` reads the column {name!r}, which {where} does not have; it has "
+                f"{', '.join(sorted(given))}. Add it, {_MEANING[name]}."
+            )
+
+
+def needs_reference(objective: Objective, columns: Sequence[str] = ()) -> bool:
+    """Whether a reference pass is needed: the objective reads it, or reads opponents that `columns` do not hold."""
+    opponents = "opponents_chosen" in objective.reads and "opponents_chosen" not in columns
+    return opponents or not objective.reference_free
+
+
+def needs_collision(objective: Objective) -> bool:
+    """Whether the policy's collision probabilities are needed."""
+    return not objective.reads.isdisjoint(("chosen_collision", "rejected_collision"))
+
+
+_MEANING = {
+    "label": "the probability that chosen is the better one",
+    "margin": "the known reward of chosen minus that of rejected",
+    "annotator": "an integer id from 0 for whoever labelled the pair",
+    "kl": "a known estimate of the KL divergence of the policy from the reference, in nats",
+    "entropy": "the mean token entropy of the reference as a share of the log of the vocabulary size, in (0, 1]",
+    "prompt_embedding": "a list of numbers from a sentence encoder, of one length for all pairs",
+    "chosen_weights": "a list with the weight of each token of chosen, its end token included",
+    "rejected_weights": "a list with the weight of each token of rejected, its end token included",
+    "opponents_chosen": "a list of the log-probs of chosen under each opponent",
+    "opponents_rejected": "a list of the log-probs of rejected under each opponent",
+}

@@ -1,0 +1,15 @@
+"""TRL's own trainers with any objective of poz, and poz's token log-probs under all of TRL's trainers.
+
+from poz.integrations.trl import DPOTrainer
+
+DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
+"""
+
+from poz.integrations.trl.dpo import DPOTrainer as DPOTrainer
+from poz.integrations.trl.head import install as install
+from poz.integrations.trl.head import installed as installed
+from poz.integrations.trl.head import uninstall as uninstall
+from poz.integrations.trl.kto import KTOTrainer as KTOTrainer
+from poz.integrations.trl.learnt import RELIABILITY as RELIABILITY
+from poz.integrations.trl.learnt import STATE as STATE
+from poz.integrations.trl.shared import folder as folder

@@ -1,0 +1,250 @@
+"""TRL's own DPOTrainer with any objective of poz that pairs can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from poz import annotators
+from poz.columns import columns_read, needs_collision, needs_reference
+from poz.families import TokenPairs
+from poz.integrations.trl import data
+from poz.integrations.trl.columns import Columns
+from poz.integrations.trl.head import installed
+from poz.integrations.trl.learnt import Learning
+from poz.integrations.trl.metrics import LOSS, Counted, total
+from poz.integrations.trl.modes import disable_dropout
+from poz.integrations.trl.reference import as_prepared, policy_is_reference
+from poz.integrations.trl.seams import TOKEN_METRICS, dpo_config, dpo_trainer
+from poz.integrations.trl.shared import (
+    Recorder,
+    Shared,
+    by_name,
+    changed,
+    check_columns,
+    check_config,
+    folder,
+    name_after,
+)
+from poz.objective import Objective
+from poz.torch.implicit_rewards import implicit_rewards
+from poz.torch.lcpo import LCPO
+from poz.torch.scored import CALIBRATION, Scored, check_pairs, halves, parts, scored_losses, spec_of
+
+Base: Any = dpo_trainer.DPOTrainer
+
+
+class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
+    """TRL's DPOTrainer with one more argument, `objective`.
+
+    Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
+    of the micro-batches), evaluation, mixed precision and the names of the metrics. Token log-probs are computed by
+    `poz.torch.linear_logps` (see `poz.integrations.trl.install`). The objective
+    takes the place of `loss_type` and holds all hyper-parameters of the loss, so those of DPOConfig (`beta`,
+    `label_smoothing`, ...) must stay at their defaults.
+
+    * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
+    * Where no `ref_model` is given, the reference is the policy before training: a copy of the model that is handed
+      over, wherever it was read from, or the base of an adapter. A reference that training would move is refused. It has
+      no dropout, whatever the model has in training, and `disable_dropout` reaches the rates of attention too.
+    * Lengths are `completion_mask.sum()`, as for TRL's `ipo`. Where a completion begins at the first token of its
+      row, that token counts but has no log-prob.
+    * `label`, `margin`, `annotator`, `entropy` and `prompt_embedding` are columns of the data set, and so are
+      `chosen_weights` and `rejected_weights`, for each pair a list with one number for each token, of which those go
+      that `max_length` cuts off. A ranked pair (PRO)
+      has the known reward gap `margin`, or 1 where there is no such column. `poz.Pairs` and `poz.TokenPairs` say what
+      each means.
+    * An objective on unpaired completions (BCO, KTO, NPO) is given both completions of each pair, chosen as desirable
+      and rejected as not, as TRL's own conversion does, and its loss is the mean over all 2 * batch of them; NPO, which
+      unlearns all that it is given, is given the rejected ones alone. The columns `kl` and `weights` of a pair belong
+      to both. KTO's samples for the KL are not in a batch of pairs: bind `estimator="zero"`, or "given" with a column
+      `kl`, or use `poz.integrations.trl_kto.KTOTrainer`.
+    * An objective that reads what pairs cannot give, such as a third completion, is refused.
+    * Opponents (INPO, MNPO) are the columns `opponents_chosen` and `opponents_rejected`: for each pair a list of
+      summed log-probs, one for each opponent. Without them the only opponent is the reference, which is the policy
+      before training unless `ref_model` says otherwise: the first iteration of both methods, where the history holds
+      one policy and it is the reference.
+    * `rewards/*` are the objective's own implicit rewards: scale * (log-prob - reference's log-prob), with scale its
+      first hyper-parameter in 1/nat (beta; IPO: tau; CPL: alpha; INPO: eta) or 1 (PRO), without the reference where
+      it is not read, and with means per token where means are all that the objective sees. For DPO they are TRL's. Those
+      of a combination are those of its first part with such a hyper-parameter.
+    * Metrics are means over all examples or tokens since the last log, and `eval_loss` over all examples, whatever the
+      sizes of batches and the number of processes.
+    * Reference log-probs that are precomputed are cached on disk apart from TRL's, whose numbers differ with the head.
+
+    Args:
+        model: As for TRL.
+        ref_model: As for TRL; refused where the objective reads no reference, asked for where the policy is sharded or
+            quantised.
+        args: `trl.DPOConfig`.
+        objective: A name of `poz.zoo`, an objective with its hyper-parameters bound, such as
+            `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then move once for each optimiser
+            step, not in evaluation, and are saved with each checkpoint. "lcpo", "lcpo_em" and "re_po" are names of
+            LCPO-EM: they make one, over DPO, with a reliability for each id, of any kind, in the column `annotator`, or
+            one for all where there is no such column. Reliabilities are logged as `reliability/ID` (of more than 50
+            annotators their least, mean and greatest) and saved beside the model as `reliability.json`. `poz.lcpo`
+            itself is the loss at the reliability that it is given.
+        calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
+            it goes with `sign=-1`), the "rejected" ones, or "both".
+        *others: The other arguments of TRL's DPOTrainer, in its order.
+        **kwargs: The same by name.
+
+    Raises:
+        ValueError: Pairs cannot serve the objective, a column that it must find is missing, settings contradict each
+            other, or the model's head does more than multiply its last hidden states.
+        poz.UnknownObjective: No objective of that name.
+    """
+
+    data_collator: Any
+
+    def __init__(
+        self,
+        model: Any,
+        ref_model: Any = None,
+        args: Any = None,
+        *others: Any,
+        objective: str | Objective | LCPO = "dpo",
+        calibration: str = "chosen",
+        **kwargs: Any,
+    ) -> None:
+        given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        if isinstance(objective, str):
+            objective = self.named(objective, given.get("train_dataset"))
+        # `objective` is for callers; a search for hyper-parameters puts its own number there
+        self.objective = self._objective = objective
+        self._spec = spec_of(self._objective)
+        check_pairs(self._spec)
+        if calibration not in CALIBRATION:
+            raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
+        self._calibration = calibration
+        self.columns = sum(columns_read(self._spec), ())
+        name_after(self, self._spec)
+        args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
+        first = data.first_of(given.get("train_dataset"), "the training data set")
+        self._used = set(self.columns) & set(first)
+        self._reads_reference = needs_reference(self._spec, list(first))
+        self._check(args, ref_model, first)
+        precompute = args.precompute_ref_log_probs and self._reads_reference
+        collision = needs_collision(self._spec)  # asked for, so that TRL's head computes it
+        reference = policy_is_reference(self, dpo_trainer, given, read=self._reads_reference)
+        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), installed(), reference:
+            super().__init__(**given)
+        if args.disable_dropout:
+            disable_dropout(self.model)
+        self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
+        self.data_collator = Columns(self.data_collator, self.columns, self._annotators)
+        self.learn()
+
+    def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
+        name = self._spec.name
+        if "image" in first or "images" in first:
+            raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
+        check_config(self._spec, args, _TRL_LOSS)
+        # Calibration samples are completions of the batch, whose mean over micro-batches is that over all of them.
+        coupled = [part for part in parts(self._spec) if part.coupled and "calibration" not in part.reads]
+        if coupled and args.gradient_accumulation_steps > 1:
+            raise ValueError(
+                f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
+                f"{args.gradient_accumulation_steps} would change it. Set 1, or use poz.torch.slopes in your own loop."
+            )
+        if self._reads_reference and args.precompute_ref_log_probs and self._spec.family is TokenPairs:
+            raise ValueError(
+                f"`{name}` reads reference log-probs per token; precompute_ref_log_probs=True keeps only their sums. "
+                "Set it False."
+            )
+        if not self._reads_reference and ref_model is not None:
+            raise ValueError(f"`{name}` reads no reference, but got a ref_model. Leave it out.")
+        if not self._reads_reference and args.sync_ref_model:
+            raise ValueError(f"`{name}` reads no reference, but got sync_ref_model=True. Leave it False.")
+
+    def prepare(self, dataset: Any, name: str, args: Any, trls: Callable[[Any], Any]) -> Any:
+        """TRL's, of rows that are looked through.
+
+        Raises:
+            ValueError: A row that is not understood, a column that is missing, or an unknown annotator.
+        """
+        where = f"the data set {name!r}"
+        check_columns(self._spec, self._used, data.first_of(dataset, where), where)
+        dataset = data.prepared(dataset, self.columns, where)
+        if self._annotators is not None and hasattr(dataset, "__len__"):
+            annotators.rows(self._annotators, dataset[annotators.COLUMN], where)
+        made = trls(dataset)
+        data.check_left(made, dataset, where, args.max_length)
+        data.check_lists(made, self.columns, where)
+        return made
+
+    def loss_of(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        """The objective's mean over the batch, and the model's outputs if they are asked for."""
+        mode = "train" if self.model.training else "eval"
+        columns, inputs = self.split(inputs)
+        reference, sums = self._reference(inputs)
+        policy = Recorder(model)
+        with installed():
+            inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
+            trls = self.trls_loss(policy, inputs, return_outputs)
+        mask = inputs["completion_mask"]
+        scored = Scored(
+            policy.per_token("log_probs", mask),
+            mask[:, 1:].bool(),
+            mask.sum(1),
+            reference,
+            columns,
+            policy.per_token("log_sum_sq_probs", mask) if needs_collision(self._spec) else None,
+        )
+        pairs = self.examples_here(len(mask) // 2)
+        scored = scored.first(pairs)
+        losses = scored_losses(self._objective, scored, calibration=self._calibration)
+        # What is left of TRL's loss is the load balancing of mixtures of experts.
+        losses = losses + (trls[0] if return_outputs else trls)
+        per_token = (halves(policy.per_token(name, mask), pairs) for name in TOKEN_METRICS)
+        self.count(mode, {LOSS: total(losses), **self._measured(scored, *per_token)}, inputs["attention_mask"].sum())
+        loss = losses.mean() if len(losses) else losses.sum()
+        return (loss, trls[1]) if return_outputs else loss
+
+    def _measured(self, scored: Scored, *per_token: torch.Tensor) -> dict[str, torch.Tensor]:
+        """TRL's metrics, with the objective's rewards."""
+        chosen, rejected = implicit_rewards(self._spec, scored)
+        rewards = {
+            "chosen": chosen,
+            "rejected": rejected,
+            "margins": chosen - rejected,
+            "accuracies": chosen > rejected,
+        }
+        totals = {f"rewards/{name}": total(values) for name, values in rewards.items()}
+        entropy, logits, top = per_token
+        totals["entropy"] = total(entropy, scored.mask)
+        totals["mean_token_accuracy"] = total(top.chunk(2)[0], scored.mask.chunk(2)[0])
+        logps = scored.logps.where(scored.mask, torch.zeros_like(scored.logps)).sum(1)
+        for i, side in enumerate(("chosen", "rejected")):
+            totals[f"logps/{side}"] = total(logps.chunk(2)[i])
+            totals[f"logits/{side}"] = total(logits.chunk(2)[i], scored.mask.chunk(2)[i])
+        return totals
+
+    def _reference(self, inputs: Mapping[str, Any]) -> tuple[torch.Tensor | None, Sequence[torch.Tensor]]:
+        """Log-probs of the reference, per token or summed, and their sums for chosen and rejected."""
+        if not self._reads_reference:
+            pairs = len(inputs["input_ids"]) // 2
+            return None, (torch.zeros(pairs, device=self.accelerator.device),) * 2
+        if self.precompute_ref_logps:
+            sums = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
+            return torch.cat(sums), sums
+        reference = Recorder(self.model if self.ref_model is None else self.ref_model)
+        with as_prepared(self):
+            sums = self.compute_ref_log_probs(reference, inputs)
+        return reference.per_token("log_probs", inputs["completion_mask"]), sums
+
+
+_TRL_LOSS = {
+    "loss_type": ["sigmoid"],
+    "loss_weights": None,
+    "beta": 0.1,
+    "label_smoothing": 0.0,
+    "f_divergence_type": "reverse_kl",
+    "f_alpha_divergence_coef": 0.5,
+    "discopop_tau": 0.05,
+    "ld_alpha": None,
+    "use_weighting": False,
+}
+"""The fields of DPOConfig that the objective replaces, with their defaults."""

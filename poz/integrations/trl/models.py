@@ -1,0 +1,89 @@
+"""Which models TRL's trainers can be given, as policy and as reference."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from peft import PeftModel
+
+
+def check_given(model: Any, reference: Any) -> None:
+    """Refuses what is no model, or none whose head TRL finds.
+
+    Raises:
+        ValueError: Anything else than a model of transformers, or the path of one that holds no adapter.
+    """
+    for name, one in (("model", model), ("ref_model", reference)):
+        path = isinstance(one, str) and name == "model"
+        if not (path or (name == "ref_model" and one is None) or hasattr(one, "config")):
+            raise ValueError(
+                f"{name} must be a model of transformers{' or its path' * (name == 'model')}, without what wraps it; got "
+                f"{type(one).__name__}. Load it by AutoModelForCausalLM.from_pretrained."
+            )
+        if path and os.path.exists(os.path.join(one, "adapter_config.json")):
+            raise ValueError(
+                f"{one} holds an adapter, of which TRL would not load the model below. Load both by "
+                "peft.AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=True) and pass that model."
+            )
+    if isinstance(reference, PeftModel):
+        raise ValueError(
+            "ref_model is a PeftModel, in which TRL does not find the head. Pass ref_model.merge_and_unload()."
+        )
+
+
+def check_apart(model: Any, reference: Any) -> None:
+    """Refuses a reference that training would move.
+
+    Raises:
+        ValueError: A parameter that is trained is the reference's too.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if reference is not None:
+        fixed = {id(p) for p in reference.parameters()}
+        for name, p in trained.items():
+            if id(p) in fixed:
+                raise ValueError(
+                    f"ref_model has the parameter {name} of the policy itself, which is trained, and would move with it. "
+                    "Leave ref_model out, or load it a second time, or pass copy.deepcopy of the policy before its adapter."
+                )
+    elif isinstance(model, PeftModel):
+        prefix = getattr(model.base_model, "prefix", None) or "default"
+        for name in trained:
+            if "default" not in name.split(".") and prefix not in name:
+                raise ValueError(
+                    f"The reference is the policy with the adapter off, or with the copy of it, and {name} is trained and "
+                    "belongs to both. Freeze it (bias='none'), train a copy by modules_to_save, or pass the policy before "
+                    "training as ref_model."
+                )
+
+
+def check_model(model: Any, adapter: Any = None) -> None:
+    """Refuses models whose log-probs TRL cannot make of the output embeddings and the hidden states before them.
+
+    Raises:
+        ValueError: An encoder-decoder, a model without a head, an adapter of another name than TRL takes, or one with rows
+            of a tied head.
+    """
+    kind, config = type(model).__name__, model.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{kind} of type `{config.model_type}` is an encoder-decoder, and here a prompt and its completion are one row "
+            "for a causal language model, as in TRL. Score its completions with poz.torch.logps in a loop of your own."
+        )
+    if not hasattr(model, "generation_config") or model.get_output_embeddings() is None:
+        raise ValueError(f"{kind} has no language-model head. Load the model by AutoModelForCausalLM.")
+    if isinstance(model, PeftModel) and (model.active_adapter != "default" or "ref" in model.peft_config):
+        raise ValueError(
+            f"TRL trains the adapter named default and puts its copy beside it as ref; got {', '.join(model.peft_config)}, "
+            f"of which {model.active_adapter} is active. Load the adapter alone, under the name default; what an earlier "
+            "trainer has left goes by delete_adapter('ref')."
+        )
+    adapters = model.peft_config.values() if isinstance(model, PeftModel) else [adapter]
+    rows = any(getattr(one, "trainable_token_indices", None) for one in adapters)
+    if rows and getattr(config.get_text_config(), "tie_word_embeddings", False):
+        raise ValueError(
+            "trainable_token_indices trains rows of embeddings that are tied to the head, and TRL's pass over the head, "
+            f"which takes `weight` alone, does not know of them. Load {kind} with tie_word_embeddings=False, or train "
+            "whole embeddings with modules_to_save."
+        )

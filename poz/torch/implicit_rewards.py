@@ -1,0 +1,72 @@
+"""The rewards that a policy implies under an objective, which trainers log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poz.combination import Combination
+from poz.objective import Objective
+from poz.torch.scored import SIDES, Scored, as_pairs, example, family_batch, parts
+
+
+def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tensor]:
+    """The rewards that the policy implies for the chosen and for the rejected completions, each (batch,).
+
+    scale * (log-prob - reference's log-prob), where scale is the objective's first hyper-parameter in 1/nat (nearly
+    always beta), or 1 where it has none; the reference is left out where the objective does not read it; log-probs
+    are means per token where means are all that the objective sees (SimPO: beta times the mean), else sums. The rewards
+    of a combination are those of its first part that has such a hyper-parameter.
+    """
+    objective = _rewarding(objective)
+    pairs, reads, means = as_pairs(scored), objective.reads, _sees_means(objective, scored)
+    rewards = []
+    for side in SIDES:
+        reward = getattr(pairs, side).detach()
+        if reads & {f"ref_{side}", "ref_logps"}:
+            reward = reward - getattr(pairs, f"ref_{side}")
+        if means:
+            reward = reward / getattr(pairs, f"{side}_len").clamp(min=1)
+        rewards.append(reward_scale(objective) * reward)
+    return rewards[0], rewards[1]
+
+
+def reward_scale(objective: Objective) -> Any:
+    """The first hyper-parameter in 1/nat, which turns a log-ratio into a reward, or 1 where there is none."""
+    return next(_scales(_rewarding(objective)), 1.0)
+
+
+def _scales(objective: Objective) -> Iterator[Any]:
+    units = {name: getattr(param.domain, "unit", "") for name, param in objective.params.items()}
+    in_nats = (objective.values[name] for name, unit in units.items() if unit == "1/nat")
+    return (value for value in in_nats if value is not None)
+
+
+def _rewarding(objective: Objective) -> Objective:
+    """The objective whose rewards are shown: what LCPO is based on, and the first part of a combination with a scale."""
+    while "base" in objective.values:
+        objective = objective.values["base"]
+    if not isinstance(objective, Combination):
+        return objective
+    found = map(_rewarding, parts(objective))
+    return next((part for part in found if any(True for _ in _scales(part))), objective)
+
+
+def _sees_means(objective: Objective, scored: Scored) -> bool:
+    """Whether the objective, terms that imitate chosen aside, sees no more than means per token.
+
+    Then what the rejected completion adds to the loss stays the same when every log-prob and length is doubled.
+    """
+    if objective.reads.isdisjoint(("chosen_len", "rejected_len", "lengths")):
+        return False
+    opponents = {name: 0 * column[:1] for name, column in scored.columns.items() if name.startswith("opponents_")}
+
+    def loss(times: int, rejected: float) -> Any:
+        made = example(scored.logps.device, times, rejected)
+        return objective(family_batch(objective, made._replace(columns={**made.columns, **opponents})))
+
+    once, twice = (loss(times, -0.25) - loss(times, -0.5) for times in (1, 2))
+    return torch.allclose(once, twice)

@@ -1,0 +1,278 @@
+"""From the token log-probs of chosen and rejected completions to the losses of any objective, in any trainer.
+
+A trainer scores its pairs, makes a `Scored` of the log-probs, and calls `scored_losses`: that is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from poz.columns import check_columns
+from poz.combination import Combination
+from poz.families import Pairs, Ranked, TokenPairs, Unpaired
+from poz.objective import Objective
+from poz.torch.lcpo import LCPO
+from poz.torch.whole_batch import whole_batch
+from poz.zoo import zoo
+
+SIDES = ("chosen", "rejected")
+CALIBRATION = (*SIDES, "both")
+"""Which completions of the batch may serve as calibration samples."""
+
+
+class Scored(NamedTuple):
+    """A batch of pairs after the forward pass; chosen completions first, then the rejected ones in the same order.
+
+    Attributes:
+        logps: (2 * batch, tokens) log-probs of the policy in nats.
+        mask: (2 * batch, tokens) true at completion tokens.
+        lengths: (2 * batch,) tokens of each completion, or None where they are those of the mask; a first token of a
+            row, which has no log-prob, may count.
+        ref_logps: (2 * batch, tokens) log-probs of the reference, or (2 * batch,) their sums, or None.
+        columns: What the data set says about each pair, by column name: (batch,), (batch, opponents) or
+            (batch, tokens).
+        collision: (2 * batch, tokens) log of the policy's collision probability, or None; see `poz.TokenPairs`.
+    """
+
+    logps: Tensor
+    mask: Tensor
+    lengths: Tensor | None = None
+    ref_logps: Tensor | None = None
+    columns: Mapping[str, Tensor] = {}
+    collision: Tensor | None = None
+
+    def first(self, pairs: int) -> Scored:
+        """The first pairs only."""
+        rows = {name: halves(x, pairs) for name, x in self._asdict().items() if isinstance(x, Tensor)}
+        return self._replace(**rows, columns={name: x[:pairs] for name, x in self.columns.items()})
+
+    def check(self) -> None:
+        """Refuses what does not fit together.
+
+        Raises:
+            ValueError: Of `logps`, `mask` and so on one has other rows or tokens, or a column other pairs.
+        """
+        shape = tuple(self.logps.shape)
+        if len(shape) != 2 or shape[0] % 2:
+            raise ValueError(
+                "logps must be (2 * batch, tokens), a row for each chosen and then one for each rejected completion; got "
+                f"{shape}."
+            )
+        rows = shape[:1]
+        wanted = {"mask": [shape], "lengths": [rows], "ref_logps": [shape, rows], "collision": [shape]}
+        for name, shapes in wanted.items():
+            given = getattr(self, name)
+            if given is not None and tuple(given.shape) not in shapes:
+                raise ValueError(
+                    f"{name} must be {' or '.join(map(str, shapes))}, as logps are {shape}; got {tuple(given.shape)}."
+                )
+        if self.mask.dtype != torch.bool:
+            raise ValueError(f"mask must be true or false at each token; got {self.mask.dtype}. Give mask.bool().")
+        for name, column in self.columns.items():
+            if column.ndim == 0 or len(column) != shape[0] // 2:
+                raise ValueError(
+                    f"The column {name!r} must have a row for each of the {shape[0] // 2} pairs; got {tuple(column.shape)}."
+                )
+
+
+def halves(x: Tensor, pairs: int) -> Tensor:
+    """Of rows for chosen and then for rejected completions, the first of both."""
+    return x if 2 * pairs == len(x) else torch.cat([half[:pairs] for half in x.chunk(2)])
+
+
+def scored_losses(objective: Objective | LCPO, scored: Scored, *, calibration: str = "chosen") -> Tensor:
+    """The losses of a scored batch under any objective that pairs can serve: what a trainer needs of poz.
+
+    `poz.columns` says which columns and whether a reference the objective reads, and `poz.torch.implicit_rewards` what
+    to log. An objective that ties a batch together sees the batches of all processes.
+
+    Args:
+        objective: With its hyper-parameters bound, or a `poz.torch.LCPO`, whose `step` stays the caller's.
+        scored: The pairs of this process.
+        calibration: The calibration samples of VPO, completions of the batch: "chosen", "rejected" or "both".
+
+    Returns:
+        (batch,), or (2 * batch,) where the objective reads single completions and is given both of a pair, chosen ones
+        first; NPO is given the rejected ones alone, (batch,). Their mean is trained on; gradients reach `scored.logps`.
+
+    Raises:
+        TypeError: The objective reads a family that pairs of completions do not make.
+        ValueError: Rows, tokens or columns that do not fit together, or a column that is missing.
+    """
+    spec = spec_of(objective)
+    if calibration not in CALIBRATION:
+        raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
+    scored.check()
+    check_columns(spec, list(scored.columns), "the scored batch")
+    made = family_batch(spec, scored, calibration=calibration)
+    return whole_batch(spec, made) if spec.coupled else objective(made)
+
+
+def family_batch(
+    objective: Objective, scored: Scored, *, calibration: str = "chosen"
+) -> Pairs | TokenPairs | Ranked | Unpaired:
+    """The batch that `objective` is given.
+
+    Where the data do not say otherwise, the one opponent is the reference, and the known reward gap of a ranked pair
+    is 1. Of a pair that is taken apart, chosen is desirable and rejected is not, and both have the columns of the pair;
+    an objective that does not ask which is which (NPO) unlearns all that it is given, and that is rejected.
+
+    Raises:
+        TypeError: The objective reads a family that pairs of completions do not make.
+    """
+    if objective.family is TokenPairs:
+        return _token_pairs(scored)
+    if objective.family is Unpaired:
+        return _unpaired(objective, scored)
+    pairs = as_pairs(scored)
+    if objective.family is Ranked:
+        gap = scored.columns.get("margin", torch.ones_like(pairs.chosen)).to(pairs.chosen)
+        reference = None if pairs.ref_chosen is None else torch.stack((pairs.ref_chosen, pairs.ref_rejected), -1)
+        return Ranked(
+            logps=torch.stack((pairs.chosen, pairs.rejected), -1),
+            ref_logps=reference,
+            lengths=torch.stack((pairs.chosen_len, pairs.rejected_len), -1),
+            scores=torch.stack((gap, torch.zeros_like(gap)), -1),
+        )
+    if objective.family is not Pairs:
+        raise TypeError(
+            f"`{objective.name}` reads poz.{objective.family.__name__}, which pairs of completions do not make."
+        )
+    sides = SIDES if calibration == "both" else (calibration,)
+    read = objective.reads | objective.optional
+    filled: dict[str, Any] = {name: column for name, column in scored.columns.items() if name in Pairs._fields}
+    for side in SIDES:
+        name = f"opponents_{side}"
+        if name in scored.columns:
+            filled[name] = scored.columns[name].T
+        elif name in read and scored.ref_logps is not None:
+            filled[name] = getattr(pairs, f"ref_{side}")[None]
+    for of in ("", "ref_"):
+        if f"{of}calibration" in read:
+            filled[f"{of}calibration"] = torch.cat([getattr(pairs, f"{of}{side}") for side in sides])
+    return pairs._replace(**filled)
+
+
+def check_pairs(objective: Objective) -> None:
+    """Refuses an objective that pairs of completions cannot serve, before anything is trained.
+
+    Raises:
+        ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
+    """
+    name, family = objective.name, objective.family
+    missing: list[str] = []
+    try:
+        made = family_batch(objective, example(torch.device("cpu")))
+        missing = sorted(field for field in objective.reads if getattr(made, field) is None)
+        if missing:
+            raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
+        if family is Ranked:
+            objective(made)
+    except (TypeError, ValueError) as error:
+        if "kl_logps" in missing:
+            raise ValueError(f"{error} {_KL_SAMPLES}") from error
+        fields = ", ".join(f"{field}=..." for field in family._fields if field in objective.reads)
+        raise ValueError(
+            f"{error} A trainer on pairs of completions cannot serve it; call it in a loop of your own, as in "
+            f"poz.{name}(poz.{family.__name__}({fields}))."
+        ) from error
+
+
+def parts(objective: Objective) -> tuple[Objective, ...]:
+    """What a combination adds up, or the objective itself."""
+    return tuple(part for part, _ in objective.parts) if isinstance(objective, Combination) else (objective,)
+
+
+def spec_of(objective: Objective | LCPO) -> Objective:
+    """The objective itself, or the one that an `LCPO` stands for."""
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, LCPO):
+        bound = zoo["lcpo"].bind(base=objective.base, mode=objective.mode)
+        return bound.bind(reliability=objective.reliability) if len(objective.reliability) > 1 else bound
+    raise TypeError(f"objective must be a name, a poz.Objective or a poz.torch.LCPO; got {type(objective).__name__}.")
+
+
+def example(device: torch.device, times: int = 1, rejected: float = -0.25) -> Scored:
+    """A pair with every column, log-probs and lengths multiplied; no hinge is flat at it, as chosen is less likely."""
+    logps = torch.tensor([[-1.0, -2.0], [rejected, rejected]], device=device)
+    per_token = dict.fromkeys(("chosen_weights", "rejected_weights"), torch.ones(1, 2, device=device))
+    numbers = {"label": 1.0, "margin": 1.0, "entropy": 0.5, "kl": 0.5, "annotator": 0}
+    return Scored(
+        times * logps,
+        mask=torch.ones_like(logps, dtype=torch.bool),
+        lengths=times * torch.tensor([2, 4], device=device),
+        ref_logps=times * torch.full_like(logps, -1.0),
+        columns={**per_token, **{name: torch.tensor([value], device=device) for name, value in numbers.items()}},
+        collision=torch.full_like(logps, -1.0),
+    )
+
+
+def as_pairs(scored: Scored) -> Pairs:
+    """Sums over tokens, and lengths."""
+    chosen, rejected = _wide(scored.logps).chunk(2)
+    chosen_mask, rejected_mask = scored.mask.chunk(2)
+    reference = (None, None) if scored.ref_logps is None else _wide(scored.ref_logps).chunk(2)
+    pairs = Pairs.from_tokens(
+        chosen,
+        rejected,
+        chosen_mask=chosen_mask,
+        rejected_mask=rejected_mask,
+        ref_chosen=reference[0],
+        ref_rejected=reference[1],
+    )
+    chosen_len, rejected_len = (scored.mask.sum(1) if scored.lengths is None else scored.lengths).chunk(2)
+    return pairs._replace(chosen_len=chosen_len, rejected_len=rejected_len)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _unpaired(objective: Objective, scored: Scored) -> Unpaired:
+    pairs = as_pairs(scored)
+    sides = SIDES if "desirable" in objective.reads else ("rejected",)
+
+    def joined(of: str) -> Tensor | None:
+        parts = [getattr(pairs, of.format(side)) for side in sides]
+        return None if parts[0] is None else torch.cat(parts)
+
+    good = torch.tensor([side == "chosen" for side in sides], device=scored.logps.device)
+    return Unpaired(
+        joined("{}"),
+        ref_logps=joined("ref_{}"),
+        desirable=good.repeat_interleave(len(pairs.chosen)),
+        lengths=joined("{}_len"),
+        **{name: scored.columns[name].repeat(len(sides)) for name in ("kl", "weights") if name in scored.columns},
+    )
+
+
+def _token_pairs(scored: Scored) -> TokenPairs:
+    chosen, rejected = _wide(scored.logps).chunk(2)
+    chosen_mask, rejected_mask = scored.mask.chunk(2)
+    ref_chosen = ref_rejected = None
+    if scored.ref_logps is not None:
+        ref_chosen, ref_rejected = _wide(scored.ref_logps).chunk(2)
+    collision = (None, None) if scored.collision is None else _wide(scored.collision).chunk(2)
+    return TokenPairs(
+        chosen,
+        rejected,
+        ref_chosen=ref_chosen,
+        ref_rejected=ref_rejected,
+        chosen_mask=chosen_mask,
+        rejected_mask=rejected_mask,
+        chosen_collision=collision[0],
+        rejected_collision=collision[1],
+        **{name: column for name, column in scored.columns.items() if name in TokenPairs._fields},
+    )
+
+
+_KL_SAMPLES = (
+    "They are the log-probs of completions under prompts that are not theirs: poz.integrations.trl_kto.KTOTrainer makes"
+    " them, and estimator='zero', or 'given' with a column 'kl', needs none."
+)
