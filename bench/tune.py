@@ -115,8 +115,8 @@ def memory() -> Iterator[Row]:
 def passes() -> Iterator[Row]:
     """The passes over logits, statistics and residuals: columns at a time and warps."""
     from poz.kernels import logps as kernels
-    from poz.torch._linear_tiles import Head as Scaling
-    from poz.torch._linear_triton import gradient_over, pass_over
+    from poz.torch.head.tiles import Head as Scaling
+    from poz.torch.head.triton import gradient_over, pass_over
 
     rows = 4096
     for head in (LLAMA, QWEN):
@@ -145,8 +145,8 @@ def passes() -> Iterator[Row]:
 
 def tiles() -> Iterator[Row]:
     """Product and pass over the vocabulary in tiles, down to those whose logits stay in the second-level cache."""
-    from poz.torch._linear_tiles import Head as Scaling
-    from poz.torch._linear_triton import pass_over
+    from poz.torch.head.tiles import Head as Scaling
+    from poz.torch.head.triton import pass_over
 
     scaling = Scaling(temperature=1.0, logit_scale=1.0, softcap=None, fast=False)
     for head, (rows, columns) in itertools.product((LLAMA, QWEN), TILE_SIZES):
@@ -173,8 +173,8 @@ def tiles() -> Iterator[Row]:
 
 def forward() -> Iterator[Row]:
     """The product that stores no logits, by tile, against a product and a pass."""
-    from poz.torch._linear_fused import product_over
-    from poz.torch._linear_tiles import Head as Scaling
+    from poz.torch.head.fused import product_over
+    from poz.torch.head.tiles import Head as Scaling
 
     plain = Scaling(1.0, 1.0, None, False)
     rows = 8192

@@ -14,8 +14,8 @@ import poz
 from poz._memory import bytes_of
 from poz.families import SHAPES
 from poz.torch._fused_objective import fused_objective
-from poz.torch._linear_logps import linear_logps, linear_logps_plan
-from poz.torch._logps import logps
+from poz.torch.head.linear_logps import linear_logps, linear_logps_plan
+from poz.torch.head.logps import logps
 
 HIDDEN, VOCABULARY = 24, 5003
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
@@ -24,7 +24,7 @@ ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 @pytest.fixture
 def narrow(monkeypatch):
     """Several tiles in a small vocabulary."""
-    monkeypatch.setattr("poz.torch._linear_tiles.WIDEST", 1024)
+    monkeypatch.setattr("poz.torch.head.tiles.WIDEST", 1024)
 
 
 def problem(rows=200, hidden=HIDDEN, vocabulary=VOCABULARY, dtype=torch.float32, std=1.2, ignored=True, seed=0):
@@ -319,7 +319,7 @@ def test_memory_stays_within_the_limit(head):
 def test_a_backward_pass_on_a_gpu_shares_out_what_the_forward_pass_had(rows, hidden, vocabulary, block, dtype):
     """Slabs of logits in float32 and in the head's dtype, float32 sums of the head, and three blocks of hidden states."""
     pytest.importorskip("triton")
-    from poz.torch._linear_triton import backward_shape, triton_workspace
+    from poz.torch.head.triton import backward_shape, triton_workspace
 
     weight = torch.empty(vocabulary, hidden, dtype=dtype, device="meta")
     height, width = backward_shape(rows, hidden, weight, block)

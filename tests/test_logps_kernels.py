@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from poz.torch import linear_logps
-from poz.torch._linear_fastest import quicker
-from poz.torch._linear_logps import linear_logps_plan
+from poz.torch.head.fastest import quicker
+from poz.torch.head.linear_logps import linear_logps_plan
 
 pytest.importorskip("triton")
 
@@ -20,12 +20,12 @@ import torch, triton
 import poz
 from poz.kernels.packed import token_loss
 from poz.kernels import logps as kernels
-from poz.torch._linear_logps import linear_logps, linear_logps_plan
-from poz.torch import _linear_fastest
-from poz.torch._logps import logps
-from poz.torch._linear_tiles import Head
-from poz.torch._linear_fused import product_over
-from poz.torch._linear_triton import backward_shape, gradient_over, pass_over
+from poz.torch.head.linear_logps import linear_logps, linear_logps_plan
+from poz.torch.head import fastest
+from poz.torch.head.logps import logps
+from poz.torch.head.tiles import Head
+from poz.torch.head.fused import product_over
+from poz.torch.head.triton import backward_shape, gradient_over, pass_over
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
@@ -177,8 +177,8 @@ assert linear_logps(h[:0], w, t[:0], implementation="fused").shape == (0,)
 
 # "fastest": the first call for a head measures, the others remember; where "fused" does not serve it is "auto".
 calls, times = [], itertools.cycle((2.0, 1.0))
-_linear_fastest.ROWS, _linear_fastest.ROUNDS = 40, 2
-_linear_fastest._seconds = lambda run, on: (calls.append(run()), next(times))[1]
+fastest.ROWS, fastest.ROUNDS = 40, 2
+fastest._seconds = lambda run, on: (calls.append(run()), next(times))[1]
 h, w, t = torch.randn(35, 24), torch.randn(90, 24), torch.randint(0, 90, (35,))
 drawn = torch.get_rng_state()
 for _ in range(2):
@@ -192,7 +192,7 @@ times = itertools.cycle((1.0, 2.0))
 assert linear_logps_plan(h, w[:80], t % 80, implementation="fastest").implementation == "triton"
 assert len(calls) == 12
 # Memory for the call itself, and not for the rows that are measured.
-_linear_fastest.ROWS = 4000
+fastest.ROWS = 4000
 assert linear_logps_plan(h, w, t, implementation="fastest", memory="100KiB").implementation == "torch"
 for other in (
     dict(outputs=("entropy",)), dict(hidden=h.clone().requires_grad_()), dict(weight=w.t().contiguous().t()),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from poz.torch._linear_logps import linear_logps
+from poz.torch.head.linear_logps import linear_logps
 
 VOCABULARY, HIDDEN, ROWS = 301, 12, 40
 OUTPUTS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")

@@ -7,15 +7,15 @@ require("poz.torch", "torch", "torch")
 
 from poz.torch._fused_objective import FusedLoss as FusedLoss
 from poz.torch._fused_objective import fused_objective as fused_objective
-from poz.torch._linear_logps import LinearLogps as LinearLogps
-from poz.torch._linear_logps import linear_logps as linear_logps
-from poz.torch._linear_logps import linear_logps_plan as linear_logps_plan
-from poz.torch._linear_plan import Plan as Plan
-from poz.torch._logps import logps as logps
 from poz.torch.extragradient import Extragradient as Extragradient
+from poz.torch.head.linear_logps import LinearLogps as LinearLogps
+from poz.torch.head.linear_logps import linear_logps as linear_logps
+from poz.torch.head.linear_logps import linear_logps_plan as linear_logps_plan
+from poz.torch.head.logps import logps as logps
+from poz.torch.head.logps_head import LogpsHead as LogpsHead
+from poz.torch.head.plan import Plan as Plan
 from poz.torch.implicit_rewards import implicit_rewards as implicit_rewards
 from poz.torch.lcpo import LCPO as LCPO
-from poz.torch.logps_head import LogpsHead as LogpsHead
 from poz.torch.scored import Scored as Scored
 from poz.torch.scored import scored_losses as scored_losses
 from poz.torch.whole_batch import slopes as slopes

@@ -10,14 +10,14 @@ from torch import Tensor
 
 import poz
 from poz._memory import bytes_of
-from poz.torch import _linear_ops as operators
-from poz.torch._doors import check_kinds
-from poz.torch._linear_backward import Gradients
-from poz.torch._linear_logps import check_scaling, check_tensors
-from poz.torch._linear_plan import choose_implementation, make_plan
-from poz.torch._linear_tiles import Head, compute_dtype, padded
-from poz.torch._logps import once
-from poz.torch._vocab_parallel import local_part
+from poz.torch.head import operators
+from poz.torch.head.backward import Gradients
+from poz.torch.head.doors import check_kinds
+from poz.torch.head.linear_logps import check_scaling, check_tensors
+from poz.torch.head.logps import once
+from poz.torch.head.plan import choose_implementation, make_plan
+from poz.torch.head.tiles import Head, compute_dtype, padded
+from poz.torch.head.vocab_parallel import local_part
 
 NO_SECOND = (
     "poz.torch.fused_objective has no second derivative. Take log-probabilities from logits with torch operations where one is "

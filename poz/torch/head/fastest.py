@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.torch._linear_plan import FUSED_OUTPUTS, choose_implementation
+from poz.torch.head.plan import FUSED_OUTPUTS, choose_implementation
 
 ROWS = 4096  # as many as a GPU multiplies at a time
 ROUNDS = 5

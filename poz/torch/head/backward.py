@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from poz.torch._linear_tiles import (
+from poz.torch.head.tiles import (
     LOWEST,
     Head,
     Rows,

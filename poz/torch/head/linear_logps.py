@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from poz._scaling import check_factors
-from poz.torch import _linear_ops as operators
-from poz.torch._doors import check_kinds, check_numbers, has_values
-from poz.torch._linear_fastest import fastest
-from poz.torch._linear_plan import Plan, make_plan
-from poz.torch._vocab_parallel import heard_by_all, local_part, shard_of
+from poz.torch.head import operators
+from poz.torch.head.doors import check_kinds, check_numbers, has_values
+from poz.torch.head.fastest import fastest
+from poz.torch.head.plan import Plan, make_plan
+from poz.torch.head.vocab_parallel import heard_by_all, local_part, shard_of
 
 OUTPUTS = ("logps", *operators.EXTRAS)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from poz._scaling import check_factors
-from poz.torch._doors import check_kinds, check_numbers
-from poz.torch._linear_plan import choose_implementation
+from poz.torch.head.doors import check_kinds, check_numbers
+from poz.torch.head.plan import choose_implementation
 
 BLOCK = 1 << 22
 NO_SECOND = (
@@ -152,8 +152,8 @@ def _blocks(logits: Tensor) -> list[slice]:
 
 
 def _triton_others(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    from poz.torch._linear_tiles import Head
-    from poz.torch._linear_triton import pass_over
+    from poz.torch.head.tiles import Head
+    from poz.torch.head.triton import pass_over
 
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
     return pass_over(logits, None, targets, Head(temperature, 1.0, None, False), frozenset()).others

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from poz.torch._linear_tiles import LOWEST, Partials
+from poz.torch.head.tiles import LOWEST, Partials
 
 REFUSED = -1
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.torch._linear_logps import linear_logps
+from poz.torch.head.linear_logps import linear_logps
 
 
 class LogpsHead(torch.nn.Module):

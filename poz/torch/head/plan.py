@@ -10,7 +10,7 @@ from torch import Tensor
 
 from poz._extras import HAS_TRITON
 from poz._memory import bytes_of, text_of
-from poz.torch._linear_tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
+from poz.torch.head.tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
 
 
 class Plan(NamedTuple):
@@ -119,11 +119,11 @@ def make_plan(
 
     def workspace(block_rows: int) -> int:
         if chosen == "triton":
-            from poz.torch._linear_triton import triton_workspace
+            from poz.torch.head.triton import triton_workspace
 
             return triton_workspace(rows, hidden_size, weight, block_rows)
         if chosen == "fused":
-            from poz.torch._linear_fused import fused_workspace
+            from poz.torch.head.fused import fused_workspace
 
             return fused_workspace(rows, hidden_size, weight, block_rows)
         return torch_workspace(rows, hidden_size, weight, block_rows, slabs, fast)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poz.torch._linear_backward import Gradients, backward_tiles, one_pass_gradient, row_gradients
-from poz.torch._linear_tiles import (
+from poz.torch.head.backward import Gradients, backward_tiles, one_pass_gradient, row_gradients
+from poz.torch.head.tiles import (
     Head,
     Rows,
     Weights,
@@ -17,7 +17,7 @@ from poz.torch._linear_tiles import (
     padded,
     vocabulary_tiles,
 )
-from poz.torch._vocab_parallel import find_group, join, reduce_over
+from poz.torch.head.vocab_parallel import find_group, join, reduce_over
 
 EXTRAS = ("lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
 # Rows of the float64 `stats` that the backward pass reads.
@@ -91,9 +91,9 @@ def linear_logps_forward(
             _check_targets(local[: participants.count] + first, vocabulary)
         stats, tile_lse, kept = _saved(hidden, weight, rows, mode, multiply_dtype(hidden, fast, implementation))
         if implementation == "triton":
-            from poz.torch._linear_triton import forward_rows as forward
+            from poz.torch.head.triton import forward_rows as forward
         elif implementation == "fused":
-            from poz.torch._linear_fused import fused_rows as forward
+            from poz.torch.head.fused import fused_rows as forward
         else:
             forward = _forward_torch
         result = forward(
@@ -233,7 +233,7 @@ def backward_of(implementation: str) -> Any:
     """Return the function that fills gradients."""
     if implementation == "torch":
         return _backward_torch
-    from poz.torch._linear_triton import backward_rows
+    from poz.torch.head.triton import backward_rows
 
     return backward_rows
 

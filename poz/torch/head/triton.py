@@ -14,9 +14,9 @@ from torch import Tensor
 
 from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
-from poz.torch._linear_backward import Gradients, bend_at, row_gradients
-from poz.torch._linear_tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
-from poz.torch._vocab_parallel import Statistics, join
+from poz.torch.head.backward import Gradients, bend_at, row_gradients
+from poz.torch.head.tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
+from poz.torch.head.vocab_parallel import Statistics, join
 
 LOGP, LSE, TARGET_LOGIT, ENTROPY, TOTAL = range(5)
 
@@ -69,6 +69,7 @@ def product_into(out: Tensor, left: Tensor, right: Tensor, add: bool = False) ->
 
 
 def scaling(head: Head) -> tuple[float, float, float, bool]:
+    """Return the kernels' factors before, after and inside the cap, and whether there is one."""
     if head.softcap is None:
         return head.slope, 1.0, 0.0, False
     return head.logit_scale / head.softcap, head.softcap / head.temperature, head.bend, True

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
-from poz.torch._linear_tiles import Head, Partials, Rows, Weights, padded
-from poz.torch._linear_triton import scaling
-from poz.torch._vocab_parallel import Statistics, join
+from poz.torch.head.tiles import Head, Partials, Rows, Weights, padded
+from poz.torch.head.triton import scaling
+from poz.torch.head.vocab_parallel import Statistics, join
 
 
 def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
