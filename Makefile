@@ -54,11 +54,12 @@ verify: $(READY) ## every objective on every backend against its float64 referen
 bench: $(READY) ## the CPU benchmarks
 	$(BIN)/poz bench --quick
 
-mutants: $(READY) ## change signs, operators and constants in the formulas: how many does a test catch?
-	$(PY) tests/mutants.py
+mutants: $(READY) ## change one place at a time, in every formula and in 120 of the plumbing's: how many does a test see?
+	$(PY) tests/mutants
+	$(PY) tests/mutants --plumbing --sample 120
 
 format: $(READY)
 	$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants
