@@ -33,6 +33,15 @@ def test_pairs_from_tokens_sums_what_is_not_masked(library):
     np.testing.assert_array_equal(pairs.annotator, [1, 0])
 
 
+def test_what_is_no_longer_per_token_is_taken_as_it_is():
+    opponents = np.array([[-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0]])
+    pairs = poz.Pairs.from_tokens(
+        TOKENS, TOKENS, chosen_mask=MASK, ref_chosen=TOKENS[0, :2], opponents_chosen=opponents
+    )
+    np.testing.assert_array_equal(pairs.opponents_chosen, opponents)
+    np.testing.assert_array_equal(pairs.ref_chosen, [-1, -2])
+
+
 def test_ranked_from_tokens():
     lists = poz.Ranked.from_tokens(
         TOKENS[None], token_mask=MASK[None], ref_logps=TOKENS[None], scores=np.array([[1.0, 0.0]])

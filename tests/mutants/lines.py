@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import sitecustomize
-from changes import ROOT, Mutant
+from changes import END, ROOT, Mutant
 
 KEPT = ROOT / ".mutants"
 ROWS = 6  # of a test with more parameters, as many are drawn evenly
@@ -149,7 +149,10 @@ def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
 
 
 def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]:
-    """Names of tests that run a mutant's line: one row of each first, quick ones first, as many as BUDGET holds."""
+    """Names of tests that run a mutant's line, as many as BUDGET holds.
+
+    One row of each first, and quick ones first; of a line that runs at import, one test of each file first.
+    """
     lines = tests.get(str(mutant.path.relative_to(ROOT)), {})
     for span in mutant.runs:
         near = {test.name: test for line in lines if line in span for test in lines[line]}
@@ -157,8 +160,16 @@ def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]
             break
     else:
         return []
+    order = sorted(near.values(), key=lambda test: (test.row, test.seconds + sum(test.parts.values()) / 4))
+    if span.stop == END:
+        of_file: dict[str, int] = defaultdict(int)
+        turns = {}
+        for test in order:
+            file = test.name.split("::")[0]
+            turns[test.name] = of_file[file] = of_file[file] + 1
+        order.sort(key=lambda test: turns[test.name])
     names, paid, total = [], set[str](), 0.0
-    for test in sorted(near.values(), key=lambda test: (test.row, test.seconds + sum(test.parts.values()) / 4)):
+    for test in order:
         cost = test.seconds + sum(seconds for part, seconds in test.parts.items() if part not in paid)
         if not names or total + cost <= BUDGET:
             names, total = [*names, test.name], total + cost

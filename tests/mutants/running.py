@@ -17,7 +17,7 @@ from typing import NamedTuple
 from changes import ROOT, Mutant
 
 SECONDS = 60  # of a processor
-PATIENCE = 4  # times as long by the clock, for what waits
+PATIENCE = 10  # times as long by the clock, for what waits
 NO_END = -1
 
 
