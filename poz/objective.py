@@ -265,8 +265,9 @@ class Objective:
             )
 
     def _batch_shape(self, fields: Any, read: tuple[str, ...]) -> tuple[int, ...]:
-        dims = families.SHAPES[self.family][read[0]][0]
-        shape = tuple(getattr(fields, read[0]).shape)
+        shapes = families.SHAPES[self.family]
+        field = next(name for name in read if "b" in shapes[name][0])  # samples are of no example
+        dims, shape = shapes[field][0], tuple(getattr(fields, field).shape)
         return shape[dims.index("b") : len(shape) - (len(dims) - dims.index("b") - 1)]
 
     def __repr__(self) -> str:

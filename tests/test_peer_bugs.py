@@ -1,7 +1,7 @@
 """Inputs on which released trainers give NaN or a wrong number, and traps in published formulas.
 
-More of them stand beside their objectives: ORPO, AlphaPO, DiscoPOP, ARPO and the exponentials in `test_zoo_laws`,
-infinities in `test_laws`, ignored tokens in `test_linear_logps`.
+More of them stand beside their objectives: ORPO, AlphaPO and ARPO in `test_length_laws`, DiscoPOP in `test_discovered_laws`,
+the exponentials in `test_link_laws`, infinities in `test_laws`, ignored tokens in `test_linear_logps`.
 """
 
 import math

@@ -51,7 +51,7 @@ def _constraint(p: Values) -> str | None:
     paper="arXiv:2509.24159",
     equation="eq. 2 to 5 (ICLR 2026 version, named RE-PO)",
     formula=r"-w\log\sigma(u)-(1-w)\log\sigma(-u),\quad u=L(l\succ w)-L(w\succ l),\ w=\sigma(u+\operatorname{logit}\eta_k)",
-    reads=lambda p: " ".join(p["base"].reads),
+    reads=lambda p: " ".join(sorted(p["base"].reads)),
     optional="annotator",
     aliases=("re_po", "lcpo_em"),
     published=[Published("second hand: arXiv:2509.24159", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
