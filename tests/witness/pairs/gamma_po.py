@@ -2,12 +2,9 @@ from witness._maths import exp, logistic, mean, mean_gaps, mp, rows
 from witness._rows import SIMPO, Row
 
 
-def bisect(rises, low, high):
+def root(rises, low, high):
     """Where a rising function is 0."""
-    for _ in range(70):  # 2^-70 of an interval of at most 2000 is 2e-18, and 1e-13 is asked for
-        middle = (low + high) / 2
-        low, high = (middle, high) if rises(middle) < 0 else (low, middle)
-    return (low + high) / 2
+    return mp.findroot(rises, (low, high), solver="anderson", tol=mp.mpf(10) ** -40, maxsteps=300, verify=False)
 
 
 def constant(fields, params):
@@ -19,9 +16,9 @@ def constant(fields, params):
         def left(u, gap):
             return tau * u + gamma / (1 + exp(gap - gamma * exp(u))) - c
 
-        return [exp(bisect(lambda u, gap=gap: left(u, gap), (c - gamma) / tau, c / tau)) for gap in r]
+        return [exp(root(lambda u, gap=gap: left(u, gap), (c - gamma) / tau, c / tau)) for gap in r]
 
-    c = bisect(lambda c: mean(shares(c)) - 1, mp.zero, gamma)
+    c = root(lambda c: mean(shares(c)) - 1, mp.zero, gamma)
     return [gamma * x for x in shares(c)]
 
 
