@@ -30,6 +30,7 @@ def command(*arguments):
         (("torch",), "import poz.bench", "bench"),
         (("torch",), "from poz.testing import conform; conform('dpo', backend='torch')", "torch"),
         (("triton",), "from poz.testing import conform; conform('dpo', backend='triton')", "triton"),
+        (("scipy",), "from poz.rewards.transforms import kappa; kappa(40)", "rewards"),
     ],
 )
 def test_importing_a_part_without_its_library(blocked, code, extra):

@@ -227,6 +227,14 @@ def test_what_is_infinite_or_nan_stays_in_its_example(name):
         assert shaped[0] == -np.inf
 
 
+@pytest.mark.parametrize("name", ["par", "centered", "relative tanh", "relative arctan", "lsc"])
+def test_infinities_that_compete_are_nan_in_their_example_alone(name):
+    rewards, references = np.array([np.inf, 1.0]), np.array([[np.inf, 0.0], [0.5, 0.0]])
+    with np.errstate(invalid="ignore"):
+        shaped = SHAPERS[name][0](rewards, references)
+    assert np.isnan(shaped).tolist() == [True, False]
+
+
 # -- libraries
 
 

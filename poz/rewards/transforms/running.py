@@ -17,7 +17,6 @@ import math
 from functools import reduce
 from typing import Any, NamedTuple
 
-import poz.backends.numpy
 from poz._given import given
 from poz.backends import Array, Namespace, namespace
 from poz.rewards._arrays import scores
@@ -155,8 +154,8 @@ def _merged(a: RunningStats, b: RunningStats) -> RunningStats:
 
 
 def _lesser(a: Any, b: Any) -> Any:
-    xp = next((namespace(x) for x in (a, b) if not isinstance(x, float | int)), poz.backends.numpy)
-    return xp.where(a < b, a, b)
+    array = next((x for x in (a, b) if not isinstance(x, float | int)), None)
+    return min(a, b) if array is None else namespace(array).where(a < b, a, b)
 
 
 def _or_one(xp: Namespace, width: Array) -> Array:

@@ -77,7 +77,7 @@ def upper_bound(costs: Array, kappa: float) -> Array:
 
     Raises:
         TypeError: No floating-point array.
-        ValueError: Fewer than two costs.
+        ValueError: Fewer than two costs, or one that is not finite, where it can be read.
     """
     xp, costs = scores("upper_bound", costs=costs)
     mean, deviation = _moments("upper_bound", xp, costs)
@@ -101,7 +101,7 @@ def advantage_cost(costs: Array, kappa: float, *, mean: Any = None, deviation: A
 
     Raises:
         TypeError: No floating-point array.
-        ValueError: One of mean and deviation without the other, or neither and fewer than two costs.
+        ValueError: One of mean and deviation without the other, or neither and costs that `upper_bound` refuses.
     """
     xp, costs = scores("advantage_cost", costs=costs)
     if (mean is None) != (deviation is None):
@@ -189,5 +189,8 @@ def _moments(function: str, xp: Namespace, costs: Array) -> tuple[Array, Array]:
     count = math.prod(costs.shape)
     if count < 2:
         raise ValueError(f"{function} needs two costs at least for a deviation; got {count}.")
+    known = xp.values(costs)
+    if known is not None and not (abs(known) < math.inf).all():
+        raise ValueError(f"{function} needs finite costs: one that is not leaves no bound. Look at them.")
     mean = xp.mean(costs)
     return mean, root(xp, xp.sum((costs - mean) ** 2) / (count - 1))

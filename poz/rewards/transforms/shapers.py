@@ -189,10 +189,11 @@ def length_penalty(rewards: Array, lengths: Array, *, slope: float = 0.01, free:
         found = getattr(lengths, "dtype", type(lengths).__name__)
         raise TypeError(f"length_penalty needs numbers of tokens for lengths, an array of {xp.name}; got {found}.")
     same_shape("length_penalty", rewards=rewards, lengths=lengths)
+    lengths = xp.astype(lengths, rewards)
     known = xp.values(lengths)
     if known is not None and (known < 0).any():
         raise ValueError(f"length_penalty needs lengths of 0 or more; got {known[known < 0][0]}.")
-    return rewards - slope * xp.relu(xp.astype(lengths, rewards) - free)
+    return rewards - slope * xp.relu(lengths - free)
 
 
 _X = np.linspace(-5, 5, 100)
