@@ -28,7 +28,7 @@ from poz.bench.exact import errors, exact
 from poz.bench.jobs import Check, failed
 from poz.bench.shapes import Case, Head
 from poz.domains import Base
-from poz.families import SHAPES
+from poz.families import layout_of
 from poz.testing import conform, draw_case, runs
 from poz.testing.tolerances import RTOL
 
@@ -84,7 +84,7 @@ def packed(name: str, device: str, large: bool) -> Iterator[Check]:
             continue
         drawn += 1
         leaves, orders, losses, bases = _packed(case, rng, 3000 if large else 140, device)
-        if case.objective.family is poz.TokenPairs:
+        if layout_of(case.objective.family).per_token:
             dtype = torch.float32
         found = _shares(leaves, orders, losses, bases, dtype)
         worst = [max(pair) if all(x == x for x in pair) else UNSET for pair in zip(worst, found, strict=True)]
@@ -105,11 +105,11 @@ def _packed(
 
     bound, batch = case.objective, case.batch
     values: dict[str, Any] = dict(bound.values)
-    if bound.family is poz.TokenPairs:
+    if layout_of(bound.family).per_token:
         times = longest // 8
         tiled = {name: np.tile(x, times) if x.ndim > 1 else x for name, x in batch._asdict().items() if x is not None}
         fields = {name: _held(x, device) for name, x in tiled.items()}
-        names = [n for n, (_, kind) in SHAPES[bound.family].items() if kind == "logp" and n in fields]
+        names = [n for n, (_, kind) in layout_of(bound.family).shapes.items() if kind == "logp" and n in fields]
 
         def padded(leaves: Sequence[Tensor], implementation: Any) -> Tensor:
             rest = {n: x.to(leaves[0].dtype) if x.is_floating_point() else x for n, x in fields.items()}
@@ -123,7 +123,7 @@ def _packed(
     given = from_batch(bound.name, whole, values)
     data = given["columns"] | {key: x for key, x in given.items() if key == "lists"}
     count, anchors = len(given["logps"]), len(given["anchors"])
-    two_sided = bound.family is poz.Pairs and "rejected" in bound.reads
+    two_sided = layout_of(bound.family).paired and "rejected" in bound.reads
     order = np.repeat([1.0, -1.0], count // 2) if two_sided else np.where(np.arange(count) % 2, -1.0, 1.0)
     sizes = rng.integers(0, longest, count)
     sizes[: min(2, count)] = (0, 1)[: min(2, count)]

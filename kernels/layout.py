@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from poz.families import SHAPES, Pairs, Ranked, Samples, TokenPairs, Unpaired
+from poz.families import layout_of
 
 if TYPE_CHECKING:
     from poz.objective import Objective
 
-SIDES: Mapping[type[Any], tuple[str, ...]] = {
-    Pairs: ("chosen", "rejected"),
-    TokenPairs: ("chosen", "rejected"),
-    Ranked: ("logps",),
-    Unpaired: ("logps",),
-    Samples: ("logps",),
-}
-"""The policy's log-probs, of each family that has any."""
 NO_TOKENS = "it reads one denoising error for each image, not the log-probs of tokens, which the kernels sum"
-LENGTHS = {"chosen": "chosen_len", "rejected": "rejected_len", "logps": "lengths"}
-MASKS = {"chosen": "chosen_mask", "rejected": "rejected_mask", "logps": "mask"}
 NAMES = {"scores": "rewards"}
-LISTS = (Ranked, Samples)
 
 
 class Column(NamedTuple):
@@ -46,14 +34,15 @@ def sides(objective: Objective) -> tuple[str, ...]:
     Raises:
         TypeError: The objective is not made of the log-probs of tokens.
     """
-    if objective.family not in SIDES:
+    layout = layout_of(objective.family)
+    if layout.errors:
         raise TypeError(f"`{objective.name}` has no kernel: {NO_TOKENS}.")
-    return tuple(side for side in SIDES[objective.family] if side in objective.reads)
+    return tuple(side for side in layout.sides if side in objective.reads)
 
 
 def others(objective: Objective) -> tuple[str, ...]:
     """Prefixes of the same fields under the other policies that the objective reads, in the order of the anchors."""
-    first = SIDES[objective.family][0]
+    first = layout_of(objective.family).sides[0]
     return tuple(prefix for prefix in ("ref_", "anchor_", "opponents_") if f"{prefix}{first}" in objective.reads)
 
 
@@ -62,10 +51,15 @@ def columns(objective: Objective) -> dict[str, Column]:
 
     What each side has for itself is one column, without the side in its name.
     """
-    policies = {f"{prefix}{side}" for prefix in ("", *others(objective)) for side in SIDES[objective.family]}
+    layout = layout_of(objective.family)
+    policies = {f"{prefix}{side}" for prefix in ("", *others(objective)) for side in layout.sides}
     found: dict[str, Column] = {}
-    for field, (dimensions, _) in SHAPES[objective.family].items():
-        if field in (objective.reads | objective.optional) - {*policies, *LENGTHS.values(), *MASKS.values()}:
+    for field, (dimensions, _) in layout.shapes.items():
+        if field in (objective.reads | objective.optional) - {
+            *policies,
+            *layout.lengths.values(),
+            *layout.masks.values(),
+        }:
             name = NAMES.get(field, field).removeprefix("chosen_").removeprefix("rejected_")
             before = found[name].fields if name in found else ()
             found[name] = Column((*before, field), dimensions.replace("u", "t"), field in objective.reads)

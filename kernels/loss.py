@@ -13,8 +13,8 @@ require("poz.kernels", "torch", "torch")
 import torch
 from torch import Tensor
 
-from poz import families
 from poz._checks import prepared
+from poz.families import layout_of
 from poz.kernels import layout
 from poz.kernels.packed import Implementation as Implementation
 from poz.kernels.packed import implementation_for as implementation_for
@@ -36,7 +36,7 @@ def fused_losses(
     params = dict(params or {})
     packed = from_batch(name, batch, params)
     loss = list_loss if "lists" in packed else token_loss
-    lead = batch[0].ndim - len(families.SHAPES[type(batch)][batch._fields[0]][0]) + 1
+    lead = batch[0].ndim - len(layout_of(type(batch)).shapes[batch._fields[0]][0]) + 1
     return loss(zoo[name].name, **packed, implementation=implementation, **params).reshape(batch[0].shape[:lead])
 
 
@@ -58,8 +58,8 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         raise TypeError(f"The kernels take torch tensors; got {xp.name} arrays.")
     if objective.check_values is not None:
         objective.check_values(xp, fields, objective.values)
-    sides = layout.sides(objective)
-    masks = [getattr(fields, layout.MASKS[side], None) for side in sides]
+    sides, family = layout.sides(objective), layout_of(objective.family)
+    masks = [getattr(fields, family.masks.get(side, ""), None) for side in sides]
 
     def packed(given: Iterable[Tensor]) -> Tensor:
         return torch.cat([x.reshape(-1) if m is None else x[m] for x, m in zip(given, masks, strict=True)])
@@ -67,7 +67,7 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
     def named(names: Iterable[str]) -> list[Any]:
         return [getattr(fields, name) for name in names]
 
-    policy, lengths = named(sides), [layout.LENGTHS[side] for side in sides]
+    policy, lengths = named(sides), [family.lengths[side] for side in sides if side in family.lengths]
     logps = packed(policy)
     anchors = []
     for prefix in layout.others(objective):
@@ -84,12 +84,12 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         "logps": logps,
         "offsets": each,
         "anchors": anchors,
-        "lengths": packed(named(lengths)) if lengths[0] in objective.reads else None,
+        "lengths": packed(named(lengths)) if objective.reads & set(lengths) else None,
         "columns": columns,
     }
-    if objective.family is families.TokenPairs:
+    if family.per_token:
         return {**rest, "offsets": _borders(policy, masks)}
-    if objective.family in layout.LISTS:
+    if family.lists:
         return {**rest, "lists": _borders(policy, masks), "longest": policy[0].shape[-1]}
     return rest
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from poz._extras import HAS_TRITON
-from poz.families import SHAPES
+from poz.families import layout_of
 from poz.kernels import layout, twin
 from poz.kernels.plan import ListPlan, PairPlan, plan
 
@@ -75,7 +75,7 @@ def token_loss(
         RuntimeError: Triton was asked for where it cannot run.
     """
     objective = _objective(name, params)
-    if objective.family in layout.LISTS:
+    if layout_of(objective.family).lists:
         raise ValueError(f"`{name}` reads lists; call list_loss.")
     sides = layout.sides(objective)
     others = _anchors(objective, anchors)
@@ -152,7 +152,7 @@ def list_loss(
         RuntimeError: Triton was asked for where it cannot run.
     """
     objective = _objective(name, params)
-    if objective.family not in layout.LISTS:
+    if not layout_of(objective.family).lists:
         raise ValueError(f"`{name}` reads no lists; call token_loss.")
     others = _anchors(objective, anchors)
     count = offsets.numel() - 1
@@ -336,7 +336,7 @@ def _columns_of(
             _check_type(name, value)
             dimensions = column.dimensions.removesuffix("d")
             _check(name, value, logps, sizes.get(dimensions, value.numel()), wide=dimensions != column.dimensions)
-            if SHAPES[objective.family][column.fields[0]][1] == "mask" and value.dtype != torch.bool:
+            if layout_of(objective.family).shapes[column.fields[0]][1] == "mask" and value.dtype != torch.bool:
                 raise TypeError(f"`{objective.name}` needs booleans for {name}; got {value.dtype}.")
             found[name] = value
     return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from poz.backends import namespace
-from poz.families import TokenPairs
+from poz.families import layout_of
 from poz.kernels import layout
 from poz.objective import Objective
 
@@ -105,8 +105,8 @@ def examples(
 ) -> Tensor:
     """Losses of pairs, whose chosen segments stand before the rejected ones, or of single completions."""
     sides, others = layout.sides(objective), layout.others(objective)
-    known = layout.columns(objective)
-    if objective.family is TokenPairs:
+    known, family = layout.columns(objective), layout_of(objective.family)
+    if family.per_token:
         return _by_token(objective, logps, offsets, anchors, columns, segments)
     fields = {known[name].fields[0]: x for name, x in columns.items()}
     sums = segments(offsets, logps.numel())
@@ -114,7 +114,8 @@ def examples(
     opponents = rest[len(others) - 1 :] if "opponents_" in others else []
     counts = (offsets.diff() if lengths is None else lengths).chunk(len(sides))
     for i, side in enumerate(sides):
-        fields |= {side: policy[i], layout.LENGTHS[side]: counts[i]}
+        fields[side] = policy[i]
+        fields |= {family.lengths[side]: counts[i]} if side in family.lengths else {}
         fields |= {f"{prefix}{side}": x[i] for prefix, x in zip(others, rest, strict=False)}
         if opponents:
             fields[f"opponents_{side}"] = torch.stack([x[i] for x in opponents])
@@ -138,10 +139,11 @@ def _by_token(
         here = segments(offsets[i * count : (i + 1) * count + 1] - start, stop - start)
         tokens = {side: logps} | {f"{prefix}{side}": x for prefix, x in zip(others, anchors, strict=True)}
         tokens |= {known[name].fields[i]: x for name, x in columns.items() if known[name].dimensions == "bt"}
-        if layout.MASKS[side] in objective.reads:
-            tokens[layout.MASKS[side]] = torch.ones_like(logps, dtype=torch.bool)
+        mask = layout_of(objective.family).masks.get(side)
+        if mask in objective.reads:
+            tokens[mask] = torch.ones_like(logps, dtype=torch.bool)
         fields |= {name: Ragged.of(wide(x[start:stop]), here) for name, x in tokens.items()}
-    xp, batch = namespace(logps), TokenPairs(**fields)
+    xp, batch = namespace(logps), objective.family(**fields)
     if objective.check_values is not None:
         objective.check_values(xp, batch, objective.values)
     return cast(Tensor, objective.function(xp, batch, **objective.values))
@@ -165,14 +167,15 @@ def lists(
     def table(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(1)])[torch.where(mask, place, x.numel())]
 
-    sums = segments(offsets, logps.numel())
-    fields = {"logps": logps}
-    fields |= {f"{prefix}logps": x for prefix, x in zip(layout.others(objective), anchors, strict=True)}
+    sums, family = segments(offsets, logps.numel()), layout_of(objective.family)
+    (side,) = family.sides
+    fields = {side: logps}
+    fields |= {f"{prefix}{side}": x for prefix, x in zip(layout.others(objective), anchors, strict=True)}
     fields = {name: table(sums.sum(x)) for name, x in fields.items()}
     fields |= {layout.columns(objective)[name].fields[0]: table(x) for name, x in columns.items()}
-    fields |= {"lengths": table(offsets.diff() if lengths is None else lengths), "mask": mask}
-    known = objective.family._fields
-    return cast(Tensor, objective(objective.family(**{name: x for name, x in fields.items() if name in known})))
+    counted = table(offsets.diff() if lengths is None else lengths)
+    fields |= dict.fromkeys(family.lengths.values(), counted) | dict.fromkeys(family.masks.values(), mask)
+    return cast(Tensor, objective(objective.family(**fields)))
 
 
 def wide(x: Tensor) -> Tensor:

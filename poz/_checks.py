@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from poz.backends import Namespace, namespace
-from poz.families import SHAPES, Family
+from poz.families import Family, layout_of, named
 
 
 def prepared(
@@ -21,8 +22,9 @@ def prepared(
         ValueError: A field is missing, shapes do not match, or devices are mixed.
     """
     if type(batch) is not family:
-        raise TypeError(f"`{objective}` reads poz.{family.__name__}; got {type(batch).__name__}.")
-    specs = SHAPES[family]
+        raise TypeError(another_family(objective, family, type(batch).__name__))
+    layout = layout_of(family)
+    specs = layout.shapes
     fields: dict[str, Any] = {}
     sizes: dict[str, Any] = {}
     first = getattr(batch, required[0])
@@ -73,7 +75,7 @@ def prepared(
         _check_shape(objective, field, dims, tuple(value.shape), sizes)
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
-    _check_counts(objective, xp, fields)
+    _check_amounts(objective, xp, fields, layout.amounts)
     return xp, family(**fields)
 
 
@@ -81,31 +83,29 @@ _BACKENDS: dict[type, Namespace] = {}  # `namespace` of each type of array seen 
 _KINDS = {
     "logp": ("real", "half"),
     "number": ("real", "half", "integer", "bool"),
+    "amount": ("real", "half", "integer", "bool"),
     "integer": ("integer",),
     "mask": ("bool",),
 }
 _WANTED = {
     "logp": "floating-point log-probs in nats",
     "number": "real numbers",
+    "amount": "real numbers",
     "integer": "integer ids",
     "mask": "booleans",
 }
 
 
-_COUNTS = {
-    **dict.fromkeys(("chosen_len", "rejected_len", "weights"), ""),
-    "lengths": "mask",
-    "chosen_weights": "chosen_mask",
-    "rejected_weights": "rejected_mask",
-}
-"""What is 0 or more, and the mask of where that matters."""
+def another_family(objective: str, family: type, given: str) -> str:
+    """What is said of a batch of another family."""
+    return f"`{objective}` reads {named(family)}; got {given}."
 
 
-def _check_counts(objective: str, xp: Namespace, fields: dict[str, Any]) -> None:
+def _check_amounts(objective: str, xp: Namespace, fields: dict[str, Any], amounts: Mapping[str, str]) -> None:
     for name in fields:
-        if name not in _COUNTS or least(xp, fields[name]) >= 0:
+        if name not in amounts or least(xp, fields[name]) >= 0:
             continue
-        values, mask = xp.values(fields[name]), _COUNTS[name]
+        values, mask = xp.values(fields[name]), amounts[name]
         if values is None:
             continue
         valid = xp.values(fields[mask]) if mask in fields else None
@@ -157,12 +157,13 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
 
 def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ...], family: type) -> str:
     wanted = "(batch,)" if dims == "b" else "(batch, K)"
+    how = f", as {named(family)}.from_tokens does," if hasattr(family, "from_tokens") else ""
     return (
-        f"`{objective}` needs one log-prob per completion for {field}, shape {wanted}; got shape {shape}. Sum those of tokens, "
-        f"as poz.{family.__name__}.from_tokens does, and put all examples in one dimension, or take vmap."
+        f"`{objective}` needs one log-prob per completion for {field}, shape {wanted}; got shape {shape}. Sum those of tokens"
+        f"{how or ','} and put all examples in one dimension, or take vmap."
     )
 
 
 def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:
     all_of_them = ", ".join(f"{name}=..." for name in required)
-    return f"`{objective}` reads {field}, which is missing. Give poz.{family.__name__}({all_of_them})."
+    return f"`{objective}` reads {field}, which is missing. Give {named(family)}({all_of_them})."

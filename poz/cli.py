@@ -29,6 +29,7 @@ from rich.text import Text
 import poz
 from poz._output import PICTURES, check_output
 from poz.demo_settings import STEPS
+from poz.families import named
 from poz.objective import Base, Objective
 from poz.zoo import UnknownObjective
 
@@ -87,7 +88,7 @@ def show(name: str) -> None:
     optional = [f for f in spec.family._fields if f in spec.optional]
     out.print(
         Text(
-            f"Reads poz.{spec.family.__name__}: {', '.join(fields)}"
+            f"Reads {named(spec.family)}: {', '.join(fields)}"
             + f"; where given: {', '.join(optional)}" * bool(optional)
         )
     )

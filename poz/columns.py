@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poz.families import Ranked, Unpaired
+from poz.families import layout_of
 from poz.layouts import COLUMNS
 from poz.objective import Objective
 
 
 def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns that an objective must find in the data, and those that it uses where they are there."""
-    if objective.family is Ranked:
+    layout = layout_of(objective.family)
+    if layout.lists:
         return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
-    if objective.family is Unpaired:
+    if not layout.paired:
         return tuple({"kl"} & objective.reads), tuple({"weights"} & objective.optional)
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
     read = objective.reads | ({"annotator"} if per_annotator else set())

@@ -16,6 +16,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array, Namespace, namespace
 from poz.domains import NUMBERS
+from poz.families import named
 from poz.objective import Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
@@ -69,9 +70,8 @@ def combine(
             "poz.combine inside a compiled function would be compiled for each value of a weight. Call it outside."
         )
     parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
-    families = {part.family.__name__ for part, _ in parts}
-    if len(families) != 1:
-        given = ", ".join(f"{part.name} ({part.family.__name__})" for part, _ in parts) or "none"
+    if len({part.family for part, _ in parts}) != 1:
+        given = ", ".join(f"{part.name} ({named(part.family)})" for part, _ in parts) or "none"
         raise ValueError(f"combine needs objectives of one family; got {given}.")
     reads = tuple(dict.fromkeys(name for part, _ in parts for name in part._required))
     coupled = ", ".join(part.coupled for part, _ in parts if part.coupled)

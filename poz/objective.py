@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import numpy as np
 
 from poz import families
-from poz._checks import prepared
+from poz._checks import another_family, prepared
 from poz.backends import Array, Namespace, namespace
 from poz.domains import Domain, Weights
 
@@ -104,6 +104,7 @@ class Objective:
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
         basis: What the formula here rests on.
+        reference: The same in float64 NumPy, as those of `poz.reference`, which poz's own have; None where there is none.
         values: The hyper-parameters it is called with.
     """
 
@@ -126,6 +127,7 @@ class Objective:
     couples: Callable[[Values], str] = _nothing
     constraint: Callable[[Values], str | None] = lambda values: None
     check_values: Callable[..., None] | None = None
+    reference: Callable[..., Any] | None = None
     values: Values = field(default_factory=dict)
     _required: tuple[str, ...] = ()
     _arrays: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -211,7 +213,8 @@ class Objective:
             if self._arrays:  # a node takes its tensors as arguments
                 params = {**{name: self.values[name] for name in self._arrays}, **params}
             places = [place for place, value in enumerate(batch) if value is not None]
-            return self._node(self._key, type(batch).__name__, places, [batch[place] for place in places], **params)
+            other = "" if type(batch) is self.family else type(batch).__name__
+            return self._node(self._key, other, places, [batch[place] for place in places], **params)
         return self._called(batch, params)
 
     def _called(self, batch: Any, params: Values) -> Array:
@@ -247,7 +250,7 @@ class Objective:
                 "give a Python number, or one library's arrays."
             )
         shape, batch = tuple(value.shape), self._batch_shape(fields, read)
-        flat = all(set(families.SHAPES[self.family][field][0]) <= set("bmc") for field in read)
+        flat = all(set(families.layout_of(self.family).shapes[field][0]) <= set("bmc") for field in read)
         if shape and not (flat and shape == batch) and (len(shape) > len(batch) or set(shape) != {1}):
             wanted = (
                 f"a number, or one per example, an array of shape {batch}" if flat else "one number for all of them"
@@ -257,7 +260,7 @@ class Objective:
     def _check_batch(self, fields: Any, values: Values) -> None:
         read, coupled = self.needs(values), self.couples(values)
         shape = self._batch_shape(fields, read)
-        samples = any(families.SHAPES[self.family][field][0] == "c" for field in read)  # beside the examples
+        samples = any(families.layout_of(self.family).shapes[field][0] == "c" for field in read)  # beside the examples
         if coupled and len(shape) != 1 and not samples:
             raise ValueError(
                 f"`{self.name}` is defined over a batch ({coupled}), so it needs one batch dimension; got {len(shape)}, "
@@ -265,7 +268,7 @@ class Objective:
             )
 
     def _batch_shape(self, fields: Any, read: tuple[str, ...]) -> tuple[int, ...]:
-        shapes = families.SHAPES[self.family]
+        shapes = families.layout_of(self.family).shapes
         field = next(name for name in read if "b" in shapes[name][0])  # samples are of no example
         dims, shape = shapes[field][0], tuple(getattr(fields, field).shape)
         return shape[dims.index("b") : len(shape) - (len(dims) - dims.index("b") - 1)]
@@ -358,6 +361,7 @@ def objective(
     coupled: str | Callable[[Values], str] = "",
     constraint: Callable[[Values], str | None] = lambda values: None,
     check_values: Callable[..., None] | None = None,
+    reference: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Array]], Objective]:
     """Turns `function(xp, batch, *, hyper-parameters)` into an `Objective`.
 
@@ -365,7 +369,9 @@ def objective(
     spaces between them, and `coupled` says what ties the examples of a batch together; each is a string, or a function
     from the hyper-parameters to one. `constraint` returns what is wrong with a combination of hyper-parameters.
     `check_values(xp, batch, values)` raises for values of the inputs that are not defined, where they can be read
-    without waiting (see `Namespace.values`).
+    without waiting (see `Namespace.values`). `reference` is what `poz.testing.conform` compares with: a function of float64
+    NumPy arrays by field name and of the hyper-parameters, written independently, that gives the losses and a dictionary
+    with the gradient of their sum in every log-prob it was given.
 
     Raises:
         TypeError: The signature names no family, or a hyper-parameter has no default or no domain.
@@ -393,6 +399,7 @@ def objective(
             couples=_text(coupled),
             constraint=constraint,
             check_values=check_values,
+            reference=reference,
         )
         return spec.bind(**{name: param.default for name, param in params.items()})
 
@@ -405,10 +412,11 @@ def _declared(function: Callable[..., Array]) -> tuple[type[Any], dict[str, Para
     arguments = inspect.signature(function).parameters
     placed = [name for name, p in arguments.items() if p.kind is not p.KEYWORD_ONLY]
     family: Any = hints.get("".join(placed[1:2]))
-    if family not in families.SHAPES:
+    if not families.is_family(family):
         raise TypeError(
             f"`{function.__name__}` needs a family of poz.families as the annotation of its second argument, as in "
-            f"{function.__name__}(xp, pairs: poz.Pairs, *, beta: ... = 0.1)."
+            f"{function.__name__}(xp, pairs: poz.Pairs, *, beta: ... = 0.1), or a NamedTuple of your own under "
+            f"@poz.families.family(...); got {getattr(family, '__name__', family)}."
         )
     if len(placed) > 2:
         raise TypeError(f"`{function.__name__}` needs its hyper-parameters behind a *; got {placed[2]}.")
@@ -439,10 +447,12 @@ def _traced(objective: Objective) -> Callable[[], bool]:
     """
     compile_id: Callable[[], Any] | None = None
 
-    def node(key: str, family: str, places: list[int], fields: list[Array], **params: Any) -> Array:
-        given = getattr(families, family)
+    def node(key: str, other: str, places: list[int], fields: list[Array], **params: Any) -> Array:
+        if other:
+            raise TypeError(another_family(objective.name, objective.family, other))
+        names = objective.family._fields
         return objective._called(
-            given(**{given._fields[place]: x for place, x in zip(places, fields, strict=True)}), params
+            objective.family(**{names[place]: x for place, x in zip(places, fields, strict=True)}), params
         )
 
     def traced() -> bool:

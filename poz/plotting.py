@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._extras import require
-from poz.families import Pairs, Ranked, TokenPairs
+from poz.families import Layout, layout_of, named
 from poz.objective import Objective
 from poz.testing.conformance import reference
 
@@ -32,49 +32,49 @@ def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
 
 
 def _batch(objective: Objective, z: Floats) -> Any:
-    if objective.family is TokenPairs and "rejected" not in objective.reads:
-        raise ValueError(f"`{objective.name}` reads no rejected completion, so there is no margin to draw it against.")
-    zero, one = np.zeros_like(z), np.ones_like(z)
-    if objective.family is Pairs:
-        rejected = zero - 10 if objective.reference_free else zero
-        full = Pairs(
-            rejected + z,
-            rejected,
-            zero,
-            zero,
-            one,
-            one,
-            one,
-            one,
-            zero.astype(np.int64),
-            zero[None],
-            zero[None],
-            zero,
-            zero,
-            one / np.e,
-        )
-    elif objective.family is TokenPairs:
-        tokens: dict[str, Any] = dict.fromkeys(TokenPairs._fields, zero[:, None]) | {"chosen": z[:, None]}
-        for side in ("chosen", "rejected"):
-            tokens |= {
-                f"{side}_weights": one[:, None],
-                f"{side}_mask": one[:, None] > 0,
-                f"{side}_changed": one[:, None] < 0,
-            }
-        full = TokenPairs(**tokens)  # type: ignore[assignment]
-    elif objective.family is not Ranked:
-        raise ValueError(
-            f"`{objective.name}` reads poz.{objective.family.__name__}, which has no margin to draw it against."
-        )
-    else:
-        for chosen in LISTS.values():
-            table = z[:, None] * chosen
-            try:
-                return _read(objective, Ranked(table, 0 * table, 0 * table + 1, 0 * table + chosen))
-            except ValueError as error:  # not a list of this size
-                refusal = error
-        raise refusal
-    return _read(objective, full)
+    layout = layout_of(objective.family)
+    if layout.paired and not layout.errors:
+        if layout.per_token and layout.sides[1] not in objective.reads:
+            raise ValueError(
+                f"`{objective.name}` reads no rejected completion, so there is no margin to draw it against."
+            )
+        return _read(objective, _pairs(objective, layout, z))
+    if not layout.ranked:
+        raise ValueError(f"`{objective.name}` reads {named(objective.family)}, which has no margin to draw it against.")
+    for chosen in LISTS.values():
+        try:
+            return _read(objective, _lists(objective, layout, z[:, None] * chosen, np.array(chosen)))
+        except ValueError as error:  # not a list of this size
+            refusal = error
+    raise refusal
+
+
+def _pairs(objective: Objective, layout: Layout, z: Floats) -> Any:
+    fields = {}
+    for name, (dims, content) in layout.shapes.items():
+        if dims != "bd":
+            shape = {"b": z.shape, "mb": (1, z.size), "c": z.shape}.get(dims, (z.size, 1))
+            fields[name] = _plain(layout, name, content, shape)
+    chosen, rejected = layout.sides
+    if objective.reference_free and not layout.per_token:
+        fields[rejected] = fields[rejected] - 10
+    fields[chosen] = fields[rejected] + z.reshape(fields[chosen].shape)
+    return objective.family(**fields)
+
+
+def _lists(objective: Objective, layout: Layout, table: Floats, chosen: Floats) -> Any:
+    held = {name: (content, dims) for name, (dims, content) in layout.shapes.items() if content != "mask"}
+    fields = {
+        name: _plain(layout, name, content, table.shape) for name, (content, dims) in held.items() if dims == "bk"
+    }
+    fields |= {name: 0 * table + chosen for name in fields if held[name][0] == "number"}
+    return objective.family(**{**fields, layout.sides[0]: table})
+
+
+def _plain(layout: Layout, name: str, content: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A field of examples that have nothing special."""
+    kind = {"integer": np.int64, "mask": np.bool_}.get(content, np.float64)
+    return np.full(shape, layout.plain.get(name, content not in ("logp", "integer")), kind)
 
 
 def _read(objective: Objective, full: Any) -> Any:

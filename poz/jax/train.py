@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from poz.families import Pairs, TokenPairs
+from poz.families import layout_of
 from poz.objective import Objective
 
 Array = Any
@@ -51,13 +51,14 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
 
 
 def _margins(batch: Any) -> dict[str, Array]:
-    if not isinstance(batch, (Pairs, TokenPairs)):
+    layout = layout_of(type(batch))
+    if not layout.paired or layout.errors:
         return {}
     sides = []
-    for side in ("chosen", "rejected"):
-        logps, mask = getattr(batch, side), getattr(batch, f"{side}_mask", None)
+    for side in layout.sides:
+        logps, mask = getattr(batch, side), getattr(batch, layout.masks.get(side, ""), None)
         if mask is not None:
             logps = jnp.where(mask, logps, 0.0)
-        sides.append(logps if hasattr(batch, "chosen_len") else logps.sum(-1))
+        sides.append(logps.sum(-1) if layout.per_token else logps)
     margin = jax.lax.stop_gradient(sides[0] - sides[1])
     return {"margin": jnp.mean(margin), "accuracy": jnp.mean(margin > 0)}

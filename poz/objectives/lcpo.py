@@ -7,7 +7,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
-from poz.families import Pairs
+from poz.families import Pairs, named
 from poz.objective import Base, Deviation, Objective, Published, Values, has_base, objective
 from poz.objectives.dpo import dpo
 
@@ -36,7 +36,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
 
 def _constraint(p: Values) -> str | None:
     if p["base"].family is not Pairs:
-        return f"needs a base on pairs; got `{p['base'].name}`, which reads poz.{p['base'].family.__name__}."
+        return f"needs a base on pairs; got `{p['base'].name}`, which reads {named(p['base'].family)}."
     if has_base(p["base"]):
         return f"needs a base that takes labels at their word; got `{p['base'].name}`. Give the base of that one."
     if not {"chosen", "rejected"} <= p["base"].reads or (p["base"].coupled and "calibration" not in p["base"].reads):

@@ -10,6 +10,7 @@ Inputs and hyper-parameters are drawn from what the objective declares; there is
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
 from poz.testing.conformance import verify as verify
+from poz.testing.drawn import draws_of as draws_of
 from poz.testing.draws import Case as Case
 from poz.testing.draws import draw_batch as draw_batch
 from poz.testing.draws import draw_case as draw_case

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from poz._given import given
 from poz.domains import Real
-from poz.families import SHAPES
+from poz.families import layout_of, named
 from poz.objective import Base, Objective
 from poz.testing.draws import WIDEST, Case, Deck, draw_case
 from poz.testing.edges import CONVENTIONS, conventions, one_alone, with_edges, without_empty
@@ -34,9 +34,14 @@ class Expected(NamedTuple):
 
 def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
     """Losses and gradients of the float64 reference, which shares no code with the objective."""
-    if not zoo.has(objective):
-        raise TypeError(f"`{objective.name}` is not the `{objective.name}` of poz, so it has no reference.")
-    function = getattr(importlib.import_module("poz.reference"), objective.name)
+    function = objective.reference
+    if zoo.has(objective):
+        function = getattr(importlib.import_module("poz.reference"), objective.name)
+    if function is None:
+        raise TypeError(
+            f"`{objective.name}` is not the `{objective.name}` of poz, so it has no reference. Give it one: "
+            "@objective(..., reference=...)."
+        )
     values = dict(objective.values)
     for name, param in objective.params.items():
         if isinstance(param.domain, Base):
@@ -213,7 +218,7 @@ def _check_arguments(
         if isinstance(names, str):
             raise ValueError(f"Give {argument} as a list of names, [{names!r}].")
     if unknown := set(constant) - set(this.family._fields):
-        raise ValueError(f"poz.{this.family.__name__} has no {', '.join(sorted(unknown))} to hold constant.")
+        raise ValueError(f"{named(this.family)} has no {', '.join(sorted(unknown))} to hold constant.")
     if unknown := set(without) - set(CONVENTIONS) - this.optional:
         options = ", ".join([*CONVENTIONS, *sorted(this.optional)])
         raise ValueError(
@@ -254,7 +259,7 @@ def _with_one_alone(cases: Iterable[Case], example: int) -> Iterator[tuple[int, 
 def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np.bool_]]:
     """By "loss" and by field of a gradient: which entries have an answer; all of them where every log-prob is finite."""
     objective, batch = case
-    shapes = SHAPES[objective.family]
+    shapes = layout_of(objective.family).shapes
     everything = {"loss": wanted.losses, **wanted.gradients}
     if not any(np.isinf(x).any() for x in batch if x is not None):
         return {field: np.full(x.shape, True) for field, x in everything.items()}
@@ -275,12 +280,12 @@ def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np
 
 def _examples(objective: Objective, field: str, wrong: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
     """Which examples, (batch,), have a wrong entry; all of them where the field is of no example."""
-    at = 0 if field == "loss" else SHAPES[objective.family][field][0].find("b")
+    at = 0 if field == "loss" else layout_of(objective.family).shapes[field][0].find("b")
     return np.full(size, True) if at < 0 else np.any(np.moveaxis(wrong, at, 0).reshape(size, -1), axis=1)
 
 
 def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int | None:
-    at = 0 if field == "loss" else SHAPES[objective.family][field][0].find("b")
+    at = 0 if field == "loss" else layout_of(objective.family).shapes[field][0].find("b")
     return None if at < 0 else int(np.unravel_index(int(error.argmax()), error.shape)[at])
 
 
@@ -303,12 +308,13 @@ def _with_reference(name: str | Objective, candidate: Candidate | None) -> Objec
     if isinstance(name, str):
         this = zoo[name]
         return this.bind(**{key: value for key, value in fixed(candidate).items() if key in this.params})
-    if not isinstance(name, Objective) or not zoo.has(name):
+    if not isinstance(name, Objective) or not (zoo.has(name) or name.reference):
         said = f"`{name.name}`" if isinstance(name, Objective) else f"{type(name).__name__}"
         if isinstance(name, Objective) and name.name in zoo:
             said += f", which is not the `{name.name}` of poz"
         raise TypeError(
-            f"conform needs an objective that has a reference, or its name; got {said}. Give your own as candidate."
+            f"conform needs an objective that has a reference, or its name; got {said}. Give your own as candidate, "
+            "or its reference, @objective(..., reference=...)."
         )
     return name
 
@@ -323,8 +329,10 @@ def _checked(losses: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     return np.asarray(losses, np.float64)
 
 
-def verify(names: Iterable[str], backends: Iterable[str], cases: int = 20, seed: int = 0) -> Iterator[Result]:
-    """Every named objective on every backend that can run it, one result at a time."""
+def verify(
+    names: Iterable[str | Objective], backends: Iterable[str], cases: int = 20, seed: int = 0
+) -> Iterator[Result]:
+    """Every objective, by name or bound, on every backend that can run it, one result at a time."""
     for name in names:
         for backend in backends:
             if not runs(name, backend):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz.domains import Real
-from poz.families import SHAPES, Denoising
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.testing.draws import WIDEST, Deck
 
@@ -33,13 +33,14 @@ def with_edges(
     objective: Objective, batch: Any, rng: np.random.Generator, deck: Deck, count: int, infinite: bool, dtype: str
 ) -> Any:
     """The batch with its last `count` examples at an edge: all log-ratios 0 but one, which is in a window, or infinite."""
-    shapes = SHAPES[objective.family]
+    layout = layout_of(objective.family)
+    shapes = layout.shapes
     there = {name: x.copy() for name, x in batch._asdict().items() if x is not None}
     held = {name: np.moveaxis(x, at, 0) for name, x in there.items() if (at := shapes[name][0].find("b")) >= 0}
-    log_probs = [name for name in held if shapes[name][1] == "logp" and not name.endswith("_kl")]
+    log_probs = [name for name in held if name in layout.policies()]
     kinds = ["infinite"] if infinite else [kind for kind in WINDOWS if dtype == "float64" or "float64" not in kind]
     edges = [(kind, name) for kind in kinds for name in log_probs]
-    sign = 1.0 if objective.family is Denoising else -1.0  # squared errors are positive
+    sign = 1.0 if layout.errors else -1.0
     for row in range(-count, 0):
         edge, moved = deck.draw("edge", edges, rng)
         low, high = WINDOWS[edge] if edge == "tiny" else (1e-3, 0.1)
@@ -48,9 +49,9 @@ def with_edges(
             if name in log_probs:
                 apart = rng.normal(0, 1, x[row].shape) if edge == "tiny" else 0.0
                 x[row] = sign * np.exp(level + apart)
-            elif name.endswith("mask"):
+            elif name in layout.masks.values():
                 x[row] = True
-            elif "len" in name:
+            elif name in layout.lengths.values():
                 x[row] = 1
         if edge != "tiny":
             size = np.inf if infinite else min(rng.uniform(*WINDOWS[edge]) / _strength(objective), WIDEST)
@@ -61,18 +62,18 @@ def with_edges(
 
 def conventions(objective: Objective, batch: Any) -> dict[str, npt.NDArray[np.bool_]]:
     """Which examples, (batch,), rest on which of `CONVENTIONS`, and which have which of the optional fields."""
-    shapes, size = SHAPES[objective.family], 0
+    layout, size = layout_of(objective.family), 0
     infinite, empty = [], []
     for name, x in batch._asdict().items():
-        if x is None or (at := shapes[name][0].find("b")) < 0:
+        if x is None or (at := layout.shapes[name][0].find("b")) < 0:
             continue
         size = x.shape[at]
         rows = np.moveaxis(x, at, 0).reshape(size, -1)
-        if shapes[name][1] == "logp":
+        if layout.shapes[name][1] == "logp":
             infinite.append(np.isinf(rows).any(1))
-        elif "len" in name:
+        elif name in layout.lengths.values():
             empty.append((rows == 0).any(1))
-        elif name in ("chosen_mask", "rejected_mask"):
+        elif layout.per_token and name in layout.masks.values():
             empty.append(~rows.any(1))
     found = {kind: np.any(rows, 0) for kind, rows in (("empty", empty), ("infinite", infinite)) if rows}
     given = {name: getattr(batch, name) is not None for name in sorted(objective.optional)}
@@ -81,18 +82,18 @@ def conventions(objective: Objective, batch: Any) -> dict[str, npt.NDArray[np.bo
 
 def without_empty(batch: Any) -> Any:
     """The batch with one token in each completion that had none."""
-    changed: dict[str, Any] = {}
+    layout, changed = layout_of(type(batch)), {}
     for name, x in batch._asdict().items():
-        if x is not None and "len" in name:
+        if x is not None and name in layout.lengths.values():
             changed[name] = np.maximum(x, 1)
-        elif x is not None and name in ("chosen_mask", "rejected_mask"):
+        elif x is not None and layout.per_token and name in layout.masks.values():
             changed[name] = x | (~x.any(-1, keepdims=True) & (np.arange(x.shape[-1]) == 0))
     return batch._replace(**changed)
 
 
 def one_alone(batch: Any, example: int) -> Any:
     """The batch with one of its examples."""
-    at = {name: SHAPES[type(batch)][name][0].find("b") for name in batch._fields}
+    at = {name: layout_of(type(batch)).shapes[name][0].find("b") for name in batch._fields}
     kept = {n: x.take([example], at[n]) for n, x in batch._asdict().items() if x is not None and at[n] >= 0}
     return batch._replace(**kept)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from poz._extras import require
 from poz.backends import namespace
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -29,16 +30,21 @@ def missing(backend: str) -> str:
     return ""
 
 
-def runs(name: str, backend: str) -> bool:
+def runs(name: str | Objective, backend: str) -> bool:
     """Whether the backend can run the objective."""
     return not refusal(name, backend)
 
 
-def refusal(name: str, backend: str) -> str:
+def refusal(name: str | Objective, backend: str) -> str:
     """Why the backend cannot run the objective; "" where it can."""
-    from poz.kernels.layout import NO_TOKENS, SIDES
+    from poz.kernels.layout import NO_TOKENS
 
-    return NO_TOKENS if backend == "triton" and zoo[name].family not in SIDES else ""
+    this = zoo[name] if isinstance(name, str) else name
+    if backend != "triton":
+        return ""
+    if not zoo.has(this):
+        return "the kernels run the objectives of poz, by name"
+    return NO_TOKENS if layout_of(this.family).errors else ""
 
 
 def fixed(candidate: Candidate | None) -> dict[str, Any]:
@@ -184,12 +190,10 @@ def _triton(candidate: Candidate | None, objective: Objective, batch: Any, dtype
 
 def log_prob_fields(objective: Objective, batch: Any) -> list[str]:
     """The fields that are log-probs, are read, and are there: what there are gradients of."""
-    from poz.families import SHAPES
-
     read = objective.reads | objective.optional
     return [
         n
-        for n, (_, kind) in SHAPES[objective.family].items()
+        for n, (_, kind) in layout_of(objective.family).shapes.items()
         if kind == "logp" and n in read and getattr(batch, n) is not None
     ]
 

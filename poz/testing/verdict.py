@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poz.families import named
 from poz.testing.draws import Case
 from poz.testing.edges import CONVENTIONS, conventions, one_alone
 from poz.testing.tolerances import RTOL
@@ -116,7 +117,7 @@ def as_code(case: Case, example: int | None, backend: str, dtype: str) -> str:
     """The batch, or one example of it, as it is written in the arrays of the backend."""
     batch = case.batch if example is None else one_alone(case.batch, example)
     fields = [f"{name}={_array(x, backend, dtype)}" for name, x in batch._asdict().items() if x is not None]
-    return f"poz.{case.objective.family.__name__}({', '.join(fields)})"
+    return f"{named(case.objective.family)}({', '.join(fields)})"
 
 
 def _array(x: npt.NDArray[Any], backend: str, dtype: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import poz
 from poz._memory import bytes_of
+from poz.families import layout_of, named
 from poz.torch.head import operators
 from poz.torch.head.backward import Gradients
 from poz.torch.head.doors import check_kinds
@@ -107,7 +108,7 @@ def fused_objective(
     check_tensors(hidden, weight, targets, bias, None)
     choose_implementation(implementation, hidden.device, hidden.dtype)
     _check_separable(objective)
-    lists = objective.family is poz.Ranked
+    lists = layout_of(objective.family).lists
     if targets.dim() != 3 or (not lists and targets.shape[0] != 2):
         shape = "(B, K, T)" if lists else "(2, B, T), chosen then rejected"
         raise ValueError(f"`{objective.name}` needs `targets` of shape {shape}; got {tuple(targets.shape)}.")
@@ -143,13 +144,13 @@ def _origins(*tensors: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _check_separable(objective: Any) -> None:
-    reason = objective.coupled
+    reason, layout = objective.coupled, layout_of(objective.family)
     if reason:
         reason = f"it is defined over the whole batch ({reason})"
     elif "calibration" in objective.reads:
         reason = "it also differentiates the log-probs of calibration completions"
-    elif objective.family not in (poz.Pairs, poz.TokenPairs, poz.Ranked):
-        reason = f"its family, {objective.family.__name__}, is not made of pairs or lists"
+    elif layout.errors or not (layout.paired or layout.ranked):
+        reason = f"its family, {named(objective.family)}, is not made of pairs or lists"
     if reason:
         raise ValueError(
             f"`{objective.name}` cannot be computed inside the loop: {reason}. Use poz.torch.linear_logps and call the "
@@ -207,16 +208,22 @@ def _settings_of(objective: Any) -> Iterator[tuple[str, Any, str]]:
 
 def _made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """Return what comes from the log-probs of the tokens, by field name."""
-    if objective.family is poz.TokenPairs:
-        return {"chosen": logps[0], "rejected": logps[1], "chosen_mask": mask[0], "rejected_mask": mask[1]}
-    sums, lengths = logps.sum(-1), mask.sum(-1).to(logps.dtype)
-    if objective.family is poz.Ranked:
-        return {"logps": sums, "lengths": lengths}
-    return {"chosen": sums[0], "rejected": sums[1], "chosen_len": lengths[0], "rejected_len": lengths[1]}
+    layout = layout_of(objective.family)
+    made, lengths = (logps if layout.per_token else logps.sum(-1)), mask.sum(-1).to(logps.dtype)
+    fields: dict[str, Tensor] = {}
+    for place, side in enumerate(layout.sides):
+        at = ... if layout.lists else place
+        found = {
+            side: made,
+            layout.lengths.get(side): lengths,
+            layout.masks.get(side) if layout.per_token else None: mask,
+        }
+        fields |= {name: x[at] for name, x in found.items() if name is not None}
+    return fields
 
 
 def _used(objective: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
-    used = objective.reads | objective.optional | {"chosen", "rejected", "logps"}
+    used = objective.reads | objective.optional | {*layout_of(objective.family).sides}
     return {name: value for name, value in made.items() if name in used}
 
 

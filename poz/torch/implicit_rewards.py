@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from poz.combination import Combination
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.torch.scored import SIDES, Scored, as_pairs, example, family_batch, parts
 
@@ -60,7 +61,7 @@ def _sees_means(objective: Objective, scored: Scored) -> bool:
 
     Then what the rejected completion adds to the loss stays the same when every log-prob and length is doubled.
     """
-    if objective.reads.isdisjoint(("chosen_len", "rejected_len", "lengths")):
+    if objective.reads.isdisjoint(layout_of(objective.family).lengths.values()):
         return False
     opponents = {name: 0 * column[:1] for name, column in scored.columns.items() if name.startswith("opponents_")}
 

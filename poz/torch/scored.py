@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poz.columns import check_columns
 from poz.combination import Combination
-from poz.families import Pairs, Ranked, TokenPairs, Unpaired
+from poz.families import Layout, Pairs, layout_of, named
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
 from poz.torch.whole_batch import whole_batch
@@ -112,9 +112,7 @@ def scored_losses(objective: Objective | LCPO, scored: Scored, *, calibration: s
     return whole_batch(spec, made) if spec.coupled else objective(made)
 
 
-def family_batch(
-    objective: Objective, scored: Scored, *, calibration: str = "chosen"
-) -> Pairs | TokenPairs | Ranked | Unpaired:
+def family_batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") -> Any:
     """The batch that `objective` is given.
 
     Where the data do not say otherwise, the one opponent is the reference, and the known reward gap of a ranked pair
@@ -124,27 +122,28 @@ def family_batch(
     Raises:
         TypeError: The objective reads a family that pairs of completions do not make.
     """
-    if objective.family is TokenPairs:
-        return _token_pairs(scored)
-    if objective.family is Unpaired:
-        return _unpaired(objective, scored)
+    family, layout = objective.family, layout_of(objective.family)
+    if layout.errors or (layout.lists and not layout.ranked):
+        raise TypeError(f"`{objective.name}` reads {named(family)}, which pairs of completions do not make.")
+    if layout.paired and layout.per_token:
+        return _filled(family, _by_token(layout, scored))
+    if not layout.paired and not layout.lists:
+        return _filled(family, _single(objective, layout, scored))
     pairs = as_pairs(scored)
-    if objective.family is Ranked:
+    if layout.lists:
         gap = scored.columns.get("margin", torch.ones_like(pairs.chosen)).to(pairs.chosen)
         reference = None if pairs.ref_chosen is None else torch.stack((pairs.ref_chosen, pairs.ref_rejected), -1)
-        return Ranked(
-            logps=torch.stack((pairs.chosen, pairs.rejected), -1),
-            ref_logps=reference,
-            lengths=torch.stack((pairs.chosen_len, pairs.rejected_len), -1),
-            scores=torch.stack((gap, torch.zeros_like(gap)), -1),
-        )
-    if objective.family is not Pairs:
-        raise TypeError(
-            f"`{objective.name}` reads poz.{objective.family.__name__}, which pairs of completions do not make."
-        )
+        (side,) = layout.sides
+        lists = {
+            side: torch.stack((pairs.chosen, pairs.rejected), -1),
+            f"ref_{side}": reference,
+            "scores": torch.stack((gap, torch.zeros_like(gap)), -1),
+        }
+        lengths = torch.stack((pairs.chosen_len, pairs.rejected_len), -1)
+        return _filled(family, lists | dict.fromkeys(layout.lengths.values(), lengths))
     sides = SIDES if calibration == "both" else (calibration,)
     read = objective.reads | objective.optional
-    filled: dict[str, Any] = {name: column for name, column in scored.columns.items() if name in Pairs._fields}
+    filled: dict[str, Any] = dict(scored.columns)
     for side in SIDES:
         name = f"opponents_{side}"
         if name in scored.columns:
@@ -154,7 +153,12 @@ def family_batch(
     for of in ("", "ref_"):
         if f"{of}calibration" in read:
             filled[f"{of}calibration"] = torch.cat([getattr(pairs, f"{of}{side}") for side in sides])
-    return pairs._replace(**filled)
+    return _filled(family, pairs._asdict() | filled)
+
+
+def _filled(family: type[Any], fields: Mapping[str, Any]) -> Any:
+    """The family, of those fields that it has."""
+    return family(**{name: x for name, x in fields.items() if name in family._fields})
 
 
 def check_pairs(objective: Objective) -> None:
@@ -170,7 +174,7 @@ def check_pairs(objective: Objective) -> None:
         missing = sorted(field for field in objective.reads if getattr(made, field) is None)
         if missing:
             raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
-        if family is Ranked:
+        if layout_of(family).lists:
             objective(made)
     except (TypeError, ValueError) as error:
         if "kl_logps" in missing:
@@ -178,7 +182,7 @@ def check_pairs(objective: Objective) -> None:
         fields = ", ".join(f"{field}=..." for field in family._fields if field in objective.reads)
         raise ValueError(
             f"{error} A trainer on pairs of completions cannot serve it; call it in a loop of your own, as in "
-            f"poz.{name}(poz.{family.__name__}({fields}))."
+            f"poz.{name}({named(family)}({fields}))."
         ) from error
 
 
@@ -234,8 +238,8 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _unpaired(objective: Objective, scored: Scored) -> Unpaired:
-    pairs = as_pairs(scored)
+def _single(objective: Objective, layout: Layout, scored: Scored) -> dict[str, Any]:
+    pairs, (name,) = as_pairs(scored), layout.sides
     sides = SIDES if "desirable" in objective.reads else ("rejected",)
 
     def joined(of: str) -> Tensor | None:
@@ -243,33 +247,26 @@ def _unpaired(objective: Objective, scored: Scored) -> Unpaired:
         return None if parts[0] is None else torch.cat(parts)
 
     good = torch.tensor([side == "chosen" for side in sides], device=scored.logps.device)
-    return Unpaired(
-        joined("{}"),
-        ref_logps=joined("ref_{}"),
-        desirable=good.repeat_interleave(len(pairs.chosen)),
-        lengths=joined("{}_len"),
-        **{name: scored.columns[name].repeat(len(sides)) for name in ("kl", "weights") if name in scored.columns},
-    )
+    return {
+        name: joined("{}"),
+        f"ref_{name}": joined("ref_{}"),
+        "desirable": good.repeat_interleave(len(pairs.chosen)),
+        **dict.fromkeys(layout.lengths.values(), joined("{}_len")),
+        **{
+            column: scored.columns[column].repeat(len(sides))
+            for column in ("kl", "weights")
+            if column in scored.columns
+        },
+    }
 
 
-def _token_pairs(scored: Scored) -> TokenPairs:
-    chosen, rejected = _wide(scored.logps).chunk(2)
-    chosen_mask, rejected_mask = scored.mask.chunk(2)
-    ref_chosen = ref_rejected = None
-    if scored.ref_logps is not None:
-        ref_chosen, ref_rejected = _wide(scored.ref_logps).chunk(2)
-    collision = (None, None) if scored.collision is None else _wide(scored.collision).chunk(2)
-    return TokenPairs(
-        chosen,
-        rejected,
-        ref_chosen=ref_chosen,
-        ref_rejected=ref_rejected,
-        chosen_mask=chosen_mask,
-        rejected_mask=rejected_mask,
-        chosen_collision=collision[0],
-        rejected_collision=collision[1],
-        **{name: column for name, column in scored.columns.items() if name in TokenPairs._fields},
-    )
+def _by_token(layout: Layout, scored: Scored) -> dict[str, Any]:
+    policies = {"{}": scored.logps, "ref_{}": scored.ref_logps, "{}_collision": scored.collision}
+    fields: dict[str, Any] = dict(scored.columns)
+    for row, side in enumerate(layout.sides):
+        fields |= {of.format(side): None if x is None else _wide(x).chunk(2)[row] for of, x in policies.items()}
+        fields |= {layout.masks[side]: scored.mask.chunk(2)[row]} if side in layout.masks else {}
+    return fields
 
 
 _KL_SAMPLES = (

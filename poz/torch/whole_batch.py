@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from poz.combination import combine
-from poz.families import SHAPES
+from poz.families import layout_of, named
 from poz.objective import Objective
 
 
@@ -66,7 +66,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         return losses if here.rows * world == total else cast(Tensor, apply(losses, here.rows * scale))
     gathered = {}
     for name in here.layout:
-        dims = SHAPES[objective.family][name][0]
+        dims = layout_of(objective.family).shapes[name][0]
         axis = dims.index("b") if "b" in dims else 0
         sizes = [share.rows if "b" in dims else share.samples for share in shares]
         gathered[name] = torch.cat(_gather(getattr(batch, name), axis, sizes, rank, group), axis)
@@ -95,12 +95,12 @@ def _check_objective(objective: Any) -> None:
 def _share_of(objective: Objective, batch: Any) -> _Share:
     _check_objective(objective)
     if type(batch) is not objective.family:
-        raise TypeError(f"`{objective.name}` reads poz.{objective.family.__name__}; got {type(batch).__name__}.")
+        raise TypeError(f"`{objective.name}` reads {named(objective.family)}; got {type(batch).__name__}.")
     layout: dict[str, str] = {}
     counts: dict[str, dict[str, int]] = {"b": {}, "c": {}}
     trained = False
     for name in sorted(objective.reads | objective.optional):
-        value, dims = getattr(batch, name), SHAPES[objective.family][name][0]
+        value, dims = getattr(batch, name), layout_of(objective.family).shapes[name][0]
         if value is None:
             if name in objective.reads:
                 raise ValueError(f"`{objective.name}` reads {name}, which is missing.")
@@ -237,7 +237,7 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
     """
     if not isinstance(objective, Objective) or type(batch) is not objective.family:
         whole_batch(objective, batch, group)  # says what is wrong, on all processes
-    kinds = SHAPES[objective.family]
+    kinds = layout_of(objective.family).shapes
     given = {
         name: value.detach().requires_grad_(kinds[name][1] == "logp" and value.is_floating_point())
         if isinstance(value, Tensor)

@@ -9,7 +9,7 @@ import torch
 
 from poz import annotators
 from poz.columns import columns_read, needs_collision, needs_reference
-from poz.families import TokenPairs
+from poz.families import layout_of
 from poz.integrations.trl import data
 from poz.integrations.trl.columns import Columns
 from poz.integrations.trl.head import installed
@@ -149,7 +149,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
                 f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
                 f"{args.gradient_accumulation_steps} would change it. Set 1, or use poz.torch.slopes in your own loop."
             )
-        if self._reads_reference and args.precompute_ref_log_probs and self._spec.family is TokenPairs:
+        if self._reads_reference and args.precompute_ref_log_probs and layout_of(self._spec.family).per_token:
             raise ValueError(
                 f"`{name}` reads reference log-probs per token; precompute_ref_log_probs=True keeps only their sums. "
                 "Set it False."

@@ -1,0 +1,73 @@
+"""From the log-probs of tokens to sums over completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from poz.backends import Array, Namespace, namespace
+
+
+def swapped_sides(batch: Any) -> dict[str, Array]:
+    """Of each field that names a side the field of the other side."""
+    other = {"chosen": "rejected", "rejected": "chosen"}
+    swapped = {}
+    for field in batch._fields:
+        for side, opposite in other.items():
+            if side in field:
+                swapped[field] = getattr(batch, field.replace(side, opposite))
+    return swapped
+
+
+def count(xp: Namespace, tokens: Array, mask: Array) -> Array:
+    """How many tokens of each completion are true in the mask; all of them without one."""
+    wide = xp.widen(tokens) if xp.kind(tokens) == "half" else tokens  # 16 bits do not count to a thousand
+    return xp.sum(xp.ones_like(wide) if mask is None else xp.astype(mask, wide), -1)
+
+
+def count_of(logps: Array, token_mask: Array) -> Array:
+    """The same of the log-probs of completions, whose mask may be a tokenizer's."""
+    return count(namespace(logps), logps, fitting("logps", logps, "token_mask", token_mask))
+
+
+def summed(logps: Array, token_mask: Array, fields: dict[str, Array]) -> dict[str, Array]:
+    """The fields with `logps`, and all log-probs that are per token too, summed over the tokens of the mask."""
+    xp, mask = namespace(logps), fitting("logps", logps, "token_mask", token_mask)
+    made = dict(fields)
+    for name in ("ref_logps", "anchor_logps"):
+        if made.get(name) is not None and made[name].ndim == logps.ndim:
+            same_tokens("logps", logps, name, made[name])
+            made[name] = masked_sum(xp, made[name], mask)
+    return {"logps": masked_sum(xp, logps, mask), **made}
+
+
+def masked_sum(xp: Namespace, x: Array, mask: Array) -> Array:
+    """Sums over the tokens that are true in the mask."""
+    if xp.kind(x) == "half":  # a bf16 sum over a thousand tokens is wrong by nats
+        x = xp.widen(x)
+    return xp.sum(x if mask is None else xp.where(mask, x, xp.constant(0.0, x)), -1)
+
+
+def fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
+    """The mask as booleans, if it has the shape of x; None where there is none."""
+    if mask is None:
+        return None
+    same_tokens(name, x, mask_name, mask)
+    kind = namespace(mask).kind(mask)
+    if kind not in ("bool", "integer"):  # a tokenizer's mask is 0 and 1
+        raise TypeError(f"{mask_name} must be boolean, or integers, 0 and 1; got {mask.dtype}.")
+    if kind == "bool":
+        return mask
+    values = namespace(mask).values(mask)
+    others = None if values is None else values[(values != 0) & (values != 1)]
+    if others is not None and others.size:
+        raise ValueError(f"{mask_name} must hold 0 and 1; got {others[0]}. Of labels, give labels != -100.")
+    return mask != 0
+
+
+def same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:
+    """Refuses what is of another library or shape than x, `lead` dimensions in front aside."""
+    if namespace(y) is not namespace(x):
+        raise TypeError(f"{other} must be of the library of {name}, {namespace(x).name}; got {namespace(y).name}.")
+    if tuple(y.shape)[lead:] != tuple(x.shape):
+        verb = "end in" if lead else "have"
+        raise ValueError(f"{other} must {verb} the shape of {name}, {tuple(x.shape)}; got {tuple(y.shape)}.")

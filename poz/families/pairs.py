@@ -1,0 +1,107 @@
+"""Pairs of completions, one log-probability each."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from poz.backends import Array, namespace
+from poz.families._family import family
+from poz.families._tokens import count, fitting, masked_sum, same_tokens, swapped_sides
+
+
+@family(
+    {
+        **dict.fromkeys(("chosen", "rejected", "ref_chosen", "ref_rejected"), ("b", "logp")),
+        **dict.fromkeys(("chosen_len", "rejected_len"), ("b", "amount")),
+        **dict.fromkeys(("label", "margin", "entropy"), ("b", "number")),
+        "annotator": ("b", "integer"),
+        "prompt_embedding": ("bd", "number"),
+        **dict.fromkeys(("opponents_chosen", "opponents_rejected"), ("mb", "logp")),
+        **dict.fromkeys(("calibration", "ref_calibration"), ("c", "logp")),
+    },
+    sides=("chosen", "rejected"),
+    lengths={"chosen": "chosen_len", "rejected": "rejected_len"},
+    plain={"entropy": 1 / math.e},
+)
+class Pairs(NamedTuple):
+    """Chosen against rejected, one log-probability per completion.
+
+    Attributes:
+        chosen: (batch,) log-prob of the chosen completion under the policy, summed over its tokens, in nats.
+        rejected: (batch,) the same of the rejected completion.
+        ref_chosen: (batch,) summed log-prob of the chosen completion under the reference policy.
+        ref_rejected: (batch,) the same of the rejected completion.
+        chosen_len: (batch,) number of completion tokens; 0 counts as 1, so an empty completion has mean log-prob 0.
+        rejected_len: (batch,) the same of the rejected completion.
+        label: (batch,) probability that chosen is the better one; 1 where it is not given.
+        margin: (batch,) known reward of chosen minus known reward of rejected.
+        entropy: (batch,) token entropy of the reference policy, averaged over the tokens of both completions, as a
+            share of the log of the vocabulary size, in (0, 1].
+        annotator: (batch,) integer id of whoever labelled the pair, from 0.
+        opponents_chosen: (opponents, batch) summed log-prob of the chosen completion under other policies.
+        opponents_rejected: (opponents, batch) the same of the rejected completion.
+        calibration: (samples,) summed log-prob of calibration completions under the policy.
+        ref_calibration: (samples,) the same under the reference policy.
+        prompt_embedding: (batch, width) numbers whose angles say how alike the prompts are, from any sentence encoder.
+    """
+
+    chosen: Array
+    rejected: Array = None
+    ref_chosen: Array = None
+    ref_rejected: Array = None
+    chosen_len: Array = None
+    rejected_len: Array = None
+    label: Array = None
+    margin: Array = None
+    annotator: Array = None
+    opponents_chosen: Array = None
+    opponents_rejected: Array = None
+    calibration: Array = None
+    ref_calibration: Array = None
+    entropy: Array = None
+    prompt_embedding: Array = None
+
+    def swap(self) -> Pairs:
+        """The same pairs with the opposite label: the rejected completion is called chosen."""
+        return self._replace(
+            **swapped_sides(self),
+            margin=None if self.margin is None else -self.margin,
+            label=None if self.label is None else 1 - self.label,
+        )
+
+    @classmethod
+    def from_tokens(
+        cls,
+        chosen: Array,
+        rejected: Array,
+        *,
+        chosen_mask: Array = None,
+        rejected_mask: Array = None,
+        **fields: Array,
+    ) -> Pairs:
+        """Sums per-token log-probs over each completion and counts its tokens.
+
+        Args:
+            chosen: (batch, tokens) per-token log-probs of the policy.
+            rejected: (batch, other tokens) the same of the rejected completions.
+            chosen_mask: (batch, tokens) true at completion tokens; all where not given.
+            rejected_mask: (batch, other tokens) the same of the rejected completions.
+            **fields: Other fields. `ref_*` and `opponents_*` may be per token too ((..., batch, tokens)); a
+                `ref_*` of one dimension is taken as summed already.
+        """
+        masks = {"chosen": chosen_mask, "rejected": rejected_mask}
+        lens = {}
+        for side, tokens in (("chosen", chosen), ("rejected", rejected)):
+            xp = namespace(tokens)
+            mask = masks[side] = fitting(side, tokens, f"{side}_mask", masks[side])
+            lens[f"{side}_len"] = count(xp, tokens, mask)
+            for name in (f"ref_{side}", f"opponents_{side}"):
+                given = fields.get(name)
+                if given is not None and given.ndim > tokens.ndim - 1 + (name[0] == "o"):
+                    same_tokens(side, tokens, name, given, lead=given.ndim - tokens.ndim if name[0] == "o" else 0)
+                    fields[name] = masked_sum(xp, given, mask)
+        sums = {
+            side: masked_sum(namespace(t), t, masks[side]) for side, t in (("chosen", chosen), ("rejected", rejected))
+        }
+        return cls(**{**sums, **lens, **fields})
