@@ -19,11 +19,16 @@ from poz.algorithms import (
     weights,
     winrates,
 )
+from poz.rewards import selection
+from poz.rewards.metrics import accuracy, calibration, ranking, ratings, strength
 from poz.testing import conform
 from poz.torch import LCPO, slopes, whole_batch
 from poz.torch.extragradient import Extragradient
 
-MODULES = (apo_nesterov, baseline, beta_dpo, games, group_weights, lcpo_em, self_play, tabular, weights, winrates)
+MODULES = (
+    *(apo_nesterov, baseline, beta_dpo, games, group_weights, lcpo_em, self_play, tabular, weights, winrates),
+    *(accuracy, calibration, ranking, ratings, strength, selection),
+)
 WRONG = {
     "None": None,
     "text": "x",
