@@ -6,6 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from poz.objective import Objective
+
 COLUMN = "annotator"
 
 
@@ -49,3 +51,30 @@ def rows(known: Mapping[Hashable, int], annotators: Iterable[Hashable], where: s
             )
         found.append(known[annotator])
     return found
+
+
+def count(objective: Objective) -> int | None:
+    """How many annotators an objective has numbers for, or None where it does not say."""
+    reliability = objective.values.get("reliability")
+    if getattr(reliability, "ndim", 0):
+        return len(reliability)  # type: ignore[arg-type]
+    groups = [name for name, param in objective.params.items() if getattr(param.domain, "per", "") == "group"]
+    return len(objective.values[groups[0]]) if groups else None
+
+
+def check_rows(annotators: Iterable[Any], objective: Objective, where: str) -> None:
+    """Refuses ids that are no rows of the objective's numbers.
+
+    Raises:
+        ValueError: One that is no whole number from 0, or one too large.
+    """
+    known = count(objective)
+    for row, annotator in enumerate(annotators):
+        whole = isinstance(annotator, int | float) and annotator == annotator and annotator == int(annotator)
+        if not whole or annotator < 0 or (known is not None and annotator >= known):
+            to = "" if known is None else f" to {known - 1}"
+            raise ValueError(
+                f"{where}, row {row}: `{objective.name}` got the annotator {annotator!r}, and takes a whole number from 0{to} "
+                f"in the column {COLUMN!r}. Number them; or give objective='lcpo_em', which learns how reliable ids of any kind "
+                "are."
+            )

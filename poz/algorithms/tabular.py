@@ -10,6 +10,7 @@ import itertools
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +47,8 @@ def inpo_step(
 
 @given
 def mnpo_step(
-    policies: Sequence[npt.ArrayLike],
-    weights: Sequence[float] | None,
+    policies: Sequence[npt.ArrayLike] | npt.NDArray[np.floating[Any]],
+    weights: npt.ArrayLike | None,
     reference: npt.ArrayLike,
     P: npt.ArrayLike,
     *,
@@ -79,11 +80,13 @@ def mnpo_step(
     ratio = _ratio(tau, eta)
     if not 0 < beta < np.inf:
         raise ValueError(f"beta scales the log-ratio gap and must be > 0 and finite; got {beta}.")
-    if not policies:
+    if not len(policies):
         raise ValueError("An MNPO round needs at least one opponent; got none. Start from [reference].")
-    shares = [1.0 / len(policies)] * len(policies) if weights is None else list(weights)
-    if len(shares) != len(policies) or not all(0 <= share < np.inf for share in shares):
-        raise ValueError(f"weights must hold one number >= 0 per opponent, {len(policies)} of them; got {shares}.")
+    shares = [1.0 / len(policies)] * len(policies) if weights is None else _numbers(weights, len(policies))
+    if shares is None:
+        raise ValueError(
+            f"weights must hold one number >= 0 per opponent, {len(policies)} of them; got {_listed(weights)}."
+        )
     rates = games.win_rates(P, policies[0] if sampler is None else sampler)
     prior = games.as_policy("reference", reference, len(rates))
     opponents = [games.as_policy("an opponent", policy, len(rates)) for policy in policies]
@@ -119,7 +122,7 @@ def mnpo_iterates(
     eta: Schedule,
     beta: float = 1.0,
     history: int = 2,
-    weights: Sequence[float] | None = None,
+    weights: npt.ArrayLike | None = None,
     start: npt.ArrayLike | None = None,
 ) -> Iterator[games.Vector]:
     """The MNPO policies, without end: each round plays the latest `history` of them, the newest also draws the pairs.
@@ -142,9 +145,9 @@ def mnpo_iterates(
     """
     if history < 1:
         raise ValueError(f"history is the number of policies kept and must be >= 1; got {history}.")
-    shares = [1.0] * history if weights is None else list(weights)
-    if len(shares) != history or not shares[0] > 0 or not all(0 <= share < np.inf for share in shares):
-        raise ValueError(f"weights must hold {history} numbers >= 0, the first one > 0; got {shares}.")
+    shares = [1.0] * history if weights is None else _numbers(weights, history)
+    if shares is None or not shares[0] > 0:
+        raise ValueError(f"weights must hold {history} numbers >= 0, the first one > 0; got {_listed(weights)}.")
     first = games.as_policy("start", reference if start is None else start)
     mnpo_step([first], None, reference, P, tau=tau, eta=eta(0) if callable(eta) else eta, beta=beta)  # checks all
     prior, preferences = np.asarray(reference, np.float64), np.asarray(P, np.float64)
@@ -181,6 +184,17 @@ def _round(
             if (1 - ratio) * share > 0:
                 log_weights += (1 - ratio) * share * np.log(opponent)
     return games.tilted(log_weights)
+
+
+def _listed(weights: Any) -> Any:
+    return np.asarray(weights, np.float64).tolist()
+
+
+def _numbers(weights: Any, count: int) -> list[float] | None:
+    """So many finite numbers of 0 or more, or None."""
+    found = np.asarray(weights, np.float64)
+    good = found.shape == (count,) and bool(np.all((found >= 0) & (found < np.inf)))
+    return found.tolist() if good else None
 
 
 def _said_of_stability(

@@ -136,6 +136,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = Columns(self.data_collator, self.columns, self._annotators)
         self.learn()
+        self.remember_heads()
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
         name = self._spec.name
@@ -168,18 +169,30 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         where = f"the data set {name!r}"
         check_columns(self._spec, self._used, data.first_of(dataset, where), where)
         dataset = data.prepared(dataset, self.columns, where)
-        if self._annotators is not None and hasattr(dataset, "__len__"):
-            annotators.rows(self._annotators, dataset[annotators.COLUMN], where)
+        if annotators.COLUMN in self._used:
+            self._check_annotators(dataset, where)
         made = trls(dataset)
         data.check_left(made, dataset, where, args.max_length)
         data.check_lists(made, self.columns, where)
         return made
+
+    def _check_annotators(self, dataset: Any, where: str) -> None:
+        """All of them, or the first of a stream."""
+        whole = hasattr(dataset, "__len__")
+        found = dataset[annotators.COLUMN] if whole else [next(iter(dataset))[annotators.COLUMN]]
+        if self._annotators is None:
+            for part in parts(self._spec):
+                if annotators.COLUMN in columns_read(part)[0]:
+                    annotators.check_rows(found, part, where)
+        elif whole:
+            annotators.rows(self._annotators, found, where)
 
     def loss_of(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         """The objective's mean over the batch, and the model's outputs if they are asked for."""
         mode = "train" if self.model.training else "eval"
         columns, inputs = self.split(inputs)
         reference, sums = self._reference(inputs)
+        self.check_heads()
         policy = Recorder(model)
         with installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}

@@ -112,6 +112,7 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         self.beta = reward_scale(spec)
         self.desirable_weight = self.undesirable_weight = 0.0  # so TRL's own loss is 0
         self.data_collator = Columns(self.data_collator, self.columns)
+        self.remember_heads()
 
     def prepare(self, dataset: Any, name: str, args: Any, trls: Callable[[Any], Any]) -> Any:
         """TRL's, of rows that are looked through, with samples for the KL where the objective reads them.
@@ -136,6 +137,7 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         """The objective's mean over the batch, and the model's outputs if they are asked for."""
         mode = "train" if self.model.training else "eval"
         columns, inputs = self.split(inputs)
+        self.check_heads()
         if not self.precompute_ref_logps:
             with as_prepared(self):
                 reference = self.compute_ref_log_probs(self.model if self.ref_model is None else self.ref_model, inputs)

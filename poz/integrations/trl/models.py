@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftModel, PeftType
 
 
 def check_given(model: Any, reference: Any) -> None:
@@ -73,13 +73,19 @@ def check_model(model: Any, adapter: Any = None) -> None:
         )
     if not hasattr(model, "generation_config") or model.get_output_embeddings() is None:
         raise ValueError(f"{kind} has no language-model head. Load the model by AutoModelForCausalLM.")
+    adapters = list(model.peft_config.values()) if isinstance(model, PeftModel) else [adapter]
+    if any(getattr(one, "peft_type", None) == PeftType.ADAPTION_PROMPT for one in adapters):
+        raise ValueError(
+            "An adapter of type ADAPTION_PROMPT holds the model's forward pass of before TRL gives it its head, so TRL asks "
+            "for log-probs and gets logits; TRL's own trainers fail in their first step. Use another adapter, such as LoRA "
+            "or prompt tuning, or poz.torch.logps in a loop of your own."
+        )
     if isinstance(model, PeftModel) and (model.active_adapter != "default" or "ref" in model.peft_config):
         raise ValueError(
             f"TRL trains the adapter named default and puts its copy beside it as ref; got {', '.join(model.peft_config)}, "
             f"of which {model.active_adapter} is active. Load the adapter alone, under the name default; what an earlier "
             "trainer has left goes by delete_adapter('ref')."
         )
-    adapters = model.peft_config.values() if isinstance(model, PeftModel) else [adapter]
     rows = any(getattr(one, "trainable_token_indices", None) for one in adapters)
     if rows and getattr(config.get_text_config(), "tie_word_embeddings", False):
         raise ValueError(
@@ -87,3 +93,26 @@ def check_model(model: Any, adapter: Any = None) -> None:
             f"which takes `weight` alone, does not know of them. Load {kind} with tie_word_embeddings=False, or train "
             "whole embeddings with modules_to_save."
         )
+
+
+def check_rows(policy: Any, reference: Any, processing_class: Any) -> None:
+    """Refuses a reference that lacks the embeddings of tokens.
+
+    Raises:
+        ValueError: It has fewer rows than the policy and than the tokenizer has ids.
+    """
+    of_policy, of_reference = (_rows(model) for model in (policy, reference))
+    if not 0 < of_reference < of_policy:
+        return
+    last = max(getattr(processing_class, "tokenizer", processing_class).get_vocab().values())
+    if last >= of_reference:
+        raise ValueError(
+            f"ref_model has {of_reference} rows of embeddings, and the policy {of_policy}, of which the tokenizer has ids up "
+            f"to {last}. Give the policy before training, or call ref_model.resize_token_embeddings({of_policy}) if its new "
+            "rows are what the policy's were."
+        )
+
+
+def _rows(model: Any) -> int:
+    """The least of its embeddings and its head; 0 where a partition hides them."""
+    return min(len(one.weight) for one in (model.get_input_embeddings(), model.get_output_embeddings()))

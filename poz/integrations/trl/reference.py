@@ -16,7 +16,7 @@ from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from poz.integrations.trl.models import check_apart, check_given, check_model
+from poz.integrations.trl.models import check_apart, check_given, check_model, check_rows
 from poz.integrations.trl.seams import exchanged
 
 
@@ -43,7 +43,10 @@ def policy_is_reference(trainer: Any, names: Any, given: Mapping[str, Any], *, r
             return None
         return load(*args, **kwargs) if isinstance(model, str) else frozen_copy(trainer.model)
 
-    functions = {"create_model_from_path": loaded, "add_fused_lm_head": partial(_add_head, names.add_fused_lm_head)}
+    functions = {
+        "create_model_from_path": loaded,
+        "add_fused_lm_head": partial(_add_head, trainer, names.add_fused_lm_head),
+    }
     if read and reference is None:
         functions["get_peft_model"] = partial(_adapted, names.get_peft_model)
     whole = _whole_adapter(model) if isinstance(model, PeftModel) else nullcontext()
@@ -76,8 +79,10 @@ def _size(p: Any) -> float:
     return float(p.detach().abs().sum(dtype=torch.float64))
 
 
-def _add_head(add: Any, model: Any, **kwargs: Any) -> None:
+def _add_head(trainer: Any, add: Any, model: Any, **kwargs: Any) -> None:
     """TRL's head holds the model whose plain forward it runs; a copy of the model runs its own."""
+    if model is trainer.ref_model:
+        check_rows(trainer.model, model, trainer.processing_class)
     plain = model.forward
     add(model, **kwargs)
     if not isinstance(plain, MethodType):

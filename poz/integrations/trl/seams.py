@@ -97,11 +97,8 @@ def check() -> None:
                 raise ImportError(_sentence(f"no attribute {attribute} of trl.{name}"))
         for function in EXCHANGED:
             _found(module, function, f"{module.__name__}.")
-    _takes(
-        _found(kto_trainer.KTOTrainer, "_compute_kl_logps", "trl.KTOTrainer."),
-        ("self", "model", "batch"),
-        "_compute_kl_logps",
-    )
+    samples = _found(kto_trainer.KTOTrainer, "_compute_kl_logps", "trl.KTOTrainer.")
+    _takes(samples, ("self", "model", "batch"), "trl.KTOTrainer._compute_kl_logps")
     for function, arguments in FUNCTIONS.items():
         _takes(_found(utils, function, "trl.trainer.utils."), arguments, f"trl.trainer.utils.{function}")
     head = _found(utils, "_ChunkedLogProbFunction", "trl.trainer.utils.")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from poz import columns
 from poz.integrations.trl.head import installed
@@ -24,6 +25,34 @@ class Shared(Seamed):
         """TRL's: summed log-probs of the reference, for chosen and rejected, or for completions and KL samples."""
         with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
             return super().compute_ref_log_probs(model, self.split(inputs)[1])  # type: ignore[misc]
+
+    def remember_heads(self: Any) -> None:
+        """Keeps what the log-probs of policy and reference are made by, which was compared with the models' logits."""
+        models = {"the policy": self.model, "ref_model": self.ref_model}
+        self._heads = {name: head_of(model) for name, model in models.items() if model is not None}
+
+    def check_heads(self: Any) -> None:
+        """Looks whether that is what it was.
+
+        Raises:
+            ValueError: A head that is another module or has another forward pass, or a configuration with another scale.
+        """
+        if self.accelerator.mixed_precision == "fp8":
+            return  # for which accelerate exchanges linear layers itself
+        for name, model in (("the policy", self.model), ("ref_model", self.ref_model)):
+            before = self._heads.get(name)
+            if before is None or model is None:
+                continue
+            head, forward, scales = head_of(model)
+            what = "another module" if head is not before[0] else "" if forward == before[1] else "another forward pass"
+            if scales != before[2]:
+                differing = sorted(key for key in {*scales, *before[2]} if scales.get(key) != before[2].get(key))
+                what = f"another {differing[0]} in its configuration"
+            if what:
+                raise ValueError(
+                    f"The head of {name}, a `{model.config.model_type}`, got {what} after the trainer was made, which has "
+                    "compared and taken the one of then. Change the model before, and make the trainer of what it is."
+                )
 
     def split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The columns of a batch, and the rest, which is TRL's."""
@@ -43,6 +72,16 @@ class Shared(Seamed):
         with installed() as head:
             how = ("poz, in eval mode", head.settings["precision"], self.accelerator.mixed_precision, *cut)
             yield (*how, *(config.to_dict() for config in configs))
+
+
+def head_of(model: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """A model's head, a forward pass that somebody has put on it, and what its configuration says of logits."""
+    head = model.get_output_embeddings()
+    head = head.module if isinstance(head, FullyShardedDataParallel) else head
+    config = vars(model.config.get_text_config())
+    scales = {"output_multiplier", "lm_head_multiplier"}
+    named = (name for name in config if name in scales or ("logit" in name and "router" not in name))
+    return head, vars(head).get("forward"), {name: config[name] for name in named if config[name] is not None}
 
 
 class Recorder:
