@@ -81,7 +81,7 @@ def judge(names: list[str], tree: Path, stop: bool = True) -> int:
 
     if elsewhere(tree):
         return ELSEWHERE
-    plugins = [Interpreter(SHARED), plumbing.Chosen(names, tree / "by")]
+    plugins = [Interpreter(SHARED), plumbing.Chosen(names, tree / "by", more=stop)]
     code = pytest.main(["-x"] * stop + [*OPTIONS, *map(str, plumbing.files_of(names))], plugins)
     return KILLED if code else 0
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from changes import ROOT
 from formulas import KINDS as FORMULAS
+from lines import processor
+
+ROWS_UNTIL = 40.0  # seconds of a processor
 
 # What a scored batch is made with, wherever it lies.
 BATCHES = ("scored.py", "annotators.py", "columns.py", "combination.py", "preferences.py")
@@ -38,22 +43,32 @@ def interpreted(path: Path) -> bool:
 
 
 class Chosen:
-    """Pytest's plugin that keeps the named tests, in that order within each file, and writes which failed."""
+    """Pytest's plugin that runs the named tests, then `more` rows of the same ones while there is time.
 
-    def __init__(self, names: list[str], out: Path) -> None:
-        self.places, self.out = {name: at for at, name in enumerate(names)}, out
+    Writes which failed.
+    """
 
-    def pytest_collection_modifyitems(self, items: list) -> None:
+    def __init__(self, names: list[str], out: Path, more: bool) -> None:
+        self.places, self.out, self.more = {name: at for at, name in enumerate(names)}, out, more
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        bases = {name.split("[")[0] for name in self.places}
+        others = [i for i in items if i.nodeid not in self.places and i.nodeid.split("[")[0] in bases]
+        named = [item for item in items if item.nodeid in self.places]
         files: dict[str, int] = {}
         for name, at in self.places.items():
             files.setdefault(name.split("::")[0], at)
-        mine = [item for item in items if item.nodeid in self.places]
-        items[:] = sorted(mine, key=lambda item: (files[item.nodeid.split("::")[0]], self.places[item.nodeid]))
+        named.sort(key=lambda item: (files[item.nodeid.split("::")[0]], self.places[item.nodeid]))
+        items[:] = named + others * self.more
 
-    def pytest_runtest_logreport(self, report: object) -> None:
-        if report.outcome == "failed":  # type: ignore[attr-defined]
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> bool | None:
+        return True if item.nodeid not in self.places and processor() > ROWS_UNTIL else None
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.outcome == "failed":
             with self.out.open("a") as out:
-                print(report.nodeid, file=out)  # type: ignore[attr-defined]
+                print(report.nodeid, file=out)
 
 
 def files_of(names: list[str]) -> Iterator[Path]:
