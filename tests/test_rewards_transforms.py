@@ -1,6 +1,8 @@
 """Shaped rewards: the authors' numbers, fifty digits, and the laws of Preference As Reward and its rivals."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -267,3 +269,21 @@ def test_libraries_agree_and_keep_type_and_device(name):
     assert call(*(x.astype(np.float16) for x in single)).dtype == np.float32
     assert call(*(torch.tensor(x).bfloat16() for x in single)).dtype == torch.float32
     assert call(*(torch.tensor(x, device="meta") for x in single)).device.type == "meta"  # and no value was read
+
+
+@pytest.mark.parametrize("name", ["par", "polynomial", "length_penalty", "meanstd", "per_sample_min", "advantage_cost"])
+def test_they_are_one_graph_under_torch_compile(name):
+    compiled = torch.compile(CALLS[name], backend="eager", fullgraph=True)
+    inputs = torch.tensor(REWARDS), torch.tensor(REFERENCES)
+    close(compiled(*inputs).numpy(), CALLS[name](*inputs).numpy())
+
+
+def test_one_example_at_a_time():
+    close(torch.vmap(tr.par)(torch.tensor(REWARDS), torch.tensor(REFERENCES)).numpy(), tr.par(REWARDS, REFERENCES))
+    with jax.enable_x64(True):
+        close(jax.vmap(tr.lsc)(jnp.asarray(REWARDS), jnp.asarray(REFERENCES)), tr.lsc(REWARDS, REFERENCES))
+
+
+def test_importing_them_costs_numpy_only():
+    code = "import sys, poz.rewards.transforms; print({'torch', 'jax', 'scipy', 'triton'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
