@@ -44,26 +44,23 @@ def errors(std, seed=0):
     }
 
 
-@pytest.mark.parametrize("std", [0.3, 6.0])
-def test_gradients_are_no_worse_than_plain_16_bit_code(std):
+def test_gradients_are_no_worse_than_plain_16_bit_code():
     """Triton's under the interpreter, which must round as a GPU does: plain code rounds d logits and the gradient.
 
     Where probabilities are kept, they are rounded, and for the head the rows times their factors too: three roundings of
     one size for two.
     """
     done = subprocess.run(
-        [sys.executable, __file__, str(std)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        [sys.executable, __file__], capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = eval(done.stdout)
-    assert set(found) == {"plain", ("torch", "keep"), ("triton", "keep"), ("triton", "recompute")}
-    plain = found["plain"]
-    for way, error in found.items():
-        slack = [1.05, (3 / 2) ** 0.5 * 1.05] if way == ("triton", "keep") else [1.05, 1.05]  # sums of drawn roundings
-        assert all(x <= limit * y for x, y, limit in zip(error, plain, slack, strict=True)), (way, error, plain)
+    for std, found in eval(done.stdout).items():
+        assert set(found) == {"plain", ("torch", "keep"), ("triton", "keep"), ("triton", "recompute")}
+        plain = found["plain"]
+        for way, error in found.items():
+            slack = [1.05, (3 / 2) ** 0.5 * 1.05] if way == ("triton", "keep") else [1.05, 1.05]  # drawn roundings
+            wide = [x / (limit * y) for x, y, limit in zip(error, plain, slack, strict=True)]
+            assert max(wide) <= 1, (std, way, error, plain)
 
 
 @pytest.mark.parametrize("vocabulary", [64, 300])
@@ -82,4 +79,4 @@ def test_log_probs_in_the_loop_have_the_same_bits(vocabulary):
 
 
 if __name__ == "__main__":
-    print(errors(float(sys.argv[1])))
+    print({std: errors(std) for std in (0.3, 6.0)})  # logits of nearly flat and of peaked distributions
