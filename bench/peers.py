@@ -272,7 +272,7 @@ def _quack(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _jax_ours(inputs: Inputs) -> Callable[[Any, Any], Any]:
-    linear_logps = importlib.import_module("poz.jax.linear_logps").linear_logps
+    linear_logps = importlib.import_module("poz.jax").linear_logps
     targets = _arrays(inputs)["targets"]
     return lambda hidden, weight: linear_logps(hidden, weight, targets)
 
@@ -331,7 +331,7 @@ PEERS = (
     Peer("torch chunked mean", "mean", _torch_chunked("mean"), _has_linear_cross_entropy),
     Peer("liger mean", "mean", _liger_linear("mean"), _needs("liger_kernel.ops.fused_linear_cross_entropy", gpu=True)),
     Peer("quack mean", "mean", _quack, _needs("quack.linear_cross_entropy", gpu=True)),
-    Peer("poz", "tokens", _jax_ours, _needs("poz.jax.linear_logps"), "jax"),
+    Peer("poz", "tokens", _jax_ours, _needs("poz.jax"), "jax"),
     Peer("naive", "tokens", _jax_naive, _needs("jax"), "jax"),
     Peer("optax", "tokens", _optax, _needs("optax"), "jax"),
     Peer("tokamax mean", "mean", _tokamax, _needs("tokamax"), "jax"),

@@ -11,7 +11,8 @@ import pytest
 
 import poz
 from poz._memory import bytes_of
-from poz.jax import _linear_plan, linear_logps, linear_logps_plan
+from poz.jax import linear_logps, linear_logps_plan
+from poz.jax.head import plan as plans
 
 ROWS, WIDTH, VOCABULARY = 37, 12, 211
 
@@ -236,7 +237,7 @@ def test_bad_input_gets_a_sentence(case):
 @pytest.fixture
 def fine(monkeypatch):
     """Blocks of 8 rows and tiles of 16 tokens, so that small arrays have many of both, and a rest."""
-    monkeypatch.setattr(_linear_plan, "CPU", _linear_plan.Grain(rows=8, tile=16, multiple=4, share=1e9))
+    monkeypatch.setattr(plans, "CPU", plans.Grain(rows=8, tile=16, multiple=4, share=1e9))
 
 
 # rows, hidden, vocabulary, dtype, memory -> mode, and which of lodged, kept and made again there are

@@ -5,7 +5,7 @@ from poz._extras import require
 
 require("poz.jax", "jax", "jax", "flax", "optax")
 
-from poz.jax.linear_logps import LinearLogps as LinearLogps
-from poz.jax.linear_logps import linear_logps as linear_logps
-from poz.jax.linear_logps import linear_logps_plan as linear_logps_plan
+from poz.jax.head.linear_logps import LinearLogps as LinearLogps
+from poz.jax.head.linear_logps import linear_logps as linear_logps
+from poz.jax.head.linear_logps import linear_logps_plan as linear_logps_plan
 from poz.jax.train import train_step as train_step
