@@ -102,6 +102,16 @@ def test_weights_that_do_not_fit(weight, error, sentence):
         poz.combine({"dpo": weight, "ipo": 1.0})(PAIRS)
 
 
+def test_a_numpy_weight_suits_jax_alone():
+    weight = np.array([1.0, 2.0, 3.0, 4.0])
+    both = poz.combine({"dpo": weight})
+    under_jax = PAIRS._replace(**{k: jnp.asarray(v) for k, v in PAIRS._asdict().items() if v is not None})
+    np.testing.assert_allclose(both(under_jax), both(PAIRS), rtol=1e-5)  # float32
+    under_torch = PAIRS._replace(**{k: torch.tensor(v) for k, v in PAIRS._asdict().items() if v is not None})
+    with pytest.raises(TypeError, match="got numpy as the weight of `dpo` but torch"):
+        both(under_torch)
+
+
 def test_a_weight_of_zero_removes_an_infinity():
     impossible = PAIRS._replace(chosen=np.array([-np.inf, -1.0, np.nan, -1.0]))
     for zero in (0.0, np.zeros(4)):
