@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("test_theorems.py", "test_games.py", "test_self_play.py", "test_lcpo_em.py")
+FILES = ("test_theorems.py", "test_games.py", "test_self_play.py", "test_lcpo_em.py", "test_rewards_claims.py")
 HEAD = """# Theorems reproduced
 
 Claims of the papers (and what follows from them) that the test-suite reproduces, on tabular policies and through the

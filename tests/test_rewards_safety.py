@@ -1,4 +1,4 @@
-"""HC-RLHF's bounds and R3, FLR and max-min rewards: the authors' numbers, exact quantiles, coverage, and their laws."""
+"""HC-RLHF's bounds and R3, FLR and max-min rewards: the authors' numbers, exact quantiles, and their laws."""
 
 import json
 from pathlib import Path
@@ -53,16 +53,6 @@ def test_without_a_margin_it_is_lagrangian_ppo():
     close(tr.upper_bound(COSTS, 0.0), COSTS.mean())
 
 
-def test_the_policy_gradient_of_the_augmented_cost_is_that_of_the_bound():
-    # A categorical policy: d mean / d logit_k = p_k (c_k - mean), d var / d logit_k = p_k ((c_k - mean)² - var).
-    p, costs, k = RNG.dirichlet(np.ones(8)), RNG.normal(1, 2, 8), 0.7
-    mean = p @ costs
-    var = p @ (costs - mean) ** 2
-    wanted = p * (costs - mean) + k * p * ((costs - mean) ** 2 - var) / (2 * np.sqrt(var))
-    augmented = tr.advantage_cost(costs, k, mean=mean, deviation=np.sqrt(var))
-    close(p * (augmented - p @ augmented), wanted)
-
-
 @pytest.mark.parametrize("array", [np.asarray, torch.tensor, jnp.asarray])
 def test_equal_costs_have_no_deviation(array):
     costs = array(np.full(5, 1.5, np.float32))
@@ -83,14 +73,6 @@ def test_the_multiplier_rises_while_the_constraint_is_violated_and_stops_at_its_
     assert tr.multiplier_step(0.5, 0.0, 1.0) < 0.5 == tr.multiplier_step(0.5, 1.0, 1.0)
     assert tr.multiplier_step(0.5, 1e9, 1.0, most=7.0) == pytest.approx(np.log(7.0), rel=1e-15)
     assert tr.multiplier_step(torch.tensor(0.5), 2.0, 1.0).dtype == torch.float32
-
-
-def test_the_bound_fails_as_often_as_it_may():
-    # 4000 policies whose expected cost is 0, of 40 normal costs each. A pass at a threshold of 0 is a failure of the
-    # bound: δ = .1 of them, within four deviations of a binomial share, .019.
-    draws = RNG.normal(0, 1.7, (4000, 40))
-    passed = np.mean([tr.safety_test(costs, 0.0).safe for costs in draws])
-    assert abs(passed - 0.1) < 0.019
 
 
 def test_the_test_says_what_it_is_about():
@@ -203,128 +185,3 @@ def test_the_slope_goes_to_the_least_and_ties_share_it():
     tr.per_sample_min(x).sum().backward()
     np.testing.assert_array_equal(x.grad, wanted)
     np.testing.assert_array_equal(jax.grad(lambda x: tr.per_sample_min(x).sum())(jnp.asarray(rewards)), wanted)
-
-
-# -- claims
-
-
-def tilted(reference, rewards, nats):
-    """The policy that maximises E[r] - β KL: π ∝ π_ref e^(r/β), with the β at which its KL is `nats`."""
-    low, high = 1e-3, 1e3
-    for _ in range(200):
-        beta = np.sqrt(low * high)
-        policy = reference * np.exp((rewards - rewards.max()) / beta)
-        policy /= policy.sum()
-        kl = np.sum(policy * (np.log(np.maximum(policy, 1e-300)) - np.log(reference)))
-        low, high = (beta, high) if kl > nats else (low, beta)
-    return policy
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_bounded_reward_of_a_bounded_slope_is_not_hacked(seed):
-    # 2000 responses to a prompt; the reward model errs with a heavy upper tail. Both policies go one nat from the
-    # reference, by which one that knew the true rewards would get √2.
-    rng = np.random.default_rng(seed)
-    true, reference = rng.normal(0, 1, 2000), np.full(2000, 1 / 2000)
-    proxy = true + np.where(rng.random(2000) < 0.01, rng.pareto(1.0, 2000) * 5, 0)
-    shaped = tr.par(proxy, np.broadcast_to(rng.choice(proxy, 10), (2000, 10)))
-    raw, bounded = tilted(reference, proxy, 1.0), tilted(reference, shaped, 1.0)
-    assert raw @ proxy > bounded @ proxy  # what raw rewards are paid for
-    assert bounded @ true > 1.0
-    assert raw @ true < 0.5
-
-
-def test_two_opposed_groups_are_served_alike():
-    # A majority of 70 % likes what the minority dislikes: the mean reward serves it alone, multiplicative weights both.
-    rewards = np.array([[1.0, -1.0], [-1.0, 1.0], [0.2, 0.2]])  # (responses, groups)
-    majority = np.exp(rewards @ [0.7, 0.3] / 0.05)
-    assert (majority @ rewards / majority.sum())[1] < -0.9
-    total, served = np.zeros(2), []
-    for _ in range(4000):
-        policy = np.exp(rewards @ tr.maxmin_weights(total, rate=0.02) / 0.05)
-        served.append(policy @ rewards / policy.sum())
-        total += served[-1]
-    means = np.mean(served, 0)
-    assert abs(means[0] - means[1]) < 0.01
-    assert means.min() > 0.15
-
-
-# -- refused
-
-
-ONES = np.ones(3)
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: tr.par(ONES, np.ones((3, 0))), "par needs references of shape"),
-        (lambda: tr.par(ONES, np.ones(3)), "par needs references of shape"),
-        (lambda: tr.par(ONES, np.ones((2, 3))), r"got \(2, 3\) for rewards \(3,\)"),
-        (lambda: tr.lsc(np.ones(()), np.ones(())), "lsc needs references of shape"),
-        (lambda: tr.par(ONES, ONES[:, None], scale=0.0), "scale must be positive"),
-        (lambda: tr.sigmoid(ONES, scale=np.nan), "scale must be positive"),
-        (lambda: tr.lsc(ONES, ONES[:, None], quantile=1.0), "needs a quantile between 0 and 1"),
-        (lambda: tr.ceiling(ONES, most=np.nan), "needs a number for most"),
-        (lambda: tr.length_penalty(ONES, np.array([1, -2, 3])), "lengths of 0 or more; got -2"),
-        (lambda: tr.length_penalty(ONES, np.array([1, 2])), r"rewards \(3,\), lengths \(2,\)"),
-        (lambda: tr.length_penalty(ONES, np.array([1, 2, 3]), slope=-1), "slope must be at least 0"),
-        (lambda: tr.repetition_penalty([1, 2], size=0), "size must be at least 1"),
-        (lambda: tr.r3(ONES, ONES, np.ones(2), ONES > 0), "r3 needs one shape for all"),
-        (lambda: tr.r3(ONES, ONES, ONES, ONES > 0, high=0.0), "must be positive, since they divide"),
-        (lambda: tr.follow_up_likelihood(LOGPS, MASK, [1, 1, 1, 1]), "of 1 and -1 at least one each"),
-        (lambda: tr.follow_up_likelihood(LOGPS, MASK, [1, -1]), "F signs"),
-        (lambda: tr.follow_up_likelihood(LOGPS, MASK, [1, -1, 0, 1]), "F signs"),
-        (lambda: tr.follow_up_likelihood(LOGPS, MASK & (LOGPS > 0), [1, -1, 1, 1]), "a follow-up without a token"),
-        (lambda: tr.per_sample_min(np.ones((3, 0))), "at least one group"),
-        (lambda: tr.maxmin_weights(np.ones(())), "at least one group"),
-        (lambda: tr.maxmin_weights(np.array([1, np.nan])), "needs finite means"),
-        (lambda: tr.maxmin_weights(ONES, rate=-1.0), "rate must be at least 0"),
-        (lambda: tr.kappa(1), "count must be at least 2; got 1"),
-        (lambda: tr.kappa(9, safety_count=0), "safety_count must be at least 2"),
-        (lambda: tr.kappa(9, delta=0.0), r"delta must lie in \(0, 1/2\]"),
-        (lambda: tr.kappa(9, training=-1.0), "must be at least 0"),
-        (lambda: tr.upper_bound(torch.tensor([1.0, np.nan]), 1.0), "upper_bound needs finite costs"),
-        (lambda: tr.upper_bound(np.ones(1), 1.0), "upper_bound needs two costs"),
-        (lambda: tr.advantage_cost(np.ones(1), 1.0), "advantage_cost needs two costs"),
-        (lambda: tr.advantage_cost(ONES, 1.0, mean=1.0), "give both, or none"),
-        (lambda: tr.multiplier_step(0.0, np.nan, 1.0), "needs a finite bound"),
-        (lambda: tr.multiplier_step(0.0, 1.0, 1.0, rate=0.0), "must be positive"),
-        (lambda: tr.safety_test(np.ones(0), 1.0), "the number of costs must be at least 2; got 0"),
-        (lambda: tr.safety_test(np.array([1.0, np.inf, 2.0]), 1.0), "needs finite costs"),
-        (lambda: tr.safety_test(ONES, np.nan), "needs finite costs and a threshold"),
-    ],
-)
-def test_numbers_that_make_no_sense_are_refused(call, said):
-    with pytest.raises(ValueError, match=said):
-        call()
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: tr.par(np.ones(3, int), np.ones((3, 1))), "needs floating-point numbers for rewards; got int64"),
-        (lambda: tr.par([1.0], [[1.0]]), "An array of NumPy, torch or JAX is needed; got list"),
-        (lambda: tr.par(ONES, torch.ones(3, 1)), "got references of torch but rewards of numpy"),
-        (lambda: tr.tanh(ONES > 0), "needs floating-point numbers for rewards; got bool"),
-        (lambda: tr.par(ONES, ONES[:, None], scale="2"), "needs a number for scale"),
-        (lambda: tr.length_penalty(ONES, [1, 2, 3]), "length_penalty needs numbers of tokens for lengths"),
-        (lambda: tr.repetition_penalty("no no no"), "needs a Sequence for tokens"),
-        (lambda: tr.r3(ONES, ONES, ONES, ONES), "r3 needs booleans of numpy for open_ended; got float64"),
-        (lambda: tr.follow_up_likelihood(LOGPS, None, [1, -1, 1, 1]), "needs booleans of numpy for mask"),
-        (lambda: tr.safety_test(np.ones(3, int), 1.0), "needs floating-point numbers for costs"),
-    ],
-)
-def test_kinds_that_make_no_sense_are_refused(call, said):
-    with pytest.raises(TypeError, match=said):
-        call()
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3), (0, 4)])
-def test_rewards_may_be_of_any_shape(shape):
-    rewards, references = np.ones(shape), np.zeros((*shape, 1))
-    for call in (tr.par, tr.centered, tr.tanh, tr.arctan, tr.polynomial, tr.lsc):
-        assert np.shape(call(rewards, references)) == shape
-    assert np.shape(tr.length_penalty(rewards, np.full(shape, 500))) == shape
-    assert np.shape(tr.ceiling(rewards, most=0.0)) == shape
-    assert np.shape(tr.per_sample_min(references)) == shape

@@ -59,8 +59,8 @@ def kappa(
         ImportError: SciPy is missing.
         ValueError: Counts, δ or factors out of their domains.
     """
-    if not (training >= 0 and safety >= 0):
-        raise ValueError(f"training and safety must be at least 0; got {training} and {safety}.")
+    if not (0 <= training < math.inf and 0 <= safety < math.inf):
+        raise ValueError(f"training and safety must be at least 0 and finite; got {training} and {safety}.")
     return training * _margin("count", count, delta) + safety * _margin("safety_count", safety_count, delta)
 
 
