@@ -27,8 +27,8 @@ from poz.bench import inputs as generator
 from poz.bench.exact import errors, exact
 from poz.bench.jobs import Check, failed
 from poz.bench.shapes import Case, Head
-from poz.domains import Base
 from poz.families import layout_of
+from poz.objective import Base
 from poz.testing import conform, draw_case, runs
 from poz.testing.tolerances import RTOL
 

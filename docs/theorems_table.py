@@ -4,7 +4,13 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("test_theorems.py", "test_games.py", "test_self_play.py", "test_lcpo_em.py", "test_rewards_claims.py")
+FILES = (
+    "objectives/test_theorems.py",
+    "test_games.py",
+    "algorithms/test_self_play.py",
+    "algorithms/test_lcpo_em.py",
+    "rewards/test_rewards_claims.py",
+)
 HEAD = """# Theorems reproduced
 
 Claims of the papers (and what follows from them) that the test-suite reproduces, on tabular policies and through the
@@ -37,7 +43,7 @@ def table() -> str:
                 said = claim(text.splitlines(), node)
                 if said:
                     escaped = said.replace("|", "\\|")
-                    rows.append(f"| `{name[5:-3]}` {node.name[5:].replace('_', ' ')} | {escaped} |")
+                    rows.append(f"| `{Path(name).stem[5:]}` {node.name[5:].replace('_', ' ')} | {escaped} |")
     return HEAD + "\n".join(rows) + "\n"
 
 

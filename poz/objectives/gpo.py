@@ -36,7 +36,7 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
         Deviation("the authors' scripts", "set a `clamp_thres` of 1000, which nothing released reads", "no clamp"),
     ],
     basis="Paper, full text; its trainer is not released. SPPO's loss of two completions, executed in float64 (uclaml/SPPO@5e61c4e): "
-    "tests/authors/gpo.json. Its population step: tests/test_self_play.py::test_gpo_duality_gap_of_the_average",
+    "tests/authors/gpo.json. Its population step: tests/algorithms/test_self_play.py::test_gpo_duality_gap_of_the_average",
 )
 def gpo(
     xp: Namespace,

@@ -58,7 +58,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
     ],
     basis="The authors' code, executed in float64 (rsshyam/Group-robust-preference-optimization@e4d611e): tests/authors/gr_dpo.json; its step "
-    "of q: tests/test_group_weights.py::test_the_authors_step_is_eta_times_the_batch",
+    "of q: tests/algorithms/test_group_weights.py::test_the_authors_step_is_eta_times_the_batch",
 )
 def gr_dpo(
     xp: Namespace,

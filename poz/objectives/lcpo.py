@@ -61,7 +61,7 @@ def _constraint(p: Values) -> str | None:
     check_values=_check_values,
     deviations=[Deviation("the paper", "does not clamp η; 0 and 1 are absorbing", "clamped to [1e-4, 1 - 1e-4]")],
     basis="Nothing could be run: the authors' repository (XiaoyangCao1113/RE-PO) could not be had. Paper, camera-ready; that it is EM: "
-    "tests/test_lcpo_em.py::test_em_never_raises_the_marginal_likelihood_loss, tests/test_lcpo_em.py::test_em_recovers_reliabilities_and_rewards",
+    "tests/algorithms/test_lcpo_em.py::test_em_never_raises_the_marginal_likelihood_loss, tests/algorithms/test_lcpo_em.py::test_em_recovers_reliabilities_and_rewards",
 )
 def lcpo(
     xp: Namespace,

@@ -38,7 +38,7 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     ],
     gradient_stops="the factor of each token: win probability and log-ratios",
     basis="Second hand on the paper; no code of its authors was found. TRL's trainer, executed in float64 (huggingface/trl@f2cd577): "
-    "tests/authors/nash_md.json, 'token' alone. The expectation over y: tests/test_game_losses.py::test_nash_md_climbs_the_regularised_win_rate",
+    "tests/authors/nash_md.json, 'token' alone. The expectation over y: tests/objectives/test_game_losses.py::test_nash_md_climbs_the_regularised_win_rate",
 )
 def nash_md(
     xp: Namespace,

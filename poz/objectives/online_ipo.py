@@ -39,7 +39,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     gradient_stops="the sampling distribution: the pairs are data",
     basis="The INPO, ONPO and EGPO papers' statements of it; no code of its authors was found. EGPO's second form of it, and TRL's without "
     "soft labels, executed in float64 (zhourunlong/EGPO@f295bf3): tests/authors/online_ipo.json. The gradient identity with Nash-MD: "
-    "tests/test_game_losses.py::test_online_ipo_climbs_the_regularised_game",
+    "tests/objectives/test_game_losses.py::test_online_ipo_climbs_the_regularised_game",
 )
 def online_ipo(
     xp: Namespace,

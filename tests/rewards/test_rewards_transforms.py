@@ -17,7 +17,7 @@ from poz.rewards import transforms as tr
 
 ROWS = {
     row["item"]: row
-    for row in json.loads((Path(__file__).parent / "authors/rewards/transforms.json").read_text())
+    for row in json.loads((Path(__file__).parents[1] / "authors/rewards/transforms.json").read_text())
     if row["call"] not in ("multiplier_step", "advantage_cost", "safety_test", "r3") and "batches" not in row["inputs"]
 }
 RNG = np.random.default_rng(3)

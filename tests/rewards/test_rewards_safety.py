@@ -11,7 +11,9 @@ import torch
 
 from poz.rewards import transforms as tr
 
-ROWS = {row["item"]: row for row in json.loads((Path(__file__).parent / "authors/rewards/transforms.json").read_text())}
+ROWS = {
+    row["item"]: row for row in json.loads((Path(__file__).parents[1] / "authors/rewards/transforms.json").read_text())
+}
 RNG = np.random.default_rng(21)
 COSTS = np.array(ROWS["safety test"]["inputs"]["costs"])
 

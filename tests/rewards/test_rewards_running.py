@@ -13,7 +13,7 @@ from poz.rewards.transforms import RunningStats, clip, meanstd, merge, minmax, u
 
 ROWS = [
     row
-    for row in json.loads((Path(__file__).parent / "authors/rewards/transforms.json").read_text())
+    for row in json.loads((Path(__file__).parents[1] / "authors/rewards/transforms.json").read_text())
     if "batches" in row["inputs"]
 ]
 STREAM = np.random.default_rng(8).normal(30, 2, 1000)  # far from 0, where Σx² - n mean² would lose digits

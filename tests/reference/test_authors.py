@@ -23,7 +23,7 @@ import poz.reference
 LOSS, SLOPE = 1e-12, 1e-10
 ROWS = {
     f"{path.stem}: {row['item']}": (path.stem, row)
-    for path in sorted((Path(__file__).parent / "authors").glob("*.json"))
+    for path in sorted((Path(__file__).parents[1] / "authors").glob("*.json"))
     for row in json.loads(path.read_text())
 }
 every_row = pytest.mark.parametrize(("name", "row"), ROWS.values(), ids=ROWS)
