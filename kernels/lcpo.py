@@ -14,7 +14,7 @@ import triton.language as tl
 from poz.kernels._maths import sigmoid, soft_label, times
 from poz.kernels.plan import PairPlan, Values, Variants
 from poz.kernels.plan import plan as plan_of
-from poz.objectives.simpo import simpo
+from poz.objectives.pairs.simpo import simpo
 
 
 @triton.jit

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -119,6 +120,16 @@ def show(name: str) -> None:
             deviations.add_row(*(Text(cell) for cell in deviation))
         out.print(deviations)
     out.print(Text(f"Rests on: {spec.basis}"))
+    out.print(Text(f"Files: {', '.join(_files(spec))}"), soft_wrap=True)
+
+
+def _files(spec: Objective) -> Iterator[str]:
+    """The objective's file, its reference's, and its kernel's where there is one."""
+    family = spec.family.__module__.rpartition(".")[2]
+    for part in ("objectives", "reference", "kernels"):
+        folder = Path(*import_module(f"poz.{part}").__path__)
+        if (path := folder / family / f"{spec.name}.py").exists():
+            yield str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @app.command()

@@ -5,105 +5,20 @@ every log-prob field it was given the derivative of the summed losses. It is slo
 shared with the code it checks.
 """
 
-from poz.reference.all_pairs import all_pairs as all_pairs
-from poz.reference.alpha_dpo import alpha_dpo as alpha_dpo
-from poz.reference.alpha_po import alpha_po as alpha_po
-from poz.reference.alt_po import alt_po as alt_po
-from poz.reference.amapo import amapo as amapo
-from poz.reference.aot import aot as aot
-from poz.reference.aot_unpaired import aot_unpaired as aot_unpaired
-from poz.reference.apo_down import apo_down as apo_down
-from poz.reference.apo_zero import apo_zero as apo_zero
-from poz.reference.aqfl import aqfl as aqfl
-from poz.reference.aql import aql as aql
-from poz.reference.arpo import arpo as arpo
-from poz.reference.bco import bco as bco
-from poz.reference.beta_dpo import beta_dpo as beta_dpo
-from poz.reference.bpo import bpo as bpo
-from poz.reference.cal_dpo import cal_dpo as cal_dpo
-from poz.reference.cell import cell as cell
-from poz.reference.chi_po import chi_po as chi_po
-from poz.reference.confpo import confpo as confpo
-from poz.reference.cpl import cpl as cpl
-from poz.reference.cpl_ranking import cpl_ranking as cpl_ranking
-from poz.reference.cpo import cpo as cpo
-from poz.reference.ddpo import ddpo as ddpo
-from poz.reference.diffusion_dpo import diffusion_dpo as diffusion_dpo
-from poz.reference.dil import dil as dil
-from poz.reference.discopop import discopop as discopop
-from poz.reference.dno import dno as dno
-from poz.reference.dove import dove as dove
-from poz.reference.dpo import dpo as dpo
-from poz.reference.dpo_gamma import dpo_gamma as dpo_gamma
-from poz.reference.dpo_shift import dpo_shift as dpo_shift
-from poz.reference.dpop import dpop as dpop
-from poz.reference.dr_dpo import dr_dpo as dr_dpo
-from poz.reference.egpo import egpo as egpo
-from poz.reference.exo import exo as exo
-from poz.reference.exo_k import exo_k as exo_k
-from poz.reference.f_dpo import f_dpo as f_dpo
-from poz.reference.gamma_po import gamma_po as gamma_po
-from poz.reference.gpo import gpo as gpo
-from poz.reference.gpo_link import gpo_link as gpo_link
-from poz.reference.gr_dpo import gr_dpo as gr_dpo
-from poz.reference.h_dpo import h_dpo as h_dpo
-from poz.reference.hinge import hinge as hinge
-from poz.reference.hypo import hypo as hypo
-from poz.reference.info_nca import info_nca as info_nca
-from poz.reference.inpo import inpo as inpo
-from poz.reference.ipo import ipo as ipo
-from poz.reference.kto import kto as kto
-from poz.reference.lcpo import lcpo as lcpo
-from poz.reference.ld_dpo import ld_dpo as ld_dpo
-from poz.reference.lipo_lambda import lipo_lambda as lipo_lambda
-from poz.reference.listnet import listnet as listnet
-from poz.reference.ln_dpo import ln_dpo as ln_dpo
-from poz.reference.mallows_dpo import mallows_dpo as mallows_dpo
-from poz.reference.mapl import mapl as mapl
-from poz.reference.mapo import mapo as mapo
-from poz.reference.mdpo import mdpo as mdpo
-from poz.reference.minor_dpo import minor_dpo as minor_dpo
-from poz.reference.mm_dpo import mm_dpo as mm_dpo
-from poz.reference.mnpo import mnpo as mnpo
-from poz.reference.modpo import modpo as modpo
-from poz.reference.nash_md import nash_md as nash_md
-from poz.reference.nca import nca as nca
-from poz.reference.npo import npo as npo
-from poz.reference.odpo import odpo as odpo
-from poz.reference.online_ipo import online_ipo as online_ipo
-from poz.reference.onpo import onpo as onpo
-from poz.reference.orpo import orpo as orpo
-from poz.reference.padll import padll as padll
-from poz.reference.pfl import pfl as pfl
-from poz.reference.plackett_luce import plackett_luce as plackett_luce
-from poz.reference.pro import pro as pro
-from poz.reference.qrpo import qrpo as qrpo
-from poz.reference.r_dpo import r_dpo as r_dpo
-from poz.reference.rainbow_po import rainbow_po as rainbow_po
-from poz.reference.ranklist import ranklist as ranklist
-from poz.reference.rebel import rebel as rebel
-from poz.reference.relative_po import relative_po as relative_po
-from poz.reference.repo import repo as repo
-from poz.reference.reward_aware_po import reward_aware_po as reward_aware_po
-from poz.reference.reward_partition import reward_partition as reward_partition
-from poz.reference.robust_dpo import robust_dpo as robust_dpo
-from poz.reference.rpo_regularized import rpo_regularized as rpo_regularized
-from poz.reference.rrhf import rrhf as rrhf
-from poz.reference.rspo import rspo as rspo
-from poz.reference.s_dpo import s_dpo as s_dpo
-from poz.reference.sampo import sampo as sampo
-from poz.reference.selm import selm as selm
-from poz.reference.sft import sft as sft
-from poz.reference.sim_npo import sim_npo as sim_npo
-from poz.reference.simper import simper as simper
-from poz.reference.simpo import simpo as simpo
-from poz.reference.slic_hf import slic_hf as slic_hf
-from poz.reference.spce import spce as spce
-from poz.reference.sppo import sppo as sppo
-from poz.reference.step_dpo import step_dpo as step_dpo
-from poz.reference.tdpo import tdpo as tdpo
-from poz.reference.tis_dpo import tis_dpo as tis_dpo
-from poz.reference.tpo import tpo as tpo
-from poz.reference.vpo import vpo as vpo
-from poz.reference.wpo import wpo as wpo
-from poz.reference.xpo import xpo as xpo
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not TYPE_CHECKING:  # else checkers would take any name for one that is there
+    _FAMILY_OF = {path.stem: path.parent.name for path in Path(__file__).parent.glob("*/[!_]*.py")}
+    __all__ = sorted(_FAMILY_OF)
+
+    def __dir__() -> list[str]:
+        return [*__all__, *(name for name in globals() if name.startswith("__"))]
+
+    def __getattr__(name: str) -> Any:
+        """A reference is imported when it is asked for."""
+        if name not in _FAMILY_OF:
+            raise AttributeError(f"`poz.reference` has no attribute {name!r}.")
+        found = globals()[name] = getattr(import_module(f"poz.reference.{_FAMILY_OF[name]}.{name}"), name)
+        return found

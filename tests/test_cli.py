@@ -84,13 +84,13 @@ def test_verify_runs_triton_in_the_interpreter(name):
 
 
 def test_a_wrong_reference_makes_verify_fail(tmp_path):
-    """A sign flipped in reference/dpo.py, seen by the worker process through a copy of the package."""
+    """A sign flipped in reference/pairs/dpo.py, seen by the worker process through a copy of the package."""
     import shutil
 
     root = Path(__file__).resolve().parents[1]
     shutil.copytree(root / "poz", tmp_path / "poz", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root / "reference", tmp_path / "poz/reference")
-    broken = tmp_path / "poz/reference/dpo.py"
+    broken = tmp_path / "poz/reference/pairs/dpo.py"
     text = broken.read_text()
     assert text.count("softplus(-z)") >= 1
     broken.write_text(text.replace("softplus(-z)", "softplus(z)"))

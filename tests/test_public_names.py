@@ -117,3 +117,17 @@ def test_a_list_that_fits_is_a_table(width, monkeypatch):
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert all(spec.paper in text and spec.family.__name__ in text for spec in poz.zoo.values())
+
+
+def test_references_are_found_in_the_folders_of_their_families():
+    assert set(poz.zoo) <= set(dir(poz.reference))
+    assert set(poz.reference.__all__) == set(poz.zoo)
+    assert poz.reference.pro.__module__ == "poz.reference.ranked.pro"
+    with pytest.raises(AttributeError, match=r"`poz\.reference` has no attribute 'dpoo'"):
+        _ = poz.reference.dpoo
+
+
+def test_show_says_where_an_objective_is(root, monkeypatch):
+    monkeypatch.chdir(root)
+    shown = CliRunner().invoke(app, ["show", "sppo"]).stdout
+    assert shown.splitlines()[-1] == "Files: poz/objectives/samples/sppo.py, reference/samples/sppo.py"

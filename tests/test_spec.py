@@ -20,10 +20,16 @@ RUN = [sys.executable, "-P", "-c"]
 
 
 def test_a_name_is_a_file(root):
-    files = {p.stem for p in (root / "poz/objectives").glob("[a-z]*.py")}
-    references = {p.stem for p in (root / "reference").glob("[a-z]*.py")}
+    files = {p.stem for p in (root / "poz/objectives").rglob("[a-z]*.py")}
+    references = {p.stem for p in (root / "reference").rglob("[a-z]*.py")}
     assert files == set(poz.zoo) == references
     assert all(poz.zoo[name].name == name and getattr(poz, name) is poz.zoo[name] for name in poz.zoo)
+
+
+@pytest.mark.parametrize("part", ["poz/objectives", "reference", "kernels", "tests/witness"])
+def test_the_folder_is_the_family(root, part):
+    for path in (root / part).glob("*/[a-z]*.py"):
+        assert path.parent.name == poz.zoo[path.stem].family.__module__.removeprefix("poz.families."), path
 
 
 @pytest.mark.parametrize("name", poz.zoo)
@@ -82,7 +88,7 @@ def test_a_default_that_nobody_published_is_explained(root, name):
 
 def test_objective_files_stay_short(root):
     """At most 50 lines compute and check, the helpers of a file included; the rest declares, and has a bound of its own."""
-    for path in (root / "poz/objectives").glob("[a-z]*.py"):
+    for path in (root / "poz/objectives").rglob("[a-z]*.py"):
         code = 0
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
@@ -97,7 +103,7 @@ def test_objective_files_stay_short(root):
 def test_no_function_of_an_objective_is_long(root):
     """A formula fits a page: signature and body, without decorator and docstring."""
     sizes = {}
-    for path in (root / "poz/objectives").glob("[a-z_]*.py"):
+    for path in (root / "poz/objectives").rglob("[a-z_]*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[0]
@@ -123,7 +129,8 @@ def test_aliases_are_unique_and_resolve():
 
 def test_objectives_are_imported_in_order_of_publication(root):
     lines = ast.parse((root / "poz/objectives/__init__.py").read_text()).body
-    names = [node.names[0].name for node in lines if isinstance(node, ast.ImportFrom)]
+    lines = [node for node in lines if isinstance(node, ast.ImportFrom) and node.module.startswith("poz.objectives.")]
+    names = [node.names[0].name for node in lines]
     assert names == sorted(names, key=lambda name: poz.zoo[name].paper)  # arXiv:YYMM.number
     assert names == list(poz.zoo)
 
@@ -169,8 +176,9 @@ def test_our_folders_shadow_nobody():
 def test_the_package_list_is_the_tree(root):
     listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {"poz", "poz.bench", "poz.kernels", "poz.reference"}
-    for init in (root / "poz").rglob("__init__.py"):
-        found.add(".".join(init.parent.relative_to(root).parts))
+    for part, package in (("poz", "poz"), ("kernels", "poz.kernels"), ("reference", "poz.reference")):
+        for init in (root / part).rglob("__init__.py"):
+            found.add(".".join([package, *init.parent.relative_to(root / part).parts]))
     assert set(listed) == found
 
 
@@ -179,7 +187,7 @@ def test_the_version_is_in_the_changelog(root):
 
 
 def test_references_and_objectives_share_no_code(root):
-    for path in (root / "reference").glob("*.py"):
+    for path in (root / "reference").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

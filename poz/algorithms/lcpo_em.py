@@ -25,7 +25,7 @@ from poz.backends import Array, namespace
 from poz.families import Pairs
 from poz.objective import Objective
 from poz.objectives import lcpo
-from poz.objectives.lcpo import CLAMP, posterior_logit
+from poz.objectives.pairs.lcpo import CLAMP, posterior_logit
 
 
 class Sums(NamedTuple):

@@ -16,22 +16,22 @@ from mpmath import mp
 import poz
 from poz.algorithms import beta_dpo as beta_state
 from poz.algorithms import group_weights
-from poz.objectives.all_pairs import all_pairs
-from poz.objectives.amapo import amapo
-from poz.objectives.aot import aot
-from poz.objectives.aot_unpaired import aot_unpaired
-from poz.objectives.beta_dpo import beta_dpo
-from poz.objectives.dr_dpo import dr_dpo
-from poz.objectives.gamma_po import gamma_po
-from poz.objectives.gr_dpo import gr_dpo
-from poz.objectives.lcpo import lcpo
-from poz.objectives.lipo_lambda import lipo_lambda
-from poz.objectives.listnet import listnet
-from poz.objectives.mapl import mapl
-from poz.objectives.plackett_luce import plackett_luce
-from poz.objectives.ranklist import ranklist
-from poz.objectives.rrhf import rrhf
-from poz.objectives.s_dpo import s_dpo
+from poz.objectives.pairs.amapo import amapo
+from poz.objectives.pairs.aot import aot
+from poz.objectives.pairs.aot_unpaired import aot_unpaired
+from poz.objectives.pairs.beta_dpo import beta_dpo
+from poz.objectives.pairs.dr_dpo import dr_dpo
+from poz.objectives.pairs.gamma_po import gamma_po
+from poz.objectives.pairs.gr_dpo import gr_dpo
+from poz.objectives.pairs.lcpo import lcpo
+from poz.objectives.ranked.all_pairs import all_pairs
+from poz.objectives.ranked.lipo_lambda import lipo_lambda
+from poz.objectives.ranked.listnet import listnet
+from poz.objectives.ranked.mapl import mapl
+from poz.objectives.ranked.plackett_luce import plackett_luce
+from poz.objectives.ranked.ranklist import ranklist
+from poz.objectives.ranked.rrhf import rrhf
+from poz.objectives.ranked.s_dpo import s_dpo
 from poz.testing.conformance import reference
 
 LISTS = (plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist)

@@ -9,15 +9,15 @@ import torch
 import poz
 from poz.algorithms import baseline
 from poz.families import Pairs, Ranked, Samples, Unpaired
-from poz.objectives.apo_down import apo_down
-from poz.objectives.apo_zero import apo_zero
-from poz.objectives.bco import bco
-from poz.objectives.info_nca import info_nca
-from poz.objectives.kto import kto
-from poz.objectives.nca import nca
-from poz.objectives.npo import npo
-from poz.objectives.qrpo import qrpo
-from poz.objectives.sft import sft
+from poz.objectives.pairs.apo_down import apo_down
+from poz.objectives.pairs.apo_zero import apo_zero
+from poz.objectives.pairs.sft import sft
+from poz.objectives.ranked.info_nca import info_nca
+from poz.objectives.ranked.nca import nca
+from poz.objectives.samples.qrpo import qrpo
+from poz.objectives.unpaired.bco import bco
+from poz.objectives.unpaired.kto import kto
+from poz.objectives.unpaired.npo import npo
 
 A, B = (grid.ravel() for grid in np.meshgrid(np.linspace(-30, 30, 13), np.linspace(-20, 25, 10)))
 EXTREMES = [-1e4, -800.0, -89.0, -1e-8, 0.0, 1e-8, 89.0, 800.0, 1e4]

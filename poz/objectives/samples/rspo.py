@@ -9,7 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Samples
 from poz.objective import Deviation, Limit, Published, Values, objective
-from poz.objectives.sppo import sppo, win_rates
+from poz.objectives.samples.sppo import sppo, win_rates
 
 
 def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:

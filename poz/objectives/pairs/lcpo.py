@@ -9,7 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs, named
 from poz.objective import Base, Deviation, Objective, Published, Values, has_base, objective
-from poz.objectives.dpo import dpo
+from poz.objectives.pairs.dpo import dpo
 
 CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
 

@@ -7,7 +7,7 @@ m = min(a, -α b), whose slope a tie shares;  L = f(β m), f one of the links of
 import numpy as np
 
 from poz.reference._stable import Array, Result, quiet
-from poz.reference.gpo_link import loss_and_slope
+from poz.reference.pairs.gpo_link import loss_and_slope
 
 
 @quiet

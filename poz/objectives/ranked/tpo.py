@@ -7,7 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs, Ranked
 from poz.objective import Deviation, Limit, Published, Values, objective
-from poz.objectives.sft import sft
+from poz.objectives.pairs.sft import sft
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:

@@ -7,7 +7,7 @@ from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._tokens import both, limit, summed, whole
-from poz.objectives.tis_dpo import tis_dpo
+from poz.objectives.token_pairs.tis_dpo import tis_dpo
 
 
 @objective(

@@ -35,7 +35,7 @@ def lcpo(
     exchanged = {mirror(name): value for name, value in fields.items()}
     exchanged |= {name: -fields[name] for name in ("margin",) if name in fields}
     exchanged |= {name: 1.0 - fields[name] for name in ("label",) if name in fields}
-    objective = getattr(import_module(f"poz.reference.{base}"), base)
+    objective = getattr(import_module("poz.reference"), base)
     kept, kept_grads = objective(**fields, **params)
     swap, swap_grads = objective(**exchanged, **params)
     eta = np.clip(np.asarray(reliability, dtype=np.float64), 1e-4, 1.0 - 1e-4)

@@ -7,7 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Deviation, Published, objective
-from poz.objectives.info_nca import targets
+from poz.objectives.ranked.info_nca import targets
 
 
 @objective(
