@@ -19,8 +19,7 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
     read = objective.reads | ({"annotator"} if per_annotator else set())
     required = [name for name in COLUMNS if name in read and not name.startswith("opponents_")]
-    used = read | (objective.optional - {"annotator"})  # of one reliability for all, ids say nothing
-    optional = [name for name in COLUMNS if name in used and name not in required]
+    optional = [name for name in COLUMNS if name in read | objective.optional and name not in required]
     return tuple(required), tuple(optional)
 
 

@@ -76,6 +76,12 @@ class TestAnnotators:
         with pytest.raises(ValueError, match=r"row 0: .*'bo'.*lcpo_em"):
             DPOTrainer(tiny(0), **given, objective=LCPO(num_annotators=2))
 
+    @pytest.mark.parametrize("objective", [LCPO(), poz.lcpo.bind(reliability=0.8)], ids=["LCPO", "lcpo"])
+    def test_of_one_reliability_for_all_ids_say_nothing(self, tmp_path, objective):
+        data = [{**pair, "annotator": one} for pair, one in zip(PAIRS, ["bo", "al"] * 2, strict=True)]
+        losses = [loss_and_gradients(pairs_trainer(tmp_path, tiny(0), objective, rows))[0] for rows in (data, PAIRS)]
+        assert losses[0] == losses[1]
+
 
 class Scaled(torch.nn.Linear):
     def forward(self, hidden):

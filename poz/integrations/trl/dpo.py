@@ -119,7 +119,10 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         if calibration not in CALIBRATION:
             raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
         self._calibration = calibration
-        self.columns = sum(columns_read(self._spec), ())
+        required, optional = columns_read(self._spec)
+        if self._annotators is None:  # of one reliability for all, ids say nothing
+            optional = tuple(name for name in optional if name != annotators.COLUMN)
+        self.columns = (*required, *optional)
         name_after(self, self._spec)
         args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
         first = data.first_of(given.get("train_dataset"), "the training data set")
@@ -167,7 +170,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
             ValueError: A row that is not understood, a column that is missing, or an unknown annotator.
         """
         where = f"the data set {name!r}"
-        check_columns(self._spec, self._used, data.first_of(dataset, where), where)
+        check_columns(self._spec, self.columns, self._used, data.first_of(dataset, where), where)
         dataset = data.prepared(dataset, self.columns, where)
         if annotators.COLUMN in self._used:
             self._check_annotators(dataset, where)
@@ -191,8 +194,8 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         """The objective's mean over the batch, and the model's outputs if they are asked for."""
         mode = "train" if self.model.training else "eval"
         columns, inputs = self.split(inputs)
-        reference, sums = self._reference(inputs)
         self.check_heads()
+        reference, sums = self._reference(inputs)
         policy = Recorder(model)
         with installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}

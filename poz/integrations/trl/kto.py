@@ -121,7 +121,7 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
             ValueError: A row that is not understood, a column that is missing, or no second example for a sample.
         """
         where = f"the data set {name!r}"
-        check_columns(self._objective, self._used, data.first_of(dataset, where), where)
+        check_columns(self._objective, self.columns, self._used, data.first_of(dataset, where), where)
         dataset = data.prepared(dataset, self.columns, where, single=True)
         with self.no_samples():
             made = trls(dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,10 +102,12 @@ class Recorder:
         return getattr(self.output, name)[:, 1 - completion_mask.size(1) :]  # type: ignore[no-any-return]
 
 
-def check_columns(objective: Objective, used: set[str], first: Mapping[str, Any], where: str) -> None:
+def check_columns(
+    objective: Objective, read: Sequence[str], used: set[str], first: Mapping[str, Any], where: str
+) -> None:
     """Refuses a data set that lacks a column, or has others of the objective's columns than that for training."""
     columns.check_columns(objective, list(first), where)
-    differing = sorted(used ^ (set(sum(columns.columns_read(objective), ())) & set(first)))
+    differing = sorted(used ^ (set(read) & set(first)))
     if differing:
         raise ValueError(
             f"`{objective.name}` uses the column {differing[0]!r} where it is there, so it must be in the training data set "
