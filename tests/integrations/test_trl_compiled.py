@@ -3,7 +3,7 @@
 import datasets
 import pytest
 import torch
-from test_trl import PAIRS, Bytes, settings, tiny
+from trl_tiny import PAIRS, Bytes, settings, tiny
 
 from poz.integrations.trl import DPOTrainer
 

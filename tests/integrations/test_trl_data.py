@@ -1,21 +1,18 @@
 """Data sets in the trainers: the layouts of `tests/layouts.py` as tokens, and what is found before any training."""
 
-import copy
 import re
 
 import datasets
 import pytest
-import trl
 from layouts import ASK, BAD, GOOD, LAYOUTS, NO, REFUSED, USER, YES
-from test_trl import Bytes, settings, tiny
+from trl_tiny import MARKS, Bytes, kto_settings, settings
+from trl_tiny import kto_trainer as single_trainer
+from trl_tiny import trainer as pairs_trainer
 
 from poz.integrations.trl import DPOTrainer
 from poz.integrations.trl_kto import KTOTrainer
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-]
+pytestmark = MARKS[:2]  # empty prompts are counted here
 AS_IN_HH = (
     "{% for m in messages %}"
     "{{ '\n\n' + {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}[m['role']] + ': ' + m['content'] }}"
@@ -52,18 +49,6 @@ PAIR = {"prompt": ASK, "chosen": GOOD, "rejected": BAD}
 ONE = {"prompt": ASK, "completion": GOOD, "label": True}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_bars():
-    datasets.disable_progress_bars()
-    yield
-    datasets.enable_progress_bars()
-
-
-@pytest.fixture(scope="module")
-def policy():
-    return tiny(0)
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     made = Bytes()
@@ -72,26 +57,16 @@ def tokenizer():
 
 
 def trainer(folder, policy, tokenizer, rows, objective="simpo", *, stream=False, evaluated=None, **more):
-    made = datasets.Dataset.from_list(rows)
-    return DPOTrainer(
-        copy.deepcopy(policy),
-        args=settings(folder, **more),
-        train_dataset=made.to_iterable_dataset() if stream else made,
-        eval_dataset=None if evaluated is None else datasets.Dataset.from_list(evaluated),
-        processing_class=tokenizer,
-        objective=objective,
-    )
+    given = {"processing_class": tokenizer, "arguments": more}
+    if stream:
+        given["train_dataset"] = datasets.Dataset.from_list(rows).to_iterable_dataset()
+    if evaluated is not None:
+        given["eval_dataset"] = datasets.Dataset.from_list(evaluated)
+    return pairs_trainer(folder, policy, objective, rows, **given)
 
 
 def kto_trainer(folder, policy, tokenizer, rows, **more):
-    given = {"report_to": "none", "use_cpu": True, "bf16": False, "gradient_checkpointing": False, **more}
-    return KTOTrainer(
-        copy.deepcopy(policy),
-        args=trl.KTOConfig(str(folder), **given),
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer,
-        objective="bco",
-    )
+    return single_trainer(folder, policy, "bco", rows, processing_class=tokenizer, arguments=more)
 
 
 def texts(tokenizer, rows, *names):
@@ -234,7 +209,7 @@ def test_names_for_labels(tmp_path, policy, tokenizer):
     with pytest.raises(ValueError, match="'label' has the classes 'desirable', 'undesirable'"):
         KTOTrainer(
             policy,
-            args=trl.KTOConfig(str(tmp_path), report_to="none", use_cpu=True, bf16=False),
+            args=kto_settings(tmp_path),
             train_dataset=named,
             processing_class=tokenizer,
             objective="bco",

@@ -6,21 +6,15 @@ import datasets
 import peft
 import pytest
 import torch
-from test_trl import PAIRS, Bytes, inputs, loss_and_gradients, settings, tiny
-from test_trl import trainer as pairs_trainer
-from test_trl_kto import settings as kto_settings
-from test_trl_kto import trainer as kto_trainer
+from trl_tiny import MARKS, PAIRS, Bytes, inputs, kto_settings, kto_trainer, loss_and_gradients, settings, tiny
+from trl_tiny import trainer as pairs_trainer
 
 import poz
 from poz.integrations.trl import DPOTrainer
 from poz.integrations.trl_kto import KTOTrainer
 from poz.torch import LCPO
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
+pytestmark = MARKS
 BOTH = pytest.mark.parametrize(("make", "name"), [(pairs_trainer, "dpo"), (kto_trainer, "kto")])
 
 

@@ -10,70 +10,15 @@ import peft
 import pytest
 import torch
 import trl
-from test_trl import PAIRS, Bytes, close, inputs, loss_and_gradients, reference_passes, tiny
 from trl.trainer import kto_trainer
+from trl_tiny import MARKS, PAIRS, UNPAIRED, Bytes, close, inputs, loss_and_gradients, reference_passes
+from trl_tiny import kto_settings as settings
+from trl_tiny import kto_trainer as trainer
 
 import poz
 from poz.integrations.trl_kto import KTOTrainer
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
-
-UNPAIRED = [
-    {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
-    for pair in PAIRS
-    for side in ("chosen", "rejected")
-][:7]  # 4 desirable, 3 not
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_bars():
-    datasets.disable_progress_bars()
-    yield
-    datasets.enable_progress_bars()
-
-
-@pytest.fixture(scope="module")
-def policy():
-    return tiny(0)
-
-
-@pytest.fixture(scope="module")
-def reference():
-    return tiny(1)
-
-
-def settings(folder, **more):
-    given = {
-        "max_steps": 2,
-        "per_device_train_batch_size": len(UNPAIRED),
-        "learning_rate": 1e-2,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "gradient_checkpointing": False,
-    }
-    return trl.KTOConfig(str(folder), **{**given, **more})
-
-
-def trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
-    """One of ours, or TRL's own where `objective` is None."""
-    return (trl.KTOTrainer if objective is None else KTOTrainer)(
-        copy.deepcopy(model),
-        ref_model if ref_model is None else copy.deepcopy(ref_model),
-        settings(folder, **(arguments or {})),
-        train_dataset=datasets.Dataset.from_list(examples),
-        processing_class=Bytes(),
-        **({} if objective is None else {"objective": objective}),
-        **more,
-    )
+pytestmark = MARKS
 
 
 def ratios(made, policy, reference):

@@ -8,24 +8,21 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from test_trl import PAIRS, Bytes, inputs, policy, settings, tiny, trainer  # noqa: F401 - `policy` is a fixture
+from trl_tiny import MARKS, PAIRS, Bytes, close, inputs, loss_and_gradients, settings, tiny, trainer
 
 import poz
 from poz.algorithms import lcpo_em
 from poz.integrations.trl import RELIABILITY, STATE, DPOTrainer
 from poz.torch.lcpo import LCPO
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
+pytestmark = MARKS
 
 NAMES = ["bo", "al", "bo", "al"]
 SIGNED = [{**pair, "annotator": name} for pair, name in zip(PAIRS, NAMES, strict=True)]
 
 
 @pytest.mark.parametrize("name", ["lcpo_em", "re_po", "lcpo"])
-def test_the_name_runs_em(tmp_path, policy, name):  # noqa: F811
+def test_the_name_runs_em(tmp_path, policy, name):
     made = trainer(tmp_path, policy, name, SIGNED, arguments={"max_steps": 3})
     made.train()
     found = made.objective.reliability
@@ -37,7 +34,7 @@ def test_the_name_runs_em(tmp_path, policy, name):  # noqa: F811
     assert logged[-1]["reliability/bo"] == pytest.approx(found[1].item())
 
 
-def test_rows_are_those_of_the_ids(tmp_path, policy):  # noqa: F811
+def test_rows_are_those_of_the_ids(tmp_path, policy):
     made = trainer(tmp_path, policy, "lcpo_em", SIGNED)
     batch = inputs(made)
     assert batch["annotator"].tolist() == [1, 0, 1, 0]
@@ -46,7 +43,7 @@ def test_rows_are_those_of_the_ids(tmp_path, policy):  # noqa: F811
 @pytest.mark.parametrize(
     "ids", [[7, 30, 7, 30], ["7", "30", "7", "30"], [0.5, -1.0, 0.5, -1.0], [True, False, True, False]]
 )
-def test_ids_of_any_kind(tmp_path, policy, ids):  # noqa: F811
+def test_ids_of_any_kind(tmp_path, policy, ids):
     data = [{**pair, "annotator": name} for pair, name in zip(PAIRS, ids, strict=True)]
     made = trainer(tmp_path, policy, "lcpo_em", data)
     row = {name: i for i, name in enumerate(sorted(set(ids)))}
@@ -55,7 +52,7 @@ def test_ids_of_any_kind(tmp_path, policy, ids):  # noqa: F811
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "pandas", "arrow"])
 @pytest.mark.parametrize("ids", [NAMES, [7, 3, 7, 3]])
-def test_the_format_of_a_data_set_changes_nothing(tmp_path, policy, ids, kind):  # noqa: F811
+def test_the_format_of_a_data_set_changes_nothing(tmp_path, policy, ids, kind):
     data = datasets.Dataset.from_list([{**pair, "annotator": name} for pair, name in zip(PAIRS, ids, strict=True)])
     made = DPOTrainer(
         policy,
@@ -69,7 +66,7 @@ def test_the_format_of_a_data_set_changes_nothing(tmp_path, policy, ids, kind): 
     assert made.evaluate()["eval_loss"] == pytest.approx(np.log(2))
 
 
-def test_without_the_column_one_reliability_learns(tmp_path, policy):  # noqa: F811
+def test_without_the_column_one_reliability_learns(tmp_path, policy):
     made = trainer(tmp_path, policy, "lcpo_em")
     made.train()
     assert made.objective.reliability.shape == (1,)
@@ -77,14 +74,14 @@ def test_without_the_column_one_reliability_learns(tmp_path, policy):  # noqa: F
     assert made.state.log_history[0]["reliability"] == pytest.approx(0.9, abs=0.1)
 
 
-def test_the_objective_itself_stays_the_loss_of_a_given_reliability(tmp_path, policy):  # noqa: F811
+def test_the_objective_itself_stays_the_loss_of_a_given_reliability(tmp_path, policy):
     made = trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8))
     made.train()
     assert made.objective.values["reliability"] == 0.8
     assert not any("reliability" in entry for entry in made.state.log_history)
 
 
-def test_what_is_saved_names_the_annotators(tmp_path, policy):  # noqa: F811
+def test_what_is_saved_names_the_annotators(tmp_path, policy):
     arguments = {"save_strategy": "steps", "save_steps": 1}
     made = trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments)
     made.train()
@@ -110,7 +107,7 @@ def test_what_is_saved_names_the_annotators(tmp_path, policy):  # noqa: F811
     (lambda path: torch.save([1], path), ValueError, "is not the state of an objective, or is damaged"),
     (lambda path: path.unlink(), FileNotFoundError, "has no objective.pt"),
 ])  # fmt: skip
-def test_a_state_that_cannot_be_resumed_is_refused(tmp_path, policy, spoil, error, sentence):  # noqa: F811
+def test_a_state_that_cannot_be_resumed_is_refused(tmp_path, policy, spoil, error, sentence):
     arguments = {"save_strategy": "steps", "save_steps": 1}
     trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments).train()
     spoil(tmp_path / "checkpoint-1" / STATE)
@@ -118,7 +115,7 @@ def test_a_state_that_cannot_be_resumed_is_refused(tmp_path, policy, spoil, erro
         trainer(tmp_path, policy, "lcpo_em", SIGNED, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
 
 
-def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):  # noqa: F811
+def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):
     data = [{**PAIRS[i % 4], "annotator": f"a{i}"} for i in range(60)]
     made = trainer(tmp_path, policy, "lcpo_em", data, arguments={"max_steps": 1})
     made.train()
@@ -135,13 +132,13 @@ def test_of_many_annotators_the_log_has_the_ends(tmp_path, policy):  # noqa: F81
     ([b"al", b"bo"] * 2, r"must hold an id .* row 0 holds b'al'"),
     ([datetime.date(2026, 1, 1)] * 4, r"must hold an id .* row 0 holds datetime"),
 ])  # fmt: skip
-def test_what_is_no_id_is_refused(tmp_path, policy, broken, sentence):  # noqa: F811
+def test_what_is_no_id_is_refused(tmp_path, policy, broken, sentence):
     data = [{**pair, "annotator": name} for pair, name in zip(PAIRS, broken, strict=True)]
     with pytest.raises(ValueError, match=sentence):
         trainer(tmp_path, policy, "lcpo_em", data)
 
 
-def test_an_unknown_annotator_of_the_evaluation_is_refused(tmp_path, policy):  # noqa: F811
+def test_an_unknown_annotator_of_the_evaluation_is_refused(tmp_path, policy):
     evaluated = datasets.Dataset.from_list([{**PAIRS[0], "annotator": "eve"}])
     with pytest.raises(ValueError, match="'eve' of the data set 'eval' labelled no pair of the training data"):
         trainer(tmp_path, policy, "lcpo_em", SIGNED, eval_dataset=evaluated)
@@ -199,3 +196,69 @@ def test_a_state_that_is_no_probability_is_refused(value):
 def test_sums_that_no_labels_have_are_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+ANNOTATED = [{**pair, "annotator": i % 2} for i, pair in enumerate(PAIRS)]
+
+
+class TestLCPO:
+    def test_moves_once_for_each_optimiser_step_and_not_in_evaluation(self, tmp_path, policy, monkeypatch):
+        moves = []
+        plain = LCPO.step
+        monkeypatch.setattr(LCPO, "step", lambda self: (moves.append(self._waiting[1].tolist()), plain(self))[1])
+        objective = LCPO(poz.dpo.bind(beta=0.5), num_annotators=2)
+        arguments = {
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "eval_strategy": "steps",
+            "eval_steps": 1,
+        }
+        evaluated = datasets.Dataset.from_list(ANNOTATED)
+        made = trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments, eval_dataset=evaluated)
+        made.train()
+        assert moves == [[2.0, 2.0]] * 2  # both micro-batches, and none of the evaluation
+        after = objective.reliability.clone()
+        assert not torch.equal(after, torch.full((2,), 0.9))
+        made.evaluate()
+        assert torch.equal(objective.reliability, after)
+
+    def test_state_is_in_the_checkpoint(self, tmp_path, policy):
+        arguments = {"save_strategy": "steps", "save_steps": 1, "save_only_model": False}
+        whole = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, whole, ANNOTATED, arguments=arguments).train()
+        first = torch.load(tmp_path / "checkpoint-1" / STATE, weights_only=True)["reliability"]
+        assert not torch.equal(first, whole.reliability)
+        resumed = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, resumed, ANNOTATED, arguments=arguments).train(str(tmp_path / "checkpoint-1"))
+        assert torch.equal(resumed.reliability, whole.reliability)
+        (tmp_path / "checkpoint-1" / STATE).unlink()
+        with pytest.raises(FileNotFoundError, match="has no objective"):
+            trainer(tmp_path, policy, LCPO(num_annotators=2), ANNOTATED).train(str(tmp_path / "checkpoint-1"))
+
+    def test_state_is_in_the_checkpoint_of_a_trial(self, tmp_path, policy, monkeypatch):
+        """A search for hyper-parameters has a folder for each of its runs."""
+        monkeypatch.setattr(DPOTrainer, "_get_output_dir", lambda self, trial: str(tmp_path / "run-0"))
+        arguments = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
+        objective = LCPO(num_annotators=2)
+        trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments).train()
+        assert [path.name for path in (tmp_path / "run-0").iterdir()] == ["checkpoint-2"]
+        state = torch.load(tmp_path / "run-0" / "checkpoint-2" / STATE, weights_only=True)
+        assert torch.equal(state["reliability"], objective.reliability)
+
+    def test_the_best_model_has_its_reliabilities(self, tmp_path, policy):
+        often = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
+        first_is_best = {"metric_for_best_model": "eval_loss", "greater_is_better": True}
+        arguments = {**often, **first_is_best, "load_best_model_at_end": True, "max_steps": 3}
+        objective = LCPO(num_annotators=2)
+        evaluated = datasets.Dataset.from_list(ANNOTATED)
+        made = trainer(tmp_path, policy, objective, ANNOTATED, arguments=arguments, eval_dataset=evaluated)
+        made.train()
+        assert made.state.best_global_step == 1
+        states = [torch.load(tmp_path / f"checkpoint-{i}" / STATE, weights_only=True)["reliability"] for i in (1, 3)]
+        assert not torch.equal(*states)
+        assert torch.equal(objective.reliability, states[0])
+
+    def test_one_annotator_needs_no_column(self, tmp_path, policy, reference):
+        fixed, _ = loss_and_gradients(trainer(tmp_path, policy, poz.lcpo.bind(reliability=0.8), ref_model=reference))
+        made = trainer(tmp_path, policy, LCPO(reliability=0.8), ref_model=reference)
+        close(loss_and_gradients(made)[0], fixed, "loss", 1e-6)

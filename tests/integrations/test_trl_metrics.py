@@ -10,17 +10,12 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from test_trl import PAIRS, tiny
-from test_trl import trainer as pairs_trainer
-from test_trl_kto import trainer as kto_trainer
+from trl_tiny import MARKS, PAIRS, kto_trainer, tiny
+from trl_tiny import trainer as pairs_trainer
 
 import poz
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
+pytestmark = MARKS
 
 ROWS = [
     {**pair, "chosen": f"{pair['chosen']} {'so ' * i}", "rejected": f"{pair['rejected']} {i}"}

@@ -3,16 +3,13 @@
 import datasets
 import pytest
 import torch
-from test_trl import Bytes, inputs, tiny
-from test_trl_kto import UNPAIRED, settings, trainer
+from trl_tiny import MARKS, UNPAIRED, Bytes, inputs, tiny
+from trl_tiny import kto_settings as settings
+from trl_tiny import kto_trainer as trainer
 
 from poz.integrations.trl_kto import KTOTrainer
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
+pytestmark = MARKS
 
 
 def examples(count):

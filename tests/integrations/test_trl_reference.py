@@ -8,20 +8,14 @@ import peft
 import pytest
 import torch
 import trl
-from test_trl import PAIRS, Bytes, inputs, lora, loss_and_gradients, settings, tiny
-from test_trl import trainer as pairs_trainer
-from test_trl_kto import settings as kto_settings
-from test_trl_kto import trainer as kto_trainer
 from transformers import GPT2Config, GPT2LMHeadModel
+from trl_tiny import MARKS, PAIRS, Bytes, inputs, kto_settings, kto_trainer, lora, loss_and_gradients, settings, tiny
+from trl_tiny import trainer as pairs_trainer
 
 from poz.integrations.trl import DPOTrainer
 from poz.integrations.trl_kto import KTOTrainer
 
-pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
-]
+pytestmark = MARKS
 
 
 def gpt2():

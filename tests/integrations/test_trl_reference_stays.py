@@ -6,21 +6,28 @@ import datasets
 import peft
 import pytest
 import torch
-from test_trl import PAIRS, Bytes, inputs, lora, loss_and_gradients, settings, tiny
-from test_trl import trainer as pairs_trainer
-from test_trl_kto import UNPAIRED
-from test_trl_kto import settings as kto_settings
-from test_trl_kto import trainer as kto_trainer
 from torch import nn
+from trl_tiny import (
+    MARKS,
+    PAIRS,
+    UNPAIRED,
+    Bytes,
+    inputs,
+    kto_settings,
+    kto_trainer,
+    lora,
+    loss_and_gradients,
+    settings,
+    tiny,
+)
+from trl_tiny import trainer as pairs_trainer
 
 import poz
 from poz.integrations.trl import DPOTrainer, folder
 from poz.integrations.trl_kto import KTOTrainer
 
 pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
+    *MARKS,
     pytest.mark.filterwarnings("ignore:The given model type with weights:UserWarning"),  # of LoKr, by peft
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # of LNTuning, by peft
 ]

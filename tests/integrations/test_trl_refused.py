@@ -4,20 +4,16 @@ import datasets
 import peft
 import pytest
 import torch
-from test_trl import PAIRS, WITH_COLUMNS, Bytes, inputs, lora, settings, tiny
-from test_trl import trainer as pairs_trainer
-from test_trl_kto import settings as kto_settings
-from test_trl_kto import trainer as kto_trainer
 from transformers import LlamaForSequenceClassification, LlamaModel, T5Config, T5ForConditionalGeneration
+from trl_tiny import MARKS, PAIRS, WITH_COLUMNS, Bytes, inputs, kto_settings, kto_trainer, lora, settings, tiny
+from trl_tiny import trainer as pairs_trainer
 
 import poz
 from poz.integrations.trl import DPOTrainer
 from poz.integrations.trl_kto import KTOTrainer
 
 pytestmark = [
-    # TRL 1.16 uses names of transformers that 5.23 has changed.
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*prompts are empty:UserWarning"),  # one is, on purpose
+    *MARKS,
     pytest.mark.filterwarnings("ignore:The `'keep_end'` truncation mode is deprecated:FutureWarning"),
 ]
 
