@@ -28,6 +28,8 @@ from poz.bench.shapes import CPU_HEADS, HEADS, MODES, TOKENS, VALID, Case, Head
 QUICK = ("poz", "naive", "trl")
 """Who takes part in a quick run; the others are named as not asked for."""
 QUICK_MINUTES = 2.4
+FIXED = Case(CPU_HEADS["fixed"], 32, 1.0, "train", "float32")
+"""A call that is all overhead."""
 
 
 def quick_cases() -> list[Case]:
@@ -38,6 +40,7 @@ def quick_cases() -> list[Case]:
         Case(head, 1024, 1.0, "frozen", "float32"),
         Case(head, 1024, 1.0, "train", "bfloat16"),
         Case(head, 1024, 1.0, "train", "float32", "jax"),
+        FIXED,
     ]
 
 
@@ -47,7 +50,7 @@ def cpu_cases() -> list[Case]:
     torch_cases = [Case(head, 1024, 1.0, mode, dtype) for mode in MODES for dtype in ("float32", "bfloat16")]
     parts = [Case(head, 1024, share, "train", "float32") for share in VALID if share < 1]
     odd = [Case(CPU_HEADS["narrow"], 2048, 1.0, "train", "float32")]
-    return [*torch_cases, *parts, *odd, *(Case(head, 1024, 1.0, mode, "float32", "jax") for mode in MODES)]
+    return [*torch_cases, *parts, *odd, FIXED, *(Case(head, 1024, 1.0, mode, "float32", "jax") for mode in MODES)]
 
 
 def gpu_cases() -> list[Case]:
@@ -125,6 +128,8 @@ def aims(measured: Iterable[Measured], device: str) -> list[Aim]:
         if device == "cuda":
             found += _gpu_aims(one, Head(**case["head"]), case["mode"], case["library"])
             continue
+        if case["head"]["name"] == "fixed":
+            found.append(_ratio(one, one.row("poz"), one.row("naive"), 2.5))
         if case["head"]["name"] != "reach" or case["valid"] != 1:
             continue
         kind = (case["mode"], case["dtype"], case["library"])

@@ -11,7 +11,7 @@ from torch import Tensor
 import poz
 from poz._memory import bytes_of
 from poz.families import layout_of, named
-from poz.torch.head import operators
+from poz.torch.head import operators, passes
 from poz.torch.head.backward import Gradients
 from poz.torch.head.doors import check_kinds
 from poz.torch.head.linear_logps import check_scaling, check_tensors
@@ -270,7 +270,7 @@ class _LossInTheLoop(torch.autograd.Function):
             chunk = _Chunk(settings, low, high, lists)
             part, chosen = chunk.take(targets), chunk.take(hidden).reshape(-1, hidden.shape[-1])
             flat, mask = part.reshape(-1), part != settings.ignore_index
-            index = operators.taking_part(flat, None, settings.ignore_index)
+            index = passes.taking_part(flat, None, settings.ignore_index)
             head = settings.head
             results = operators.linear_logps_forward(
                 chosen, weight, bias, flat, index, settings.ignore_index, *head, "logps", mode, plan.block_rows,
@@ -286,8 +286,8 @@ class _LossInTheLoop(torch.autograd.Function):
             if coefficients is None:
                 continue
             count = flat.shape[0] if index is None else index.shape[0]
-            rows = operators.backward_of(plan.implementation)(
-                chosen, weight, bias, index, operators.local_targets(flat, index, 0), count, head,
+            rows = passes.backward_of(plan.implementation)(
+                chosen, weight, bias, index, passes.local_targets(flat, index, 0), count, head,
                 [(coefficients if index is None else coefficients[index]).double(), None, None], results[6], results[7],
                 results[8] if mode == "keep" else None, plan.block_rows,
                 Gradients(chosen if need_hidden else None, grad_weight, grad_bias), True,

@@ -13,7 +13,7 @@ from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
 from poz.torch.head.tiles import Head, Partials, Rows, Weights, padded
 from poz.torch.head.triton import scaling
-from poz.torch.head.vocab_parallel import Statistics, join
+from poz.torch.head.vocab_parallel import Statistics, join, stacked
 
 
 def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
@@ -57,16 +57,14 @@ def product_over(
     return Partials(others, own, owned, total, None, None, None, None, None)
 
 
-def fused_rows(
+def forward_rows(
     rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
     tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
+) -> Statistics:  # fmt: skip
     """Run over row chunks without logits and without a trace for a gradient."""
     parts: list[Statistics] = []
     for low, high in rows.blocks():
         block = rows.block(low, high)
         part = product_over(block, weights.weight, weights.bias, local[low : low + block.shape[0]], head)
         parts.append(join(part, group, vocabulary, first))
-    if not parts:
-        return (local.new_empty(0, dtype=torch.float64),) * 6
-    return torch.cat([part.logp for part in parts]), torch.cat([part.lse for part in parts]), None, None, None, None
+    return stacked(parts, local)

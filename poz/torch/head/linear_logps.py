@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from poz._scaling import check_factors
-from poz.torch.head import operators
+from poz.torch.head import one_tile, operators
 from poz.torch.head.doors import check_kinds, check_numbers, has_values
 from poz.torch.head.fastest import fastest
+from poz.torch.head.passes import check_rows, taking_part
 from poz.torch.head.plan import Plan, make_plan
+from poz.torch.head.settings import OUTPUTS, Settings
 from poz.torch.head.vocab_parallel import heard_by_all, local_part, shard_of
 
-OUTPUTS = ("logps", *operators.EXTRAS)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -105,20 +106,30 @@ def linear_logps(
     Raises:
         ValueError, TypeError, RuntimeError: with a sentence, before anything is computed.
     """
+    quick = None
+    if bias is None and softcap is None and group is None and rows is None and outputs == ("logps",):
+        quick = one_tile.signature_of(
+            hidden, weight, targets, ignore_index, temperature, logit_scale, memory, precision, implementation
+        )
+        known = one_tile.KNOWN.get(quick) if quick is not None else None
+        made = None if known is None else one_tile.run(hidden, weight, targets, known)
+        if made is not None:
+            return made
     call = _prepare(
         hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
         implementation, group, rows,
     )  # fmt: skip
     check = hidden.device.type == "cpu" or os.environ.get("POZ_CHECK_TARGETS") == "1"
-    results = operators.linear_logps_forward(
-        call.hidden, call.weight, call.bias, call.targets, call.rows, ignore_index, float(temperature), float(logit_scale),
-        None if softcap is None else float(softcap), call.fast, ",".join(call.outputs), call.plan.mode, call.plan.block_rows,
-        call.plan.implementation, call.group, call.first, call.vocabulary, check,
+    settings = Settings(
+        ignore_index, float(temperature), float(logit_scale), None if softcap is None else float(softcap), call.fast,
+        ",".join(call.outputs), call.plan.mode, call.plan.block_rows, call.plan.implementation, call.group, call.first,
+        call.vocabulary, check,
     )  # fmt: skip
+    if quick is not None:
+        one_tile.learn(quick, settings)
+    results = operators.run(call.hidden, call.weight, call.bias, call.targets, call.rows, settings)
     shaped = {
-        name: value.reshape(targets.shape)
-        for name, value in zip(OUTPUTS, results, strict=False)
-        if name in call.outputs
+        name: value.reshape(targets.shape) for name, value in zip(OUTPUTS, results, strict=True) if name in call.outputs
     }
     return shaped["logps"] if call.outputs == ("logps",) else LinearLogps(**shaped)
 
@@ -154,7 +165,7 @@ def _prepare(
         bias = None if bias is None else bias.contiguous()
         flat_targets = targets.reshape(-1)
         if rows is None and has_values(targets):
-            rows = operators.taking_part(flat_targets, None, ignore_index)
+            rows = taking_part(flat_targets, None, ignore_index)
         if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype != torch.float64:
             dtype = torch.get_autocast_dtype(hidden.device.type)
             hidden, local, bias = hidden.to(dtype), local.to(dtype), None if bias is None else bias.to(dtype)
@@ -244,7 +255,7 @@ def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor 
     if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
         raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
     if rows is not None and rows.device.type == "cpu" and has_values(rows):
-        operators.check_rows(rows, targets.numel())
+        check_rows(rows, targets.numel())
     for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
         if other is not None and other.device != hidden.device:
             raise ValueError(f"`{name}` is on {other.device} and `hidden` on {hidden.device}; move one.")

@@ -16,9 +16,7 @@ from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
 from poz.torch.head.backward import Gradients, bend_at, row_gradients
 from poz.torch.head.tiles import ROW_QUANTUM, Head, Partials, Rows, Slab, Weights, compute_dtype, padded
-from poz.torch.head.vocab_parallel import Statistics, join
-
-LOGP, LSE, TARGET_LOGIT, ENTROPY, TOTAL = range(5)
+from poz.torch.head.vocab_parallel import ENTROPY, LOGP, LSE, TARGET_LOGIT, Statistics, join, remember, stacked
 
 
 def triton_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
@@ -133,7 +131,7 @@ def gradient_over(
 def forward_rows(
     rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
     tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
+) -> Statistics:  # fmt: skip
     """Run over row chunks; keep `softmax - onehot` (mode "keep") or d log p / d hidden (mode "one pass")."""
     weight, bias, device = weights.weight, weights.bias, rows.hidden.device
     size = weight.shape[0]
@@ -165,15 +163,9 @@ def forward_rows(
             product_into(kept[here], residual, weight)
             kept[here].mul_(-head.slope)
         if mode != "forward":
-            for number, values in ((LOGP, joined.logp), (LSE, joined.lse), (TARGET_LOGIT, joined.target_logit),
-                                   (ENTROPY, joined.entropy), (TOTAL, part.total)):  # fmt: skip
-                if values is not None:
-                    stats[number, here] = values
+            remember(stats[:, here], joined, part.total)
         parts.append(joined)
-    if not parts:
-        return (local.new_empty(0, dtype=torch.float64),) * 6
-    columns = [None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True)]
-    return (*columns[:2], *columns[3:])
+    return stacked(parts, local)
 
 
 def backward_rows(

@@ -28,6 +28,25 @@ class Statistics(NamedTuple):
     top1: Tensor | None
 
 
+# Rows of the float64 `stats` that the backward pass reads: Statistics' first four, and this shard's log-sum-exp.
+LOGP, LSE, TARGET_LOGIT, ENTROPY, TOTAL = range(5)
+STATISTICS = 5
+
+
+def remember(stats: Tensor, joined: Statistics, total: Tensor) -> None:
+    """Fill (5, rows) of what the backward pass reads."""
+    for row, values in zip(stats, (*joined[:4], total), strict=True):
+        if values is not None:
+            row.copy_(values)
+
+
+def stacked(parts: list[Statistics], like: Tensor) -> Statistics:
+    """Join the statistics of chunks of rows, which may be none."""
+    if not parts:
+        return Statistics(*(like.new_empty(0, dtype=torch.float64),) * len(Statistics._fields))
+    return Statistics(*(None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True)))
+
+
 def find_group(name: str) -> Any:
     """Return the process group of that name; None for the empty one."""
     resolve: Any = vars(dist.distributed_c10d)["_resolve_process_group"]
