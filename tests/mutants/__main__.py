@@ -38,7 +38,7 @@ import lines
 import plumbing
 import sitecustomize
 from changes import ROOT, Mutant
-from formulas import SHARED, Interpreter, quick, stages
+from formulas import Interpreter, quick, stages
 from running import NO_END, Task, run
 
 ENOUGH = 0.95
@@ -81,7 +81,7 @@ def judge(names: list[str], tree: Path, stop: bool = True) -> int:
 
     if elsewhere(tree):
         return ELSEWHERE
-    plugins = [Interpreter(SHARED), plumbing.Chosen(names, tree / "by", more=stop)]
+    plugins = [Interpreter(plumbing.NAMES), plumbing.Chosen(names, tree / "by", more=stop)]
     code = pytest.main(["-x"] * stop + [*OPTIONS, *map(str, plumbing.files_of(names))], plugins)
     return KILLED if code else 0
 
@@ -94,7 +94,7 @@ def note(file: Path, out: Path, tree: Path) -> int:
         return ELSEWHERE
     out.unlink(missing_ok=True)
     shutil.copy(sitecustomize.__file__, tree)  # for processes that a test starts
-    pytest.main([*OPTIONS, str(file)], [Interpreter(SHARED), lines.Lines(tree, out)])
+    pytest.main([*OPTIONS, str(file)], [Interpreter(plumbing.NAMES), lines.Lines(tree, out)])
     return 0
 
 

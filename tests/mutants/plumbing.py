@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from changes import ROOT
 from formulas import KINDS as FORMULAS
+from formulas import SHARED
 from lines import processor
 
+NAMES = (*SHARED, "tpo")  # which is a twin alone, and needs lists of one length
 ROWS_UNTIL = 40.0  # seconds of a processor
 
 # What a scored batch is made with, wherever it lies.
