@@ -59,7 +59,7 @@ def compiled(function, *arrays):
 
 OPTIONS = {
     "plain": {},
-    "temperature": {"temperature": 0.7},
+    "temperature": {"temperature": 2.0},
     "scale and cap": {"logit_scale": 1.3, "softcap": 9.0},
     "bias": {"bias": np.linspace(-1, 1, VOCABULARY).astype(np.float32)},
 }
