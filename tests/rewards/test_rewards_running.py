@@ -118,6 +118,14 @@ def test_what_would_stay_for_ever_is_refused(value, library):
         update(RunningStats(), LIBRARIES[library]([1.0, value]))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_where_it_cannot_be_read_it_stays_and_is_seen(value):
+    step = jax.jit(lambda state, x: update(state, x))
+    state = step(step(RunningStats(), jnp.array([1.0, value])), jnp.array([1.0, 2.0]))
+    assert np.isnan(state.std)
+    assert np.isnan(meanstd(jnp.ones(1), state)).all()
+
+
 @pytest.mark.parametrize("shaper", SHAPERS.values(), ids=SHAPERS)
 def test_a_state_that_has_seen_nothing_is_refused(shaper):
     with pytest.raises(ValueError, match="needs a state that has seen rewards"):

@@ -56,7 +56,7 @@ def update(state: RunningStats, rewards: Array) -> RunningStats:
     Raises:
         TypeError: No floating-point array, or one of another library than the state's.
         ValueError: NaN or an infinity, which would stay for ever. Where values cannot be read (on a GPU, under `jit`)
-            the statistics become NaN.
+            the deviation is NaN from then on.
     """
     xp, rewards = scores("update", rewards=rewards)
     known = xp.values(rewards)
