@@ -199,7 +199,7 @@ def best_along(direction: npt.ArrayLike, rewards: npt.ArrayLike) -> Places:
     v, r = finite("direction", direction, "attributes"), finite("rewards", rewards, "prompts k attributes")
     if r.shape[-1] != v.size or not r.shape[1]:
         raise ValueError(f"rewards must be (prompts, k, {v.size}) with a completion at least; got {r.shape}.")
-    return np.argmax(r @ v, 1)
+    return np.asarray(np.argmax(r @ v, 1))
 
 
 class Duel(NamedTuple):
@@ -233,7 +233,7 @@ def duel_information(gradients: npt.ArrayLike, history: npt.ArrayLike) -> Floats
     """
     g = finite("gradients", gradients, "arms parameters")
     fought = _history(history, len(g))
-    return np.sum((g[fought[:, 0]] - g[fought[:, 1]]) ** 2, axis=0)
+    return np.asarray(np.sum((g[fought[:, 0]] - g[fought[:, 1]]) ** 2, axis=0))
 
 
 @given

@@ -88,6 +88,14 @@ def test_masked_rows_are_left_out_whatever_they_hold(make):
     assert math.isnan(float(metrics.reward_accuracy(values, make(np.zeros(4))).value))
 
 
+def test_a_mean_keeps_no_graph():
+    chosen = torch.ones(3, requires_grad=True)
+    assert not metrics.reward_margin(chosen, torch.zeros(3)).total.requires_grad
+    # What is given per pair does: a bound may be trained against.
+    batch = poz.Pairs(*[torch.ones(3, requires_grad=True)] * 4)
+    assert metrics.dpo_flip_bound(batch, beta=0.1).requires_grad
+
+
 def test_a_mean_is_refused_what_it_cannot_add():
     one = Mean.of(np.ones(1))
     for wrong in (1, (1.0, 1.0), None):
@@ -165,6 +173,8 @@ def test_kendall_is_scipys_averaged_over_prompts(make):
     assert float(mean.count) == np.sum(np.isfinite(expected)) < 59
     assert float(mean.value) == pytest.approx(np.nanmean(expected), rel=1e-5)  # JAX computes in float32
     assert float(metrics.kendall(make(scores), make(-scores)).value) == pytest.approx(-1, rel=1e-6)
+    scores[5, 0] = np.nan
+    assert math.isnan(float(metrics.kendall(make(scores), make(others)).value))
 
 
 # -- ranking accuracy, what it could be, and when it flips
@@ -334,7 +344,7 @@ def test_bounds_and_ratios_in_every_library(make):
     ):
         # float32 of log-probs near 100, in JAX.
         np.testing.assert_allclose(np.asarray(function(other)), function(batch), rtol=1e-4, atol=2e-5)
-    assert type(metrics.dpo_flip_bound(other, beta=0.1)) is type(other.chosen)
+    assert isinstance(metrics.dpo_flip_bound(other, beta=0.1), type(other.chosen))
 
 
 # -- calibration
@@ -386,10 +396,10 @@ def test_bins_of_both_orders_are_mirror_images():
     # An even number of edges has no middle one, which a probability could hit from one side only.
     margins = np.random.default_rng(13).normal(0, 2, 300)
     there = metrics.Calibration.of_margins(margins)
-    np.testing.assert_array_equal(there.count, there.count[::-1])
-    np.testing.assert_allclose(there.confidence, (there.count - there.confidence)[::-1], rtol=1e-12)
-    np.testing.assert_array_equal(there.correct, (there.count - there.correct)[::-1])
-    assert there.count.sum() == 600
+    np.testing.assert_array_equal(there.counts, there.counts[::-1])
+    np.testing.assert_allclose(there.confidence, (there.counts - there.confidence)[::-1], rtol=1e-12)
+    np.testing.assert_array_equal(there.correct, (there.counts - there.correct)[::-1])
+    assert there.counts.sum() == 600
 
 
 def test_bins_of_winners():
@@ -399,6 +409,11 @@ def test_bins_of_winners():
     np.testing.assert_allclose(bins.confidence, [0.5, 1.6], rtol=1e-15)
     np.testing.assert_array_equal(bins.correct, [0.5, 1.0])
     assert bins.expected == pytest.approx(0.2)
+
+
+def test_a_prediction_on_an_edge_is_of_the_lower_bin():
+    # As in MORE, whose searchsorted is numpy's from the left.
+    np.testing.assert_array_equal(metrics.Calibration.of([0.0, 0.2, 0.8, 1.0], [1, 1, 1, 1]).counts, [2, 0, 0, 1, 1])
 
 
 def test_calibration_of_nothing_is_nan_and_adds_nothing():
@@ -524,6 +539,8 @@ def test_preference_strength_is_the_ensembles_mean_and_population_spread(make):
     np.testing.assert_allclose(np.asarray(found.mean), ahead.mean(1), rtol=1e-4, atol=1e-6)  # JAX: float32
     np.testing.assert_allclose(np.asarray(found.spread), ahead.std(1), rtol=1e-5)
     assert float(metrics.negative_share(found).value) == np.float32(np.mean(ahead.mean(1) < 0))
+    level = metrics.Strength(make(np.array([-1.0, 0.0, 1.0, np.nan])), None)
+    assert float(metrics.negative_share(level, mask=make(np.array([True, True, True, False]))).total) == 1
     one = metrics.preference_strength(make(scores[0, :, :1]), make(scores[1, :, :1]))
     np.testing.assert_array_equal(np.asarray(one.spread), np.zeros(30))
 
@@ -563,13 +580,13 @@ ONES = np.ones(3)
 
 @pytest.mark.parametrize(("call", "error", "sentence"), [
     (lambda: metrics.reward_accuracy([1.0], [0.0]), TypeError, "An array of NumPy, torch or JAX is needed"),
-    (lambda: metrics.reward_accuracy(np.ones(3, int), ONES), TypeError, "chosen must be floating-point numbers; got numpy int64"),
-    (lambda: metrics.reward_accuracy(ONES, torch.ones(3)), TypeError, "of one library; got numpy and torch"),
-    (lambda: metrics.reward_accuracy(ONES, np.ones(4)), ValueError, r"one shape; got \(3,\) and \(4,\)"),
+    (lambda: metrics.reward_accuracy(np.ones(3, int), ONES), TypeError, "needs floating-point numbers for chosen; got int64"),
+    (lambda: metrics.reward_accuracy(ONES, torch.ones(3)), TypeError, "rejected of torch but chosen of numpy; give one library"),
+    (lambda: metrics.reward_accuracy(ONES, np.ones(4)), ValueError, r"one shape for all; got chosen \(3,\), rejected \(4,\)"),
     (lambda: metrics.reward_accuracy(ONES, ONES, tie=2.0), ValueError, "tie is what an equal pair counts"),
     (lambda: metrics.reward_accuracy(ONES, ONES, mask=ONES), TypeError, "booleans of numpy; got numpy float64"),
     (lambda: metrics.reward_accuracy(ONES, ONES, mask=ONES[:2] > 0), ValueError, r"one boolean per value, shape \(3,\)"),
-    (lambda: metrics.reward_accuracy(torch.ones(3), torch.ones(3, device="meta")), ValueError, "move them to one device"),
+    (lambda: metrics.reward_accuracy(torch.ones(3), torch.ones(3, device="meta")), ValueError, "rejected on meta but chosen on"),
     (lambda: metrics.implicit_rewards(drawn(0), beta=0.0), ValueError, "beta must be above 0 and finite; got 0.0"),
     (lambda: metrics.implicit_rewards(pairs(ONES, ONES), beta=1.0), ValueError, "reads ref_chosen, which is missing"),
     (lambda: metrics.ranking_accuracy(poz.Ranked(np.ones((1, 2)))), TypeError, "needs a Pairs for pairs; got a Ranked"),

@@ -31,14 +31,14 @@ def reward_accuracy(chosen: Array, rejected: Array, *, tie: float = 0.5, mask: A
         TypeError: Scores that are no floating-point arrays of one library.
         ValueError: Shapes or devices that differ, or a tie outside [0, 1].
     """
-    xp, (chosen, rejected) = alike(chosen=chosen, rejected=rejected)
+    xp, chosen, rejected = alike("metrics.reward_accuracy", chosen=chosen, rejected=rejected)
     return Mean.of(credit(xp, chosen - rejected, tie), mask)
 
 
 @given
 def reward_margin(chosen: Array, rejected: Array, *, mask: Array = None) -> Mean:
     """Mean of the score of chosen minus that of rejected, in units of the reward; arguments as of `reward_accuracy`."""
-    _, (chosen, rejected) = alike(chosen=chosen, rejected=rejected)
+    _, chosen, rejected = alike("metrics.reward_margin", chosen=chosen, rejected=rejected)
     return Mean.of(chosen - rejected, mask)
 
 
@@ -151,7 +151,7 @@ def kendall(scores: Array, others: Array, *, mask: Array = None) -> Mean:
         TypeError: Scores that are no floating-point arrays of one library, or a mask that is not of booleans.
         ValueError: Shapes that differ, or no list of completions.
     """
-    xp, (scores, others) = alike(scores=scores, others=others)
+    xp, scores, others = alike("metrics.kendall", scores=scores, others=others)
     if not scores.ndim or not scores.shape[-1]:
         raise ValueError(f"scores must be of the completions of each prompt, (batch, K); got {tuple(scores.shape)}.")
     compared, zero = _both(xp, scores, mask) > 0, xp.constant(0.0, scores)

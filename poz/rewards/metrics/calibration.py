@@ -22,13 +22,13 @@ class Calibration(NamedTuple):
         edges: (bins - 1,) inner edges, ascending; a probability that is one of them belongs to the lower bin.
         confidence: (bins,) sum of the predicted probabilities.
         correct: (bins,) sum of the labels.
-        count: (bins,) how many.
+        counts: (bins,) how many.
     """
 
     edges: Floats
     confidence: Floats
     correct: Floats
-    count: Floats
+    counts: Floats
 
     @classmethod
     @given
@@ -52,7 +52,7 @@ class Calibration(NamedTuple):
         if np.any(np.diff(inner) < 0):
             raise ValueError(f"edges must ascend; got {inner.tolist()}.")
         bins = np.searchsorted(inner, predicted)
-        sums = [np.bincount(bins, x, len(inner) + 1) for x in (predicted, truth, np.ones_like(truth))]
+        sums = (np.bincount(bins, x, len(inner) + 1).astype(float) for x in (predicted, truth, np.ones_like(truth)))
         return cls(inner, *sums)
 
     @classmethod
@@ -80,17 +80,17 @@ class Calibration(NamedTuple):
     @property
     def expected(self) -> float:
         """Expected calibration error: |confidence - correct| averaged over predictions; NaN of nothing (MORE's is 0)."""
-        return float(np.sum(self._off) / np.sum(self.count)) if np.any(self.count) else np.nan
+        return float(np.sum(self._off) / np.sum(self.counts)) if np.any(self.counts) else np.nan
 
     @property
     def average(self) -> float:
         """The error of a bin, averaged over bins that are not empty; NaN of nothing."""
-        return float(np.mean(self._per_bin)) if np.any(self.count) else np.nan
+        return float(np.mean(self._per_bin)) if np.any(self.counts) else np.nan
 
     @property
     def largest(self) -> float:
         """The error of the worst bin; NaN of nothing."""
-        return float(np.max(self._per_bin)) if np.any(self.count) else np.nan
+        return float(np.max(self._per_bin)) if np.any(self.counts) else np.nan
 
     @property
     def _off(self) -> Floats:
@@ -98,8 +98,8 @@ class Calibration(NamedTuple):
 
     @property
     def _per_bin(self) -> Floats:
-        seen = self.count > 0
-        return np.asarray(self._off[seen] / self.count[seen])
+        seen = self.counts > 0
+        return np.asarray(self._off[seen] / self.counts[seen])
 
     def __add__(self, other: Calibration) -> Calibration:  # type: ignore[override]
         if not isinstance(other, Calibration):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from poz._given import given
 from poz.backends import Array, namespace
-from poz.rewards.metrics._arrays import floating, masked
+from poz.rewards._arrays import scores
+from poz.rewards.metrics._arrays import masked
 
 
 class Mean(NamedTuple):
@@ -31,7 +32,7 @@ class Mean(NamedTuple):
     @classmethod
     @given
     def of(cls, values: Array, mask: Array = None) -> Mean:
-        """Sum and count of numbers of any shape.
+        """Sum and count of numbers of any shape, as data: no gradient flows, and no graph is kept.
 
         Args:
             values: Floating-point numbers; a NaN that is counted makes the sum NaN.
@@ -41,7 +42,8 @@ class Mean(NamedTuple):
             TypeError: Values that are no floating-point array, a mask that is none of booleans, or two libraries.
             ValueError: A mask of another shape.
         """
-        xp, values = floating("values", values)
+        xp, values = scores("Mean.of", values=values)
+        values = xp.stop_gradient(values)
         ones = xp.ones_like(values)
         if mask is not None:
             mask = masked(values, mask)
@@ -52,10 +54,8 @@ class Mean(NamedTuple):
     @property
     def value(self) -> Array:
         """The mean; NaN of nothing."""
-        if isinstance(self.count, int | float) and not self.count:
-            return math.nan
         if isinstance(self.count, int | float):
-            return self.total / self.count
+            return self.total / self.count if self.count else math.nan
         xp = namespace(self.count)
         return self.total / xp.where(self.count > 0, self.count, xp.constant(math.nan, self.total))
 

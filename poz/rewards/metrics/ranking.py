@@ -14,9 +14,9 @@ from poz import terms
 from poz._checks import least as least_of
 from poz._checks import prepared
 from poz._given import given
-from poz.backends import Array
+from poz.backends import Array, namespace
 from poz.families import Pairs
-from poz.rewards.metrics._arrays import alike, credit, positive
+from poz.rewards.metrics._arrays import credit, positive
 from poz.rewards.metrics.mean import Mean
 
 _REFERENCE = ("chosen", "rejected", "ref_chosen", "ref_rejected")
@@ -85,8 +85,7 @@ def idealised_ranking_accuracy(
     There is none per token: with lengths that differ the partition function does not cancel.
     """
     ratio = idealised_log_ratio(pairs, beta=beta, least=least)
-    xp, (ratio,) = alike(ratio=ratio)
-    return Mean.of(credit(xp, ratio, tie), mask)
+    return Mean.of(credit(namespace(ratio), ratio, tie), mask)
 
 
 @given

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
-from poz.backends import Array
+from poz.backends import Array, namespace
 from poz.rewards._host import finite, shares
 from poz.rewards.metrics._arrays import alike, credit
 from poz.rewards.metrics.mean import Mean
@@ -44,7 +44,7 @@ def preference_strength(chosen: Array, rejected: Array) -> Strength:
         TypeError: Scores that are no floating-point arrays of one library.
         ValueError: Shapes or devices that differ, or no model.
     """
-    xp, (chosen, rejected) = alike(chosen=chosen, rejected=rejected)
+    xp, chosen, rejected = alike("metrics.preference_strength", chosen=chosen, rejected=rejected)
     if not chosen.ndim or not chosen.shape[-1]:
         raise ValueError(f"chosen must be of pairs by reward models, (batch, M); got {tuple(chosen.shape)}.")
     models = chosen.shape[-1]
@@ -56,8 +56,7 @@ def preference_strength(chosen: Array, rejected: Array) -> Strength:
 @given
 def negative_share(strength: Strength, *, mask: Array = None) -> Mean:
     """Share of pairs with μ̂ < 0: those whose label the ensemble contradicts."""
-    xp, (mean,) = alike(mean=strength.mean)
-    return Mean.of(credit(xp, -mean, 0.0), mask)
+    return Mean.of(credit(namespace(strength.mean), -strength.mean, 0.0), mask)
 
 
 @given
