@@ -45,3 +45,18 @@ def soft_label(z, hit, miss):
 def along(loss, slope):
     """A point that depends on chosen - rejected alone: (loss, d loss / d chosen, d loss / d rejected)."""
     return loss, slope, -slope
+
+
+@triton.jit
+def exponential(x):
+    """e^x and its slope; beyond x = 60 its tangent goes on, as in `poz.terms.exponential`."""
+    slope = tl.exp(tl.where(x > 60.0, 60.0, x))
+    return slope * (1.0 + tl.where(x > 60.0, x - 60.0, 0.0)), slope
+
+
+@triton.jit
+def expm1(x):
+    """e^x - 1, exact to the last places near 0 too: (u - 1) x / log(u) with u = fl(e^x)."""
+    u = tl.exp(x)
+    near = tl.where(u == 1.0, x, (u - 1.0) * (x / tl.log(tl.where(u == 1.0, 2.0, u))))
+    return tl.where(tl.abs(x) < 1.0, near, u - 1.0)

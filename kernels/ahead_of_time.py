@@ -9,7 +9,6 @@ A new skeleton is one more function in `KERNELS`; a new point is found by itself
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 import subprocess
@@ -22,12 +21,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from poz.kernels.dpo import logistic
 from poz.kernels.launch import FIXED
 from poz.kernels.logps import AHEAD_OF_TIME
-from poz.kernels.pairs import pairs
-from poz.kernels.plan import ListPlan, PairPlan, Variants, has_kernel, plan, point_name
-from poz.kernels.ranked import ranked
+from poz.kernels.pairs._points import logistic
+from poz.kernels.pairs._skeleton import pairs
+from poz.kernels.plan import ListPlan, PairPlan, Variants, file_of, has_kernel, plan, point_name
+from poz.kernels.ranked._skeleton import ranked
 from poz.kernels.sums import segment_running, segment_slopes, segment_sums
 from poz.zoo import zoo
 
@@ -75,7 +74,7 @@ def plans(kind: type[Plan]) -> Iterator[Plan]:
     """The plans of one kind: of each objective that has a kernel, as its file's `VARIANTS` bind it."""
     for objective in zoo.values():
         if has_kernel(objective.name):
-            variants: Variants = getattr(importlib.import_module(f"poz.kernels.{objective.name}"), "VARIANTS", ({},))
+            variants: Variants = getattr(file_of(objective.name), "VARIANTS", ({},))
             for values in variants:
                 bound = objective.bind(**values)
                 made = plan(bound, len(bound.reads & {"ref_chosen", "ref_logps", "opponents_chosen"}))

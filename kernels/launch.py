@@ -13,11 +13,11 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from poz.kernels import pairs as pair_file
-from poz.kernels import ranked as ranked_file
 from poz.kernels import sums as sums_file
 from poz.kernels import twin
+from poz.kernels.pairs import _skeleton as pair_file
 from poz.kernels.plan import ListPlan, PairPlan
+from poz.kernels.ranked import _skeleton as ranked_file
 
 FIXED = {"enable_fp_fusion": False}
 """Options of every launch: without fused multiply-adds the kernel rounds as torch does."""
@@ -42,7 +42,7 @@ def pairs(
     lengths: Tensor | None,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Loss of each pair and its gradient in every token; see `poz.kernels.pairs.pairs` for the arguments."""
+    """Loss of each pair and its gradient in every token; see `poz.kernels.pairs._skeleton.pairs` for the arguments."""
     count, tokens = offsets.numel() // 2, logps.numel()
     losses, gradient = _outputs(logps, count, with_gradient)
     if count == 0:
@@ -82,7 +82,7 @@ def ranked(
     longest: int,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Loss of each list and its gradient in every token; see `poz.kernels.ranked.ranked` for the arguments."""
+    """Loss of each list and its gradient in every token; see `poz.kernels.ranked._skeleton.ranked` for the arguments."""
     count, tokens = lists.numel() - 1, logps.numel()
     losses, gradient = _outputs(logps, count, with_gradient)
     if count == 0:

@@ -99,7 +99,8 @@ def token_loss(
     if made is None:
         return twin.examples(objective, logps, offsets, others, lengths, data, _segments(runs))
     data.setdefault("label", ones)
-    numbers = [_column(objective, column, data, offsets, lengths) for column in made.columns]
+    find = functools.partial(_column, data=data, offsets=offsets, lengths=lengths)
+    numbers = [column(find) if callable(column) else find(column) for column in made.columns]
     launch = _launch()
     go = functools.partial(launch.pairs, made, offsets=offsets, columns=numbers, lengths=lengths)
     losses = _fused(logps, others, made.weights, go, offsets, 2)
@@ -255,14 +256,16 @@ def _plan(objective: Objective, anchors: int, data: Mapping[str, Tensor], runs: 
 
 
 def _has_tensors(objective: Objective) -> bool:
-    base = objective.values.get("base")
-    table = objective.values.get("reliability")  # is looked up for each pair, unless it has a gradient
-    given = [value for name, value in objective.values.items() if name != "reliability"]
-    return (
-        any(isinstance(part, Tensor) for value in given for part in (value if isinstance(value, tuple) else (value,)))
-        or (isinstance(table, Tensor) and table.requires_grad)
-        or (base is not None and _has_tensors(base))
-    )
+    for name, value in objective.values.items():
+        table = getattr(
+            objective.params[name].domain, "per", ""
+        )  # is looked up for each pair, unless it has a gradient
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Tensor) and (part.requires_grad or not table):
+                return True
+            if name == "base" and _has_tensors(part):
+                return True
+    return False
 
 
 def _launch() -> Any:
@@ -342,32 +345,7 @@ def _columns_of(
     return found
 
 
-def _column(
-    objective: Objective, column: str, data: Mapping[str, Tensor], offsets: Tensor, lengths: Tensor | None
-) -> Tensor:
-    if column == "reliability":
-        return _logit(objective.values["reliability"], data.get("annotator"), data["label"])
-    name, swapped = column.removeprefix("swapped "), column.startswith("swapped ")
+def _column(name: str, data: Mapping[str, Tensor], offsets: Tensor, lengths: Tensor | None) -> Tensor | None:
     if name in ("chosen_len", "rejected_len"):
-        chosen, rejected = (offsets.diff() if lengths is None else lengths).chunk(2)
-        return rejected if (name == "rejected_len") != swapped else chosen
-    value = data[name]
-    if not swapped or name not in objective.reads | objective.optional:  # a label that is not read stays 1
-        return value
-    return {"label": 1 - value, "margin": -value}.get(name, value)
-
-
-def _logit(reliability: Any, annotator: Tensor | None, label: Tensor) -> Tensor:
-    # In float64: 1 - η of a float32 η near 1 has few digits.
-    eta = torch.as_tensor(reliability, dtype=torch.float64, device=label.device).clamp(1e-4, 1 - 1e-4)
-    if eta.ndim:
-        if annotator is None:
-            raise ValueError(f"{eta.numel()} reliabilities need annotator ids. Give annotator, or one reliability.")
-        if annotator.device.type == "cpu" and annotator.numel():
-            least, most = int(annotator.min()), int(annotator.max())
-            if least < 0 or most >= eta.numel():
-                raise ValueError(
-                    f"Annotator ids go from 0 to {eta.numel() - 1}, one for each reliability; got {least} to {most}."
-                )
-        eta = eta[annotator.long()]
-    return torch.logit(eta).expand(label.shape).to(label.dtype)
+        return (offsets.diff() if lengths is None else lengths).chunk(2)[name == "rejected_len"]
+    return data.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from poz.objective import Objective
 
 Values = Mapping[str, Any]
+Column = Callable[[Callable[[str], Any]], Any]
 Variants = tuple[Values, ...]
 """Hyper-parameters that choose between points; each is compiled ahead of time."""
 
@@ -23,7 +24,8 @@ class PairPlan(NamedTuple):
             function.
         params: Its hyper-parameters.
         weights: One weight per anchor: the reference first where the objective reads it, then the opponents.
-        columns: Per-pair fields of the family that the point takes, by name.
+        columns: Per-pair fields of the family that the point takes, by name, or functions that make such a column: each is
+            given a function from names to columns, of which those are None that are not there.
         base: The point under it (LCPO), or None.
         mean: Whether a score is the mean over the tokens of its segment, not the sum.
         discount: Factor per token.
@@ -35,7 +37,7 @@ class PairPlan(NamedTuple):
     point: Any
     params: tuple[float, ...]
     weights: tuple[float, ...] = ()
-    columns: tuple[str, ...] = ()
+    columns: tuple[str | Column, ...] = ()
     base: Any = None
     mean: bool = False
     discount: float = 1.0
@@ -64,9 +66,18 @@ class ListPlan(NamedTuple):
     sft_weight: float = 0.0
 
 
+FILES = {path.stem: path.parent.name for path in Path(__file__).parent.glob("*/[!_]*.py")}
+"""By objective the folder of its family, of those that have a kernel file."""
+
+
 def has_kernel(name: str) -> bool:
     """Whether the objective of that name has a kernel file."""
-    return Path(__file__).with_name(f"{name}.py").exists()
+    return name in FILES
+
+
+def file_of(name: str) -> Any:
+    """The kernel file of the objective of that name, imported; Triton with it."""
+    return importlib.import_module(f"poz.kernels.{FILES[name]}.{name}")
 
 
 def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan | None:
@@ -77,7 +88,7 @@ def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan | None:
     """
     if not has_kernel(objective.name):
         return None
-    made = importlib.import_module(f"poz.kernels.{objective.name}").plan(objective.values, anchors)
+    made = file_of(objective.name).plan(objective.values, anchors)
     if made is None:
         return None
     if len(made.weights) != anchors:
@@ -90,4 +101,4 @@ def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan | None:
 
 def point_name(point: Any) -> str:
     """A point as "file.function"."""
-    return f"{point.__module__.rpartition('.')[2]}.{point.__name__}"
+    return f"{point.__module__.rpartition('.')[2].removeprefix('_')}.{point.__name__}"

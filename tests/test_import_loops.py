@@ -54,7 +54,7 @@ def test_there_is_none(root):
         "poz",
         "poz.torch.scored",
         "poz.reference.pairs.dpo",
-        "poz.kernels.dpo",
+        "poz.kernels.pairs.dpo",
         "poz.bench.end_to_end",
     } <= files.keys()
     imports = {name: imported(file.read_text(), files.keys()) - {name} for name, file in files.items()}

@@ -131,3 +131,5 @@ def test_show_says_where_an_objective_is(root, monkeypatch):
     monkeypatch.chdir(root)
     shown = CliRunner().invoke(app, ["show", "sppo"]).stdout
     assert shown.splitlines()[-1] == "Files: poz/objectives/samples/sppo.py, reference/samples/sppo.py"
+    shown = CliRunner().invoke(app, ["show", "pro"]).stdout
+    assert shown.splitlines()[-1].endswith(", reference/ranked/pro.py, kernels/ranked/pro.py")

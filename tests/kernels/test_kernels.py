@@ -6,7 +6,6 @@ once, and the tests below look at what came back.
 
 import dataclasses
 import functools
-import importlib
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ import pytest
 import torch
 
 import poz
-from poz.kernels.plan import PairPlan, has_kernel, plan
+from poz.kernels.plan import PairPlan, file_of, has_kernel, plan
 from poz.testing import conform, conformance, draw_case, draw_values, refusal, runs
 from poz.testing.conformance import expected
 from poz.testing.tolerances import RTOL, assert_close
@@ -39,7 +38,7 @@ OVER = {
 OVER["lcpo:over-spce"] = poz.lcpo.bind(base=poz.spce, reliability=0.7)  # reads no label, though its base may
 OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
 for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
-    for values in getattr(importlib.import_module(f"poz.kernels.{name}"), "VARIANTS", ()):
+    for values in getattr(file_of(name), "VARIANTS", ()):
         if values:
             OVER[f"{name}:{','.join(map(str, values.values()))}"] = poz.zoo[name].bind(**values)
 CHOSEN = (1, 63, 257, 0, 5, 130)

@@ -15,7 +15,7 @@ REFERENCES = {path.stem: path for path in sorted((ROOT / "reference").rglob("[a-
 KINDS = {
     "poz": [ROOT / "poz/terms.py", *sorted((ROOT / "poz/objectives").rglob("[a-z]*.py"))],
     "reference": [*REFERENCES.values()],
-    "kernels": [p for p in sorted((ROOT / "kernels").rglob("*.py")) if p.stem == "_maths" or p.stem in REFERENCES],
+    "kernels": [p for p in sorted((ROOT / "kernels").rglob("*.py")) if p.stem in ("_maths", "_points", *REFERENCES)],
 }
 TESTS = {path.name: path for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 LAWS = {
@@ -33,7 +33,9 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     shared = name.startswith("_") or name == "terms"
     mine = "test" if shared else name
     if kind == "kernels":
-        users: tuple[str, ...] = {"dpo": ("dpo", "vpo"), "ipo": ("ipo", "inpo"), "_maths": ("dpo",)}.get(name, (name,))
+        users: tuple[str, ...] = {"_maths": ("dpo",), "_points": ("dpo", "vpo", "ipo", "inpo", "odpo")}.get(
+            name, (name,)
+        )
         known = "hinge_slope or bitwise or no_pairs or need_a_gradient or swapped or several_blocks or upstream"
         for names in [users, SHARED][: 2 if shared else 1]:
             own = [f"[{name}{end}" for name in names for end in ("]", "-", ":")] + ["over-vpo]"] * ("vpo" in names)
