@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from poz.jax.head.settings import Settings
@@ -101,12 +101,17 @@ def over_mesh(
     by_row, by_token = Spec(axes) if axes else Spec(), Spec(settings.axis)
     arrays: tuple[Array, ...] = hidden, weight, bias, targets
     specs = by_row, by_token, by_token, by_row
-    if any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types):
-        arrays = tuple(
-            None if x is None else jax.reshard(x, NamedSharding(mesh, spec))
-            for x, spec in zip(arrays, specs, strict=True)
-        )
+    arrays = tuple(None if x is None else _laid_out(x, mesh, spec) for x, spec in zip(arrays, specs, strict=True))
     return tuple(_mapped(run, settings, mesh, specs)(*arrays))
+
+
+def _laid_out(x: Array, mesh: Mesh, spec: Spec) -> Array:
+    """The array over the explicit axes of the mesh; over the others the compiler lays it."""
+    explicit = {n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit}
+    if not explicit:
+        return x
+    named = [(entry,) if isinstance(entry, str) else entry or () for entry in spec]
+    return jax.reshard(x, NamedSharding(mesh, Spec(*(tuple(n for n in names if n in explicit) for names in named))))
 
 
 @lru_cache(maxsize=64)
