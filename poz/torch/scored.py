@@ -63,7 +63,12 @@ class Scored(NamedTuple):
                 f"{shape}."
             )
         rows = shape[:1]
-        wanted = {"mask": [shape], "lengths": [rows], "ref_logps": [shape, rows], "collision": [shape]}
+        wanted: dict[str, list[tuple[int, ...]]] = {
+            "mask": [shape],
+            "lengths": [rows],
+            "ref_logps": [shape, rows],
+            "collision": [shape],
+        }
         for name, shapes in wanted.items():
             given = getattr(self, name)
             if given is not None and tuple(given.shape) not in shapes:
