@@ -18,7 +18,9 @@ from trl.trainer import dpo_config as dpo_config
 from trl.trainer import dpo_trainer as dpo_trainer
 from trl.trainer import kto_config as kto_config
 from trl.trainer import kto_trainer as kto_trainer
-from trl.trainer import utils
+from trl.trainer import utils as trls_utils
+
+utils: Any = trls_utils  # of which not all is exported
 
 SEEN = "1.16"
 """The newest version of TRL that all of this was seen in."""
