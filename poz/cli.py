@@ -301,8 +301,9 @@ def _params(objective: Objective, given: list[str]) -> dict[str, Any]:
             _stop(f"--param gives {name} twice. Leave one out.")
         if name in objective.params:
             domain = objective.params[name].domain
-            value = poz.zoo.get(value, value) if isinstance(domain, Base) else domain.read(value)
-        values[name] = value
+            values[name] = poz.zoo.get(value, value) if isinstance(domain, Base) else domain.read(value)
+        else:
+            values[name] = value  # which `bind` refuses, by the name
     try:
         objective.bind(**values)
     except (TypeError, ValueError) as error:

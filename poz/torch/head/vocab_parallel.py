@@ -44,7 +44,8 @@ def stacked(parts: list[Statistics], like: Tensor) -> Statistics:
     """Join the statistics of chunks of rows, which may be none."""
     if not parts:
         return Statistics(*(like.new_empty(0, dtype=torch.float64),) * len(Statistics._fields))
-    return Statistics(*(None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True)))
+    rows: Any = (None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True))
+    return Statistics(*rows)
 
 
 def find_group(name: str) -> Any:
