@@ -70,7 +70,7 @@ def test_torch_and_jax_differentiate_it():
     ("given", "error", "sentence"),
     [
         ({}, ValueError, "objectives of one family; got none"),
-        ({"dpo": 1.0, "pro": 1.0}, ValueError, r"got dpo \(Pairs\), pro \(Ranked\)"),
+        ({"dpo": 1.0, "pro": 1.0}, ValueError, r"got dpo \(poz.Pairs\), pro \(poz.Ranked\)"),
         ({"dpp": 1.0}, KeyError, "There is no objective 'dpp'"),
         ({"dpo": None}, TypeError, r"a number or an array; got \('dpo', None\)"),
         ({"dpo": [1.0]}, TypeError, "a number or an array"),

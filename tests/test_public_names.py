@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import poz
-from poz.cli import app
+from poz.cli import app, out
 from poz.domains import Real
 from poz.objective import objective
 
@@ -103,8 +103,7 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 
 def test_a_narrow_list_cuts_nothing_off(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal always has 80 columns
+    monkeypatch.setattr(out, "width", 40)
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 40
@@ -113,7 +112,7 @@ def test_a_narrow_list_cuts_nothing_off(monkeypatch):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_list_that_fits_is_a_table(width, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(out, "width", width)
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert all(spec.paper in text and spec.family.__name__ in text for spec in poz.zoo.values())

@@ -141,7 +141,7 @@ def standing_head() -> Any:
 def put_head(head: Any, add: Callable[..., None] | None, leave_out: Callable[..., bool] | None) -> None:
     """Puts a head under TRL, what gives it to a model, and whether masked tokens are left out; TRL's own for None."""
     theirs = _TRLS["add_fused_lm_head"]
-    for name, module in list(sys.modules.items()):  # each trainer has a name of its own for it
+    for name, module in sys.modules.copy().items():  # each trainer has a name of its own for it
         if name.startswith("trl.") and vars(module).get("add_fused_lm_head") in (theirs, _added[0]):
             vars(module)["add_fused_lm_head"] = add or theirs
     _added[0] = add or theirs
