@@ -12,7 +12,7 @@ from poz.families import SHAPES
 from poz.testing import conform, draw_case
 
 # Compilers take most of their time, so they get few; `poz verify --cases` draws more.
-CASES = {"numpy": 30, "torch": 30, "torch.compile": 1, "jax": 1}
+CASES = {"numpy": 20, "torch": 20, "torch.compile": 1, "jax": 1}
 
 
 def separate(objective):

@@ -337,7 +337,7 @@ def check_limits(objective, batch, backend, seed):
                     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12, err_msg=f"{what}, slope of {f}")
 
 
-@pytest.mark.parametrize(("backend", "seed"), [("numpy", 0), *[("torch", seed) for seed in range(6)], ("jax", 0)])
+@pytest.mark.parametrize(("backend", "seed"), [("numpy", 0), *[("torch", seed) for seed in range(4)], ("jax", 0)])
 @pytest.mark.parametrize("name", poz.zoo)
 def test_an_infinite_log_prob_has_the_loss_and_the_slope_of_the_limit(name, backend, seed):
     check_limits(*draw_case(poz.zoo[name], np.random.default_rng(seed), 5, 30.0), backend, seed)
