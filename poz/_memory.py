@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 
 _UNITS = {
-    "": 1, "B": 1,
-    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
-}  # fmt: skip
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
 
 
 def bytes_of(memory: int | str) -> int:
-    """Return a size in bytes: an integer as it is, a string such as ``"64MiB"``, ``"1.5GB"`` or ``"4096"`` read.
+    """A size in bytes: an integer as it is, a string such as ``"64MiB"``, ``"1.5GB"`` or ``"4096"`` read.
 
     Raises:
         ValueError: it cannot be read or is not positive.
@@ -35,7 +42,7 @@ def bytes_of(memory: int | str) -> int:
 
 
 def text_of(size: int) -> str:
-    """Return a size in bytes as text, rounded up so that reading it back never gives less."""
+    """A size in bytes as text, rounded up so that reading it back never gives less."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if size >= unit:
             return f"{-(-size // unit)}{name}" if size >= 10 * unit else f"{-(-size * 10 // unit) / 10:.1f}{name}"

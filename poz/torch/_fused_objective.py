@@ -52,12 +52,23 @@ class _Settings(NamedTuple):
 
 
 def fused_objective(
-    objective: Any, hidden: Tensor, weight: Tensor, targets: Tensor, *, fields: Mapping[str, Tensor] | None = None,
-    example_weights: Tensor | None = None, bias: Tensor | None = None, ignore_index: int = -100, temperature: float = 1.0,
-    logit_scale: float = 1.0, softcap: float | None = None, memory: int | str = "1GiB", precision: str = "exact",
+    objective: Any,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    fields: Mapping[str, Tensor] | None = None,
+    example_weights: Tensor | None = None,
+    bias: Tensor | None = None,
+    ignore_index: int = -100,
+    temperature: float = 1.0,
+    logit_scale: float = 1.0,
+    softcap: float | None = None,
+    memory: int | str = "1GiB",
+    precision: str = "exact",
     implementation: str = "auto",
-) -> FusedLoss:  # fmt: skip
-    """Return the loss of a separable objective, with gradients made in the same pass over the vocabulary (6NVD operations).
+) -> FusedLoss:
+    """The loss of a separable objective, with gradients made in the same pass over the vocabulary (6NVD operations).
 
     A chunk is as many whole pairs or lists as fit `memory`; one that does not fit alone has its logits made twice. The result
     is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit, under
@@ -139,7 +150,7 @@ def fused_objective(
 
 
 def _origins(*tensors: Tensor | None) -> tuple[Tensor, ...]:
-    """Return numbers that come from the tensors, for autograd, and hold none of their memory."""
+    """Numbers that come from the tensors, for autograd, and hold none of their memory."""
     return tuple(tensor.narrow(0, 0, 0).sum() for tensor in tensors if tensor is not None and tensor.requires_grad)
 
 
@@ -159,7 +170,7 @@ def _check_separable(objective: Any) -> None:
 
 
 def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, hidden: Tensor) -> None:
-    """Refuse what the objective would refuse of the whole batch: a chunk alone cannot tell a field that is too long."""
+    """Refuses what the objective would refuse of the whole batch: a chunk alone cannot tell a field that is too long."""
     logps = torch.zeros(shape, dtype=compute_dtype(hidden), device=hidden.device)
     made = _made(objective, logps, logps == 0)
     read = objective.reads | objective.optional
@@ -173,7 +184,7 @@ def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, 
 
 
 def _check_gradients(objective: Any, fields: Mapping[str, Any], example_weights: Tensor) -> None:
-    """Refuse what needs a gradient that is not made here, and hyper-parameters that a chunk would have to slice."""
+    """Refuses what needs a gradient that is not made here, and hyper-parameters that a chunk would have to slice."""
     needing = [f"`fields` holds {name}, which requires a gradient" for name, x in fields.items() if _needs_gradient(x)]
     if _needs_gradient(example_weights):
         needing.append("`example_weights` require a gradient")
@@ -207,7 +218,7 @@ def _settings_of(objective: Any) -> Iterator[tuple[str, Any, str]]:
 
 
 def _made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Return what comes from the log-probs of the tokens, by field name."""
+    """What comes from the log-probs of the tokens, by field name."""
     layout = layout_of(objective.family)
     made, lengths = (logps if layout.per_token else logps.sum(-1)), mask.sum(-1).to(logps.dtype)
     fields: dict[str, Tensor] = {}
@@ -254,9 +265,15 @@ class _Chunk(NamedTuple):
 class _LossInTheLoop(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, example_weights: Tensor,
-        settings: _Settings, lists: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        example_weights: Tensor,
+        settings: _Settings,
+        lists: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = compute_dtype(hidden)
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         need_bias = need_bias and bias is not None
@@ -273,9 +290,22 @@ class _LossInTheLoop(torch.autograd.Function):
             index = passes.taking_part(flat, None, settings.ignore_index)
             head = settings.head
             results = operators.linear_logps_forward(
-                chosen, weight, bias, flat, index, settings.ignore_index, *head, "logps", mode, plan.block_rows,
-                plan.implementation, "", 0, weight.shape[0], hidden.device.type == "cpu",
-            )  # fmt: skip
+                chosen,
+                weight,
+                bias,
+                flat,
+                index,
+                settings.ignore_index,
+                *head,
+                "logps",
+                mode,
+                plan.block_rows,
+                plan.implementation,
+                "",
+                0,
+                weight.shape[0],
+                hidden.device.type == "cpu",
+            )
             with torch.enable_grad():
                 leaf = results[0].view(part.shape).requires_grad_()
                 made = settings.objective(chunk.batch(leaf, mask))
@@ -287,11 +317,21 @@ class _LossInTheLoop(torch.autograd.Function):
                 continue
             count = flat.shape[0] if index is None else index.shape[0]
             rows = passes.backward_of(plan.implementation)(
-                chosen, weight, bias, index, passes.local_targets(flat, index, 0), count, head,
-                [(coefficients if index is None else coefficients[index]).double(), None, None], results[6], results[7],
-                results[8] if mode == "keep" else None, plan.block_rows,
-                Gradients(chosen if need_hidden else None, grad_weight, grad_bias), True,
-            )  # fmt: skip
+                chosen,
+                weight,
+                bias,
+                index,
+                passes.local_targets(flat, index, 0),
+                count,
+                head,
+                [(coefficients if index is None else coefficients[index]).double(), None, None],
+                results[6],
+                results[7],
+                results[8] if mode == "keep" else None,
+                plan.block_rows,
+                Gradients(chosen if need_hidden else None, grad_weight, grad_bias),
+                True,
+            )
             if grad_hidden is not None:
                 whole = rows
                 if index is not None:
@@ -328,9 +368,15 @@ class _LossInTheLoop(torch.autograd.Function):
 
 
 def _chunks(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, settings: _Settings, examples: int, lists: bool,
-) -> list[tuple[int, int, str, Any]]:  # fmt: skip
-    """Return (first, last + 1, mode, plan) of each chunk: the most examples whose probabilities fit the memory."""
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    settings: _Settings,
+    examples: int,
+    lists: bool,
+) -> list[tuple[int, int, str, Any]]:
+    """(first, last + 1, mode, plan) of each chunk: the most examples whose probabilities fit the memory."""
     per_example = max(1, targets.numel() // max(examples, 1))
     limit = bytes_of(settings.memory)
     grad = any(tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias))
@@ -338,9 +384,16 @@ def _chunks(
     rows = min(per_example * examples, 4096)
     with torch.no_grad():
         plan = make_plan(
-            hidden, weight, bias, max(rows, per_example), softcap=head.softcap, outputs=frozenset(("logps",)),
-            memory=settings.memory, fast=head.fast, implementation=settings.implementation,
-        )  # fmt: skip
+            hidden,
+            weight,
+            bias,
+            max(rows, per_example),
+            softcap=head.softcap,
+            outputs=frozenset(("logps",)),
+            memory=settings.memory,
+            fast=head.fast,
+            implementation=settings.implementation,
+        )
     item = hidden.dtype.itemsize if head.fast or plan.implementation == "triton" else compute_dtype(hidden).itemsize
     fitting = (limit - plan.workspace) // (weight.shape[0] * item)
     mode = "forward" if not grad else "keep" if fitting >= padded(per_example) else "recompute"

@@ -41,15 +41,22 @@ class Gradients(NamedTuple):
 
 
 def bend_at(target_logit: Tensor, head: Head) -> Tensor | float:
-    """Return d logit / d x of the soft cap at the target, 0 where the target is masked; 1 without a cap."""
+    """d logit / d x of the soft cap at the target, 0 where the target is masked; 1 without a cap."""
     return 1.0 if head.softcap is None else 1 - (target_logit * head.bend).clamp(min=-1.0) ** 2
 
 
 def row_gradients(
-    head: Head, logp: Tensor, lse: Tensor, target_logit: Tensor, entropy: Tensor | None, owned: Tensor,
-    grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None,
-) -> RowGradients:  # fmt: skip
-    """Turn upstream gradients, all float64 (rows,), into coefficients of the logits' gradient."""
+    head: Head,
+    logp: Tensor,
+    lse: Tensor,
+    target_logit: Tensor,
+    entropy: Tensor | None,
+    owned: Tensor,
+    grad_logp: Tensor | None,
+    grad_lse: Tensor | None,
+    grad_entropy: Tensor | None,
+) -> RowGradients:
+    """Turns upstream gradients, all float64 (rows,), into coefficients of the logits' gradient."""
     zero = torch.zeros_like(logp)
     by_logp = zero if grad_logp is None else grad_logp
     by_lse = zero if grad_lse is None else grad_lse
@@ -69,10 +76,20 @@ def row_gradients(
 
 
 def backward_tiles(
-    rows: Rows, weights: Weights, targets: Tensor, head: Head, lse: Tensor, tile_lse: Tensor, kept: Tensor | None,
-    kept_rows: int, positions: Tensor | None, by_row: RowGradients, into: Gradients, add: bool = False,
-) -> None:  # fmt: skip
-    """Fill the gradients.
+    rows: Rows,
+    weights: Weights,
+    targets: Tensor,
+    head: Head,
+    lse: Tensor,
+    tile_lse: Tensor,
+    kept: Tensor | None,
+    kept_rows: int,
+    positions: Tensor | None,
+    by_row: RowGradients,
+    into: Gradients,
+    add: bool = False,
+) -> None:
+    """Fills the gradients.
 
     Args:
         rows: the rows that take part, a coefficient of zero left out.
@@ -159,10 +176,19 @@ def backward_tiles(
 
 
 def one_pass_gradient(
-    one_pass: Tensor, rows: int, weight: Tensor, targets: Tensor, head: Head, total: Tensor, lse: Tensor, logp: Tensor,
-    target_logit: Tensor, owned: Tensor, block_rows: int,
-) -> None:  # fmt: skip
-    """Turn the sum over the other tokens into d log p / d hidden, in place, once the log-sum-exp over all shards is known."""
+    one_pass: Tensor,
+    rows: int,
+    weight: Tensor,
+    targets: Tensor,
+    head: Head,
+    total: Tensor,
+    lse: Tensor,
+    logp: Tensor,
+    target_logit: Tensor,
+    owned: Tensor,
+    block_rows: int,
+) -> None:
+    """Turns the sum over the other tokens into d log p / d hidden, in place, once the log-sum-exp over all shards is known."""
     others = -(total - lse).exp() * head.slope
     at_target = -torch.expm1(logp) * bend_at(target_logit, head) * head.slope
     at_target = at_target.where(owned, torch.zeros_like(at_target))

@@ -14,12 +14,12 @@ INSTEAD = "torch operations on the logits, such as `torch.log_softmax(hidden @ w
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Return whether its values can be asked for, unlike while torch.compile traces or torch.vmap batches."""
+    """Whether its values can be asked for, unlike while torch.compile traces or torch.vmap batches."""
     return not torch.compiler.is_compiling() and not _functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def check_numbers(ignore_index: Any, **numbers: Any) -> None:
-    """Refuse what is no Python number: a tensor would lose its gradient.
+    """Refuses what is no Python number: a tensor would lose its gradient.
 
     Raises:
         TypeError: with a sentence.
@@ -39,7 +39,7 @@ def check_numbers(ignore_index: Any, **numbers: Any) -> None:
 
 
 def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...] = ()) -> None:
-    """Refuse what is no plain tensor, and transformations that would not see through.
+    """Refuses what is no plain tensor, and transformations that would not see through.
 
     Args:
         function: name to say.

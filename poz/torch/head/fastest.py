@@ -20,7 +20,7 @@ _CHOSEN: dict[tuple[Any, ...], str] = {}
 def fastest(
     linear_logps: Callable[..., Any], hidden: Tensor, weight: Tensor, bias: Tensor | None, group: str, **settings: Any
 ) -> str:
-    """Return "triton" or "fused", whichever took less time on drawn hidden states; "auto" where "fused" does not serve.
+    """Which took less time on drawn hidden states, "triton" or "fused"; "auto" where "fused" does not serve.
 
     Args:
         linear_logps: what to measure.
@@ -56,7 +56,7 @@ def fastest(
 
 
 def quicker(seconds: Callable[[str], float], ways: tuple[str, ...] = ("triton", "fused")) -> str:
-    """Return the way of the smaller median, in rounds that take turns; the first calls, which compile, do not count."""
+    """The way of the smaller median, in rounds that take turns; the first calls, which compile, do not count."""
     rounds = [[seconds(way) for way in ways] for _ in range(ROUNDS + 1)][1:]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
     return ways[medians.index(min(medians))]

@@ -17,16 +17,22 @@ from poz.torch.head.vocab_parallel import Statistics, join, stacked
 
 
 def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
-    """Return the bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
+    """The bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
     block = min(block_rows, padded(rows))
     splits = -(-weight.shape[0] // kernels.FUSED_SPLIT)
     return block * (8 * 4 * splits + 8 * hidden_size) + padded(rows) * 8 * 34
 
 
 def product_over(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, split: int = kernels.FUSED_SPLIT,
-    tile: tuple[int, int, int] | None = None, **options: int,
-) -> Partials:  # fmt: skip
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    head: Head,
+    split: int = kernels.FUSED_SPLIT,
+    tile: tuple[int, int, int] | None = None,
+    **options: int,
+) -> Partials:
     """Launch `fused_forward`: statistics of the logits of (rows, hidden size), which are never stored.
 
     Args:
@@ -47,10 +53,29 @@ def product_over(
     inner, outer, _, capped = scaling(head)
     with on_device_of(hidden):
         kernels.fused_forward[(triton.cdiv(rows, tile[0]), splits)](
-            hidden, hidden.stride(0), weight, weight.stride(0), bias, targets, maxima, sums, own, rows, vocabulary, width,
-            inner, outer, CAPPED=capped, ROWS=tile[0], COLUMNS=tile[1], DEPTH=tile[2], SPLIT=split,
-            AS_FLOAT32=hidden.device.type == "cpu", **{**kernels.FUSED_OPTIONS, **options}, **FIXED,
-        )  # fmt: skip
+            hidden,
+            hidden.stride(0),
+            weight,
+            weight.stride(0),
+            bias,
+            targets,
+            maxima,
+            sums,
+            own,
+            rows,
+            vocabulary,
+            width,
+            inner,
+            outer,
+            CAPPED=capped,
+            ROWS=tile[0],
+            COLUMNS=tile[1],
+            DEPTH=tile[2],
+            SPLIT=split,
+            AS_FLOAT32=hidden.device.type == "cpu",
+            **{**kernels.FUSED_OPTIONS, **options},
+            **FIXED,
+        )
     owned = (targets >= 0) & (targets < vocabulary)
     others, own = (maxima.double() + sums.double().log()).logsumexp(0), own.double()
     total = torch.where(owned, torch.logaddexp(others, own), others)
@@ -58,10 +83,20 @@ def product_over(
 
 
 def forward_rows(
-    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
-    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> Statistics:  # fmt: skip
-    """Run over row chunks without logits and without a trace for a gradient."""
+    rows: Rows,
+    weights: Weights,
+    local: Tensor,
+    head: Head,
+    wanted: frozenset[str],
+    mode: str,
+    kept: Tensor,
+    tile_lse: Tensor,
+    group: Any,
+    vocabulary: int,
+    first: int,
+    stats: Tensor,
+) -> Statistics:
+    """Runs over row chunks without logits and without a trace for a gradient."""
     parts: list[Statistics] = []
     for low, high in rows.blocks():
         block = rows.block(low, high)

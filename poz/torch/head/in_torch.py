@@ -13,39 +13,73 @@ from poz.torch.head.vocab_parallel import ENTROPY, LOGP, LSE, TARGET_LOGIT, Stat
 
 
 def multiply_dtype(hidden: Tensor, fast: bool) -> torch.dtype:
-    """Return the dtype of the matrix products' factors; only on a GPU are 16-bit ones multiplied into float32."""
+    """The dtype of the matrix products' factors; only on a GPU are 16-bit ones multiplied into float32."""
     return hidden.dtype if fast else compute_dtype(hidden)
 
 
 def forward_rows(
-    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
-    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> Statistics:  # fmt: skip
-    """Run over all tiles and join the shards."""
+    rows: Rows,
+    weights: Weights,
+    local: Tensor,
+    head: Head,
+    wanted: frozenset[str],
+    mode: str,
+    kept: Tensor,
+    tile_lse: Tensor,
+    group: Any,
+    vocabulary: int,
+    first: int,
+    stats: Tensor,
+) -> Statistics:
+    """Runs over all tiles and joins the shards."""
     count = padded(rows.count)
     part = forward_tiles(
-        rows, weights, local, head, wanted,
+        rows,
+        weights,
+        local,
+        head,
+        wanted,
         kept if mode == "keep" else None,
         kept[:count] if mode == "one pass" else None,
         tile_lse[:, :count] if mode != "forward" else None,
-    )  # fmt: skip
+    )
     joined = join(part, group, vocabulary, first)
     if mode != "forward":
         remember(stats[:, :count], joined, part.total)
     if mode == "one pass":
         one_pass_gradient(
-            kept[:count], count, weights.weight, local, head, part.total, joined.lse, joined.logp, joined.target_logit,
-            part.owned, rows.block_rows,
-        )  # fmt: skip
+            kept[:count],
+            count,
+            weights.weight,
+            local,
+            head,
+            part.total,
+            joined.lse,
+            joined.logp,
+            joined.target_logit,
+            part.owned,
+            rows.block_rows,
+        )
     return joined
 
 
 def backward_rows(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor | None, local: Tensor, count: int, head: Head,
-    upstream: list[Tensor | None], stats: Tensor, tile_lse: Tensor, kept: Tensor | None, block_rows: int, into: Gradients,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    index: Tensor | None,
+    local: Tensor,
+    count: int,
+    head: Head,
+    upstream: list[Tensor | None],
+    stats: Tensor,
+    tile_lse: Tensor,
+    kept: Tensor | None,
+    block_rows: int,
+    into: Gradients,
     add: bool = False,
-) -> Tensor:  # fmt: skip
-    """Fill the gradients; rows whose coefficients are 0 are left out."""
+) -> Tensor:
+    """Fills the gradients; rows whose coefficients are 0 are left out."""
     active = torch.zeros(count, dtype=torch.bool, device=hidden.device)
     for gradient in upstream:
         if gradient is not None:
@@ -70,10 +104,14 @@ def backward_rows(
     chosen_targets = local[:lead] if everything else at(local, -1)
     row_stats = at(stats)
     by_row = row_gradients(
-        head, row_stats[LOGP], row_stats[LSE], row_stats[TARGET_LOGIT], row_stats[ENTROPY],
+        head,
+        row_stats[LOGP],
+        row_stats[LSE],
+        row_stats[TARGET_LOGIT],
+        row_stats[ENTROPY],
         (chosen_targets >= 0) & (chosen_targets < weight.shape[0]),
         *(None if gradient is None else at(gradient) for gradient in upstream),
-    )  # fmt: skip
+    )
     if not everything:
         index = positions if index is None else index[positions]
     dtype = multiply_dtype(hidden, head.fast)
@@ -81,10 +119,19 @@ def backward_rows(
     if grad_rows is not None and not everything:
         target = grad_rows.new_empty((size, hidden.shape[1]))
     backward_tiles(
-        Rows(hidden, index, block_rows, dtype), Weights(weight, bias, dtype), chosen_targets, head, row_stats[LSE],
-        at(tile_lse), kept, padded(count), None if everything else positions, by_row,
-        Gradients(target, into.weight, into.bias), add,
-    )  # fmt: skip
+        Rows(hidden, index, block_rows, dtype),
+        Weights(weight, bias, dtype),
+        chosen_targets,
+        head,
+        row_stats[LSE],
+        at(tile_lse),
+        kept,
+        padded(count),
+        None if everything else positions,
+        by_row,
+        Gradients(target, into.weight, into.bias),
+        add,
+    )
     if grad_rows is None:
         return hidden.new_empty(0)
     if not everything and target is not None:

@@ -56,12 +56,23 @@ class _Call(NamedTuple):
 
 
 def linear_logps(
-    hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, ignore_index: int = -100,
-    temperature: float = 1.0, logit_scale: float = 1.0, softcap: float | None = None, outputs: tuple[str, ...] = ("logps",),
-    memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto", group: Any = None,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    ignore_index: int = -100,
+    temperature: float = 1.0,
+    logit_scale: float = 1.0,
+    softcap: float | None = None,
+    outputs: tuple[str, ...] = ("logps",),
+    memory: int | str = "1GiB",
+    precision: str = "exact",
+    implementation: str = "auto",
+    group: Any = None,
     rows: Tensor | None = None,
-) -> Any:  # fmt: skip
-    r"""Return the log-probability of each target under a linear head.
+) -> Any:
+    r"""The log-probability of each target under a linear head.
 
     .. math:: \ell_n = z_{n,t_n} - \log \sum_j e^{z_{n,j}}, \qquad z = \mathrm{cap}\bigl(s\,(h W^\top + b)\bigr) / T
 
@@ -116,15 +127,37 @@ def linear_logps(
         if made is not None:
             return made
     call = _prepare(
-        hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
-        implementation, group, rows,
-    )  # fmt: skip
+        hidden,
+        weight,
+        targets,
+        bias,
+        ignore_index,
+        temperature,
+        logit_scale,
+        softcap,
+        outputs,
+        memory,
+        precision,
+        implementation,
+        group,
+        rows,
+    )
     check = hidden.device.type == "cpu" or os.environ.get("POZ_CHECK_TARGETS") == "1"
     settings = Settings(
-        ignore_index, float(temperature), float(logit_scale), None if softcap is None else float(softcap), call.fast,
-        ",".join(call.outputs), call.plan.mode, call.plan.block_rows, call.plan.implementation, call.group, call.first,
-        call.vocabulary, check,
-    )  # fmt: skip
+        ignore_index,
+        float(temperature),
+        float(logit_scale),
+        None if softcap is None else float(softcap),
+        call.fast,
+        ",".join(call.outputs),
+        call.plan.mode,
+        call.plan.block_rows,
+        call.plan.implementation,
+        call.group,
+        call.first,
+        call.vocabulary,
+        check,
+    )
     if quick is not None:
         one_tile.learn(quick, settings)
     results = operators.run(call.hidden, call.weight, call.bias, call.targets, call.rows, settings)
@@ -135,23 +168,57 @@ def linear_logps(
 
 
 def linear_logps_plan(
-    hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, ignore_index: int = -100,
-    temperature: float = 1.0, logit_scale: float = 1.0, softcap: float | None = None, outputs: tuple[str, ...] = ("logps",),
-    memory: int | str = "1GiB", precision: str = "exact", implementation: str = "auto", group: Any = None,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    ignore_index: int = -100,
+    temperature: float = 1.0,
+    logit_scale: float = 1.0,
+    softcap: float | None = None,
+    outputs: tuple[str, ...] = ("logps",),
+    memory: int | str = "1GiB",
+    precision: str = "exact",
+    implementation: str = "auto",
+    group: Any = None,
     rows: Tensor | None = None,
-) -> Plan:  # fmt: skip
-    """Return what `linear_logps` would do with the same arguments, and why; nothing is computed but what "fastest" measures."""
+) -> Plan:
+    """What `linear_logps` would do with the same arguments, and why; nothing is computed but what "fastest" measures."""
     return _prepare(
-        hidden, weight, targets, bias, ignore_index, temperature, logit_scale, softcap, outputs, memory, precision,
-        implementation, group, rows,
-    ).plan  # fmt: skip
+        hidden,
+        weight,
+        targets,
+        bias,
+        ignore_index,
+        temperature,
+        logit_scale,
+        softcap,
+        outputs,
+        memory,
+        precision,
+        implementation,
+        group,
+        rows,
+    ).plan
 
 
 def _prepare(
-    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, ignore_index: int, temperature: float,
-    logit_scale: float, softcap: float | None, outputs: tuple[str, ...], memory: int | str, precision: str,
-    implementation: str, group: Any, rows: Tensor | None,
-) -> _Call:  # fmt: skip
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    ignore_index: int,
+    temperature: float,
+    logit_scale: float,
+    softcap: float | None,
+    outputs: tuple[str, ...],
+    memory: int | str,
+    precision: str,
+    implementation: str,
+    group: Any,
+    rows: Tensor | None,
+) -> _Call:
     tensors = {"hidden": hidden, "weight": weight, "targets": targets, "bias": bias, "rows": rows}
     given = {
         name: value for name, value in tensors.items() if value is not None or name in ("hidden", "weight", "targets")
@@ -173,30 +240,54 @@ def _prepare(
     alike: tuple[Any, ...] = ()
     if group is not None:
         alike = (
-            hidden.shape, hidden.dtype, hidden.requires_grad and torch.is_grad_enabled(), targets.shape,
-            None if bias is None else bias.dtype, temperature, logit_scale, softcap, chosen, memory, precision, implementation,
+            hidden.shape,
+            hidden.dtype,
+            hidden.requires_grad and torch.is_grad_enabled(),
+            targets.shape,
+            None if bias is None else bias.dtype,
+            temperature,
+            logit_scale,
+            softcap,
+            chosen,
+            memory,
+            precision,
+            implementation,
             implementation == "fused" and (local.stride(1), local.requires_grad),
-        )  # fmt: skip
+        )
     shard = shard_of(local, group, vocabulary, flat_targets, rows, alike)
     flat_hidden = hidden.reshape(-1, hidden.shape[-1])
     count = flat_targets.shape[0] if rows is None else rows.shape[0]
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     if implementation == "fastest":
         implementation = fastest(
-            linear_logps, flat_hidden, local, bias, shard.group, outputs=chosen, softcap=softcap, memory=memory,
+            linear_logps,
+            flat_hidden,
+            local,
+            bias,
+            shard.group,
+            outputs=chosen,
+            softcap=softcap,
+            memory=memory,
             precision=precision,
-        )  # fmt: skip
+        )
     plan = make_plan(
-        flat_hidden, _like_largest(local, shard.largest), bias, count, softcap=softcap, outputs=frozenset(chosen),
-        memory=memory, fast=fast, implementation=implementation,
-    )  # fmt: skip
+        flat_hidden,
+        _like_largest(local, shard.largest),
+        bias,
+        count,
+        softcap=softcap,
+        outputs=frozenset(chosen),
+        memory=memory,
+        fast=fast,
+        implementation=implementation,
+    )
     return _Call(
         flat_hidden, local, bias, flat_targets, rows, shard.group, shard.first, shard.vocabulary, chosen, plan, fast
-    )  # fmt: skip
+    )
 
 
 def _like_largest(weight: Tensor, largest: int) -> Tensor:
-    """Return what has the shape of the largest shard: processes that plan differently would wait for each other for ever."""
+    """What has the shape of the largest shard: processes that plan differently would wait for each other for ever."""
     if largest == weight.shape[0]:
         return weight
     like = torch.empty_strided((largest, weight.shape[1]), weight.stride(), dtype=weight.dtype, device="meta")
@@ -206,7 +297,7 @@ def _like_largest(weight: Tensor, largest: int) -> Tensor:
 def check_scaling(
     temperature: float, logit_scale: float, softcap: float | None, precision: str, ignore_index: int
 ) -> None:
-    """Refuse settings that define no logits."""
+    """Refuses settings that define no logits."""
     numbers = {"temperature": temperature, "logit_scale": logit_scale}
     check_numbers(ignore_index, **numbers, **({} if softcap is None else {"softcap": softcap}))
     if not 0 < temperature < math.inf:
@@ -228,7 +319,7 @@ def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
-    """Refuse tensors that do not fit each other."""
+    """Refuses tensors that do not fit each other."""
     if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"`hidden` must be (..., D) and `weight` (V, D); got {tuple(hidden.shape)} and {tuple(weight.shape)}. "

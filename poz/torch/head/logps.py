@@ -20,10 +20,15 @@ NO_SECOND = (
 
 
 def logps(
-    logits: Tensor, targets: Tensor, *, ignore_index: int = -100, temperature: float = 1.0, inplace: bool = False,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    ignore_index: int = -100,
+    temperature: float = 1.0,
+    inplace: bool = False,
     implementation: str = "auto",
-) -> Tensor:  # fmt: skip
-    """Return log softmax(logits / temperature) at the targets, computed in float32 a few rows at a time.
+) -> Tensor:
+    """log softmax(logits / temperature) at the targets, computed in float32 a few rows at a time.
 
     Args:
         logits: (..., V), any float dtype.
@@ -135,7 +140,7 @@ class _Once(torch.autograd.Function):
 
 
 def once(sentence: str, gradient: Tensor, *origins: Tensor) -> Tensor:
-    """Return a gradient from a backward pass; under create_graph=True, differentiating it by an origin raises the sentence.
+    """A gradient from a backward pass; under create_graph=True, differentiating it by an origin raises the sentence.
 
     `once_differentiable` raises only where the upstream gradient needs a gradient, and gives 0 elsewhere.
     """

@@ -39,7 +39,7 @@ class LogpsHead(torch.nn.Module):
         self.settings = settings
 
     def forward(self, hidden: Tensor, targets: Tensor | None = None, **settings: Any) -> Any:
-        """Return `linear_logps(hidden, weight, targets, ...)`; without targets the logits, which the model's own pass needs."""
+        """`linear_logps(hidden, weight, targets, ...)`; without targets the logits, which the model's own pass needs."""
         if targets is None:
             return torch.nn.functional.linear(hidden, self.weight, self.bias)
         return linear_logps(hidden, self.weight, targets, bias=self.bias, **{**self.settings, **settings})

@@ -24,16 +24,30 @@ MOST = 4096  # signatures
 
 
 def signature_of(hidden: Any, weight: Any, targets: Any, *settings: Any) -> tuple[Any, ...] | None:
-    """Return all that checks and plan depend on beside values; None for what is not served here."""
+    """All that checks and plan depend on beside values; None for what is not served here."""
     if is_traced(hidden, weight, targets):
         return None
     if torch.is_autocast_enabled("cpu") or weight.dim() != 2 or len(vocabulary_tiles(*weight.shape)) != 1:
         return None
     signature = (
-        hidden.shape, weight.shape, targets.shape, hidden.dtype, weight.dtype, targets.dtype, hidden.device, weight.device,
-        targets.device, hidden.layout, weight.layout, targets.layout, hidden.requires_grad, weight.requires_grad,
-        torch.is_grad_enabled(), *settings, *map(type, settings),
-    )  # fmt: skip
+        hidden.shape,
+        weight.shape,
+        targets.shape,
+        hidden.dtype,
+        weight.dtype,
+        targets.dtype,
+        hidden.device,
+        weight.device,
+        targets.device,
+        hidden.layout,
+        weight.layout,
+        targets.layout,
+        hidden.requires_grad,
+        weight.requires_grad,
+        torch.is_grad_enabled(),
+        *settings,
+        *map(type, settings),
+    )
     try:
         hash(signature)
     except TypeError:
@@ -42,7 +56,7 @@ def signature_of(hidden: Any, weight: Any, targets: Any, *settings: Any) -> tupl
 
 
 def learn(signature: tuple[Any, ...], settings: Settings) -> None:
-    """Remember a call that has passed every check, if it is served here; all are forgotten when there are too many."""
+    """Remembers a call that has passed every check, if it is served here; all are forgotten when there are too many."""
     targets, dtype = signature[2:4]
     served = (
         dtype in (torch.float32, torch.float64) and signature[6].type == "cpu" and settings.implementation == "torch"
@@ -54,7 +68,7 @@ def learn(signature: tuple[Any, ...], settings: Settings) -> None:
 
 
 def run(hidden: Tensor, weight: Tensor, targets: Tensor, settings: Settings) -> Tensor | None:
-    """Return the log-probabilities, or None where some target is ignored or does not exist."""
+    """The log-probabilities, or None where some target is ignored or does not exist."""
     least, most = (int(bound) for bound in torch.aminmax(targets))
     if least < 0 or most >= settings.vocabulary or least <= settings.ignore_index <= most:
         return None
@@ -70,7 +84,7 @@ def run(hidden: Tensor, weight: Tensor, targets: Tensor, settings: Settings) -> 
 
 
 def _forward(hidden: Tensor, weight: Tensor, targets: Tensor, settings: Settings) -> tuple[Tensor, ...]:
-    """Return the log-probs, then float64 (padded rows,) numbers, then the tile without its targets, or d logp / d hidden."""
+    """The log-probs, then float64 (padded rows,) numbers, then the tile without its targets, or d logp / d hidden."""
     count = targets.shape[0]
     more = padded(count) - count
     block, column = hidden.contiguous(), targets.unsqueeze(1)
@@ -124,9 +138,18 @@ class _OneTile(torch.autograd.Function):
 
 
 def _gradients(
-    upstream: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, logp: Tensor, lse: Tensor, target_logit: Tensor,
-    total: Tensor, tile: Tensor, settings: Settings, needs: tuple[bool, bool],
-) -> list[Tensor | None]:  # fmt: skip
+    upstream: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    logp: Tensor,
+    lse: Tensor,
+    target_logit: Tensor,
+    total: Tensor,
+    tile: Tensor,
+    settings: Settings,
+    needs: tuple[bool, bool],
+) -> list[Tensor | None]:
     if int(torch.count_nonzero(upstream)) != upstream.shape[0]:
         stats = torch.stack((logp, lse, target_logit, torch.zeros_like(lse), total))
         saved = Saved(stats, total.unsqueeze(0), tile if settings.mode == "one pass" else tile.view(-1))
@@ -141,10 +164,18 @@ def _gradients(
 
 
 def _from_tile(
-    upstream: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, logp: Tensor, lse: Tensor, total: Tensor, tile: Tensor,
-    slope: float, needs: tuple[bool, bool],
-) -> list[Tensor | None]:  # fmt: skip
-    """Return the gradients of hidden and weight from the tile that was kept; every row has a coefficient."""
+    upstream: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    logp: Tensor,
+    lse: Tensor,
+    total: Tensor,
+    tile: Tensor,
+    slope: float,
+    needs: tuple[bool, bool],
+) -> list[Tensor | None]:
+    """The gradients of hidden and weight from the tile that was kept; every row has a coefficient."""
     count, dtype = targets.shape[0], tile.dtype
     by_logp = upstream.double()
     # d logp / d z is -p off the target, and -expm1(log p) at it.

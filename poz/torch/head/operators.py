@@ -26,7 +26,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def is_traced(*tensors: Tensor | None) -> bool:
-    """Return whether anything looks on that has to see one operator: a compiler, a tracer, a mode, a transformation."""
+    """Whether anything looks on that has to see one operator: a compiler, a tracer, a mode, a transformation."""
     if (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
@@ -44,7 +44,7 @@ def is_traced(*tensors: Tensor | None) -> bool:
 def run(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, settings: Settings
 ) -> tuple[Tensor, ...]:
-    """Return the outputs, empty where not wanted."""
+    """The outputs, empty where not wanted."""
     given = hidden, weight, bias, targets, rows
     if is_traced(*given):
         made: tuple[Tensor, ...] = linear_logps_forward(*given, *settings)
@@ -63,7 +63,7 @@ def run(
 def linear_logps_forward(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, *settings: Any
 ) -> tuple[Tensor, ...]:
-    """Return the outputs of all rows, then what is saved."""
+    """The outputs of all rows, then what is saved."""
     return passes.forward(hidden, weight, bias, targets, rows, Settings(*settings))
 
 
@@ -88,23 +88,54 @@ def _(
     ),
 )
 def linear_logps_backward(
-    grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None, hidden: Tensor, weight: Tensor,
-    bias: Tensor | None, targets: Tensor, rows: Tensor | None, stats: Tensor, tile_lse: Tensor, kept: Tensor,
-    need_hidden: bool, need_weight: bool, need_bias: bool, *settings: Any,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of hidden, weight and bias; empty where not needed."""
+    grad_logp: Tensor | None,
+    grad_lse: Tensor | None,
+    grad_entropy: Tensor | None,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    rows: Tensor | None,
+    stats: Tensor,
+    tile_lse: Tensor,
+    kept: Tensor,
+    need_hidden: bool,
+    need_weight: bool,
+    need_bias: bool,
+    *settings: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of hidden, weight and bias; empty where not needed."""
     return passes.backward(
-        (grad_logp, grad_lse, grad_entropy), hidden, weight, bias, targets, rows, Saved(stats, tile_lse, kept),
-        Settings(*settings), (need_hidden, need_weight, need_bias),
-    )  # fmt: skip
+        (grad_logp, grad_lse, grad_entropy),
+        hidden,
+        weight,
+        bias,
+        targets,
+        rows,
+        Saved(stats, tile_lse, kept),
+        Settings(*settings),
+        (need_hidden, need_weight, need_bias),
+    )
 
 
 @linear_logps_backward.register_fake
 def _(
-    grad_logp: Tensor | None, grad_lse: Tensor | None, grad_entropy: Tensor | None, hidden: Tensor, weight: Tensor,
-    bias: Tensor | None, targets: Tensor, rows: Tensor | None, stats: Tensor, tile_lse: Tensor, kept: Tensor,
-    need_hidden: bool, need_weight: bool, need_bias: bool, *settings: Any,
-) -> tuple[Tensor, ...]:  # fmt: skip
+    grad_logp: Tensor | None,
+    grad_lse: Tensor | None,
+    grad_entropy: Tensor | None,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    rows: Tensor | None,
+    stats: Tensor,
+    tile_lse: Tensor,
+    kept: Tensor,
+    need_hidden: bool,
+    need_weight: bool,
+    need_bias: bool,
+    *settings: Any,
+) -> tuple[Tensor, ...]:
     return (
         torch.empty(hidden.shape if need_hidden else (0,), dtype=hidden.dtype, device=hidden.device),
         torch.empty(weight.shape, dtype=weight.dtype, device=weight.device) if need_weight else hidden.new_empty(0),
@@ -145,8 +176,14 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, settings: Settings,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        rows: Tensor | None,
+        settings: Settings,
+    ) -> tuple[Tensor, ...]:
         made = passes.forward(hidden, weight, bias, targets, rows, settings)
         outputs = made[: len(OUTPUTS)]
         ctx.save_for_backward(hidden, weight, bias, targets, rows, *made[len(OUTPUTS) :])

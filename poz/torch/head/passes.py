@@ -33,18 +33,18 @@ _MODULES = {"torch": "in_torch", "triton": "triton", "fused": "fused"}
 
 
 def implementation_of(name: str) -> Implementation:
-    """Return the functions of an implementation; its module is imported when it is used."""
+    """The functions of an implementation; its module is imported when it is used."""
     module = importlib.import_module(f"poz.torch.head.{_MODULES[name]}")
     return Implementation(module.forward_rows, getattr(module, "backward_rows", None), name == "torch")
 
 
 def factor_dtype(hidden: Tensor, settings: Settings) -> torch.dtype:
-    """Return the dtype of the matrix products' factors; only on a GPU are 16-bit ones multiplied into float32."""
+    """The dtype of the matrix products' factors; only on a GPU are 16-bit ones multiplied into float32."""
     return compute_dtype(hidden) if settings.implementation == "torch" and not settings.fast else hidden.dtype
 
 
 def taking_part(targets: Tensor, rows: Tensor | None, ignore_index: int) -> Tensor | None:
-    """Return the index of rows that take part; None if all of them do."""
+    """The index of rows that take part; None if all of them do."""
     if rows is not None:
         return rows
     valid = targets != ignore_index
@@ -53,7 +53,7 @@ def taking_part(targets: Tensor, rows: Tensor | None, ignore_index: int) -> Tens
 
 
 def local_targets(targets: Tensor, index: Tensor | None, first: int) -> Tensor:
-    """Return the targets of the rows that take part, relative to this shard, padded with -1."""
+    """The targets of the rows that take part, relative to this shard, padded with -1."""
     chosen = targets if index is None else targets[index]
     local = chosen.new_full((padded(chosen.shape[0]),), -1)
     local[: chosen.shape[0]] = chosen - first
@@ -61,7 +61,7 @@ def local_targets(targets: Tensor, index: Tensor | None, first: int) -> Tensor:
 
 
 def check_rows(rows: Tensor, count: int) -> None:
-    """Refuse an index of rows that are not there, or there twice."""
+    """Refuses an index of rows that are not there, or there twice."""
     if rows.numel() == 0:
         return
     least, most = int(rows.min()), int(rows.max())
@@ -76,7 +76,7 @@ def check_rows(rows: Tensor, count: int) -> None:
 
 
 def check_targets(targets: Tensor, vocabulary: int) -> None:
-    """Refuse targets that are no tokens."""
+    """Refuses targets that are no tokens."""
     if targets.numel() and (int(targets.min()) < 0 or int(targets.max()) >= vocabulary):
         wrong = targets[(targets < 0) | (targets >= vocabulary)][0].item()
         raise ValueError(
@@ -94,7 +94,7 @@ class Saved(NamedTuple):
 
 
 def allocate(hidden: Tensor, weight: Tensor, rows: Tensor | None, settings: Settings) -> Saved:
-    """Allocate what the backward pass is to find."""
+    """Allocates what the backward pass is to find."""
     mode, kept_dtype = settings.mode, factor_dtype(hidden, settings)
     count = padded(hidden.shape[0] if rows is None else rows.shape[0])
     saved = count if mode != "forward" else 0
@@ -114,7 +114,7 @@ def allocate(hidden: Tensor, weight: Tensor, rows: Tensor | None, settings: Sett
 def forward(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, settings: Settings
 ) -> tuple[Tensor, ...]:
-    """Return the outputs of all rows, empty where not wanted, then `Saved`."""
+    """The outputs of all rows, empty where not wanted, then `Saved`."""
     with torch.autocast(hidden.device.type, enabled=False):
         if settings.check and rows is not None:  # while a call is traced, they have no values
             check_rows(rows, targets.shape[0])
@@ -126,9 +126,19 @@ def forward(
             check_targets(local[:count] + settings.first, settings.vocabulary)
         saved = allocate(hidden, weight, rows, settings)
         made = implementation_of(settings.implementation).forward(
-            participants, Weights(weight, bias, participants.dtype), local, settings.head, settings.wanted, settings.mode,
-            saved.kept, saved.tile_lse, find_group(settings.group), settings.vocabulary, settings.first, saved.stats,
-        )  # fmt: skip
+            participants,
+            Weights(weight, bias, participants.dtype),
+            local,
+            settings.head,
+            settings.wanted,
+            settings.mode,
+            saved.kept,
+            saved.tile_lse,
+            find_group(settings.group),
+            settings.vocabulary,
+            settings.first,
+            saved.stats,
+        )
         dtype = compute_dtype(hidden)
         results = made.logp, made.lse, made.entropy, made.log_square, made.mean_logit, made.top1
         full = []
@@ -145,10 +155,17 @@ def forward(
 
 
 def backward(
-    upstream: tuple[Tensor | None, ...], hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
-    rows: Tensor | None, saved: Saved, settings: Settings, needs: tuple[bool, ...],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of hidden, weight and bias; empty where not needed.
+    upstream: tuple[Tensor | None, ...],
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    rows: Tensor | None,
+    saved: Saved,
+    settings: Settings,
+    needs: tuple[bool, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of hidden, weight and bias; empty where not needed.
 
     Args:
         upstream: gradients of logps, lse and entropy, (tokens,) or None.
@@ -183,9 +200,20 @@ def backward(
             use_kept = settings.mode == "keep" and by[2] is None
             run = backward_of(settings.implementation)
             grad_rows = run(
-                hidden, weight, bias, index, local_targets(targets, index, settings.first), count, settings.head, by,
-                saved.stats, saved.tile_lse, saved.kept if use_kept else None, settings.block_rows, into,
-            )  # fmt: skip
+                hidden,
+                weight,
+                bias,
+                index,
+                local_targets(targets, index, settings.first),
+                count,
+                settings.head,
+                by,
+                saved.stats,
+                saved.tile_lse,
+                saved.kept if use_kept else None,
+                settings.block_rows,
+                into,
+            )
         if not need_hidden:
             return hidden.new_empty(0), grad_weight, grad_bias
         reduce_over(find_group(settings.group), grad_rows)
@@ -196,14 +224,14 @@ def backward(
 
 
 def backward_of(implementation: str) -> Callable[..., Tensor]:
-    """Return the function that fills gradients; `fused` has none, and never gets here."""
+    """The function that fills gradients; `fused` has none, and never gets here."""
     run = implementation_of(implementation).backward
     assert run is not None
     return run
 
 
 def _scaled(kept: Tensor, by_logp: Tensor | None, count: int) -> Tensor:
-    """Return d logp / d hidden times the coefficients; a row without one is 0, whatever it holds."""
+    """d logp / d hidden times the coefficients; a row without one is 0, whatever it holds."""
     grad_rows = kept.new_zeros((count, kept.shape[1]))
     if by_logp is not None:
         torch.mul(kept[:count], by_logp.to(kept.dtype).unsqueeze(1), out=grad_rows)

@@ -38,7 +38,7 @@ FUSED_OUTPUTS = frozenset(("logps", "lse"))
 
 
 def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, known: tuple[str, ...] = KNOWN) -> str:
-    """Return the implementation to use; an explicit one is returned or refused, never replaced.
+    """The implementation to use; an explicit one is taken or refused, never replaced.
 
     Raises:
         ValueError: no such implementation.
@@ -66,7 +66,7 @@ def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, 
 
 
 def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int, slabs: int, fast: bool) -> int:
-    """Return the bytes that the tiles of one pass take: slabs, a block of hidden states, converted weights, statistics."""
+    """The bytes that the tiles of one pass take: slabs, a block of hidden states, converted weights, statistics."""
     dtype = compute_dtype(weight)
     item = dtype.itemsize
     tiles = vocabulary_tiles(*weight.shape)
@@ -98,9 +98,17 @@ def _check_fused(weight: Tensor, outputs: frozenset[str], grad: bool) -> None:
 
 
 def make_plan(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: int, *, softcap: float | None, outputs: frozenset[str],
-    memory: int | str, fast: bool, implementation: str,
-) -> Plan:  # fmt: skip
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    rows: int,
+    *,
+    softcap: float | None,
+    outputs: frozenset[str],
+    memory: int | str,
+    fast: bool,
+    implementation: str,
+) -> Plan:
     """Decide from shapes, dtypes and what needs a gradient alone, so that one shape is always treated alike.
 
     Raises:

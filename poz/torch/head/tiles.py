@@ -42,12 +42,12 @@ class Head(NamedTuple):
 
     @property
     def slope(self) -> float:
-        """Return d logit / d (hidden @ weight.T) where the cap does not bend it."""
+        """d logit / d (hidden @ weight.T) where the cap does not bend it."""
         return self.logit_scale / self.temperature
 
     @property
     def bend(self) -> float:
-        """Return what turns a logit back into the tanh inside the cap."""
+        """What turns a logit back into the tanh inside the cap."""
         return 0.0 if self.softcap is None else self.temperature / self.softcap
 
 
@@ -66,7 +66,7 @@ class Partials(NamedTuple):
 
 
 def vocabulary_tiles(size: int, hidden_size: int) -> list[tuple[int, int]]:
-    """Return the (start, stop) of each tile: as even as multiples of 16 allow, narrower for wide hidden states.
+    """The (start, stop) of each tile: as even as multiples of 16 allow, narrower for wide hidden states.
 
     Wide tiles mean few parallel regions, which matters on a busy machine more than a slab that fits the cache.
     """
@@ -77,12 +77,12 @@ def vocabulary_tiles(size: int, hidden_size: int) -> list[tuple[int, int]]:
 
 
 def padded(rows: int) -> int:
-    """Return the number of rows rounded up to the quantum that matrix products are made in."""
+    """The number of rows rounded up to the quantum that matrix products are made in."""
     return -(-rows // ROW_QUANTUM) * ROW_QUANTUM
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
-    """Return the dtype of logits: float64 for float64 inputs, else float32."""
+    """The dtype of logits: float64 for float64 inputs, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
@@ -98,11 +98,11 @@ class Rows:
         self._held = -1
 
     def blocks(self) -> list[tuple[int, int]]:
-        """Return the (first, last + 1) of each block."""
+        """The (first, last + 1) of each block."""
         return [(low, min(low + self.block_rows, self.count)) for low in range(0, self.count, self.block_rows)]
 
     def block(self, low: int, high: int) -> Tensor:
-        """Return rows low to high as (padded rows, hidden size); a view where nothing has to be moved."""
+        """Rows low to high as (padded rows, hidden size); a view where nothing has to be moved."""
         size = padded(high - low)
         if self._whole and size == high - low:
             return self.hidden[low:high]
@@ -143,12 +143,12 @@ class Slab:
         self.flat = torch.empty(rows * width, dtype=dtype, device=device)
 
     def view(self, rows: int, width: int) -> Tensor:
-        """Return the first rows * width numbers as a matrix."""
+        """The first rows * width numbers as a matrix."""
         return self.flat[: rows * width].view(rows, width)
 
 
 def multiply_into(out: Tensor, left: Tensor, right: Tensor, accumulate: bool) -> None:
-    """Set or add `left @ right` to `out`; 16-bit factors are multiplied in 16 bit and added in the precision of `out`."""
+    """Sets or adds `left @ right` to `out`; 16-bit factors are multiplied in 16 bit and added in the precision of `out`."""
     if left.dtype != out.dtype:
         product = torch.mm(left, right)
         out.add_(product) if accumulate else out.copy_(product)
@@ -159,7 +159,7 @@ def multiply_into(out: Tensor, left: Tensor, right: Tensor, accumulate: bool) ->
 
 
 def logits_into(out: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor | None, head: Head) -> None:
-    """Write the logits of one tile (rows, width) into `out`."""
+    """Writes the logits of one tile (rows, width) into `out`."""
     inner = head.slope if head.softcap is None else head.logit_scale / head.softcap
     if hidden.dtype == out.dtype and bias is None:
         torch.addmm(out, hidden, weight.t(), beta=0, alpha=inner, out=out)
@@ -183,7 +183,7 @@ class TileRows(NamedTuple):
 
 
 def locate(targets: Tensor, start: int, stop: int) -> TileRows:
-    """Return the column (rows, 1) of each target within the tile, clamped, and whether it is in there."""
+    """The column (rows, 1) of each target within the tile, clamped, and whether it is in there."""
     local = targets - start
     return TileRows(local.clamp(0, stop - start - 1).unsqueeze(1), (local >= 0) & (local < stop - start))
 
@@ -195,7 +195,7 @@ def write_at(tile: Tensor, where: TileRows, value: Tensor) -> None:
 
 
 def softmax_into(out: Tensor, logits: Tensor, may_be_masked: bool) -> tuple[Tensor, Tensor]:
-    """Write the tile's own softmax; return the row maxima and the tile's log-sum-exp, float64 (rows,)."""
+    """Writes the tile's own softmax; gives the row maxima and the tile's log-sum-exp, float64 (rows,)."""
     top = logits.amax(1)
     torch.softmax(logits, 1, out=out)
     # The largest probability is 1 / sum(exp(z - max)), which is all the log-sum-exp still lacks.
@@ -209,15 +209,21 @@ def softmax_into(out: Tensor, logits: Tensor, may_be_masked: bool) -> tuple[Tens
 
 
 def bend_by_cap(tile: Tensor, logits: Tensor, head: Head) -> None:
-    """Multiply a tile by d logit / d x of the soft cap, `1 - tanh^2`, 0 where masked; `logits` is used up."""
+    """Multiplies a tile by d logit / d x of the soft cap, `1 - tanh^2`, 0 where masked; `logits` is used up."""
     tile.mul_(logits.mul_(head.bend).clamp_(min=-1.0).square_().neg_().add_(1.0))
 
 
 def forward_tiles(
-    rows: Rows, weights: Weights, targets: Tensor, head: Head, wanted: frozenset[str], kept: Tensor | None,
-    one_pass: Tensor | None, tile_lse: Tensor | None,
-) -> Partials:  # fmt: skip
-    """Run over all tiles and fill what is to be kept.
+    rows: Rows,
+    weights: Weights,
+    targets: Tensor,
+    head: Head,
+    wanted: frozenset[str],
+    kept: Tensor | None,
+    one_pass: Tensor | None,
+    tile_lse: Tensor | None,
+) -> Partials:
+    """Runs over all tiles and fills what is to be kept.
 
     Args:
         rows: the rows that take part.

@@ -20,7 +20,7 @@ from poz.torch.head.vocab_parallel import ENTROPY, LOGP, LSE, TARGET_LOGIT, Stat
 
 
 def triton_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
-    """Return the bytes of one pass: slabs of logits in float32 and in the head's dtype, a block of hidden states, statistics.
+    """The bytes of one pass: slabs of logits in float32 and in the head's dtype, a block of hidden states, statistics.
 
     A backward pass shares them out in another way, see `backward_shape`.
     """
@@ -33,7 +33,7 @@ def _slabs(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
 
 
 def backward_shape(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> tuple[int, int]:
-    """Return the rows and the columns of the vocabulary that a backward pass multiplies at a time.
+    """The rows and the columns of the vocabulary that a backward pass multiplies at a time.
 
     Each tile of logits adds to a float32 gradient of as many rows of hidden states and of as many rows of the head, so
     the nearer it is to a square the less is read and written; a whole gradient of the head in float32 never exists.
@@ -57,7 +57,7 @@ def _even(size: int, most: int) -> int:
 
 
 def product_into(out: Tensor, left: Tensor, right: Tensor, add: bool = False) -> None:
-    """Set or add `left @ right` to a float32 `out`, accumulated in float32 whatever the factors."""
+    """Sets or adds `left @ right` to a float32 `out`, accumulated in float32 whatever the factors."""
     if left.dtype == out.dtype:
         torch.addmm(out, left, right, beta=float(add), out=out)
     elif left.device.type == "cuda":
@@ -67,7 +67,7 @@ def product_into(out: Tensor, left: Tensor, right: Tensor, add: bool = False) ->
 
 
 def scaling(head: Head) -> tuple[float, float, float, bool]:
-    """Return the kernels' factors before, after and inside the cap, and whether there is one."""
+    """The kernels' factors before, after and inside the cap, and whether there is one."""
     if head.softcap is None:
         return head.slope, 1.0, 0.0, False
     return head.logit_scale / head.softcap, head.softcap / head.temperature, head.bend, True
@@ -95,22 +95,55 @@ def pass_over(logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, 
     inner, outer, _, capped = scaling(head)
     with on_device_of(logits):
         kernels.logps_pass[(rows,)](
-            logits, logits.stride(0), bias, targets, others, target_logits, totals, energies, log_squares, sums, best,
-            best_index, vocabulary, inner, outer, CAPPED=capped, ENTROPY=entropy, SQUARES=squares, MEAN=mean, TOP1=top1,
-            BLOCK=min(kernels.PASS_BLOCK, triton.next_power_of_2(vocabulary)), num_warps=kernels.PASS_WARPS, **FIXED,
-        )  # fmt: skip
+            logits,
+            logits.stride(0),
+            bias,
+            targets,
+            others,
+            target_logits,
+            totals,
+            energies,
+            log_squares,
+            sums,
+            best,
+            best_index,
+            vocabulary,
+            inner,
+            outer,
+            CAPPED=capped,
+            ENTROPY=entropy,
+            SQUARES=squares,
+            MEAN=mean,
+            TOP1=top1,
+            BLOCK=min(kernels.PASS_BLOCK, triton.next_power_of_2(vocabulary)),
+            num_warps=kernels.PASS_WARPS,
+            **FIXED,
+        )
     owned = (targets >= 0) & (targets < vocabulary)
     return Partials(
-        others.double(), target_logits.double(), owned, totals.double(), energies.double() if entropy else None,
-        log_squares.double() if squares else None, sums.double() if mean else None, best.double() if top1 else None,
+        others.double(),
+        target_logits.double(),
+        owned,
+        totals.double(),
+        energies.double() if entropy else None,
+        log_squares.double() if squares else None,
+        sums.double() if mean else None,
+        best.double() if top1 else None,
         best_index if top1 else None,
-    )  # fmt: skip
+    )
 
 
 def gradient_over(
-    logits: Tensor, bias: Tensor | None, targets: Tensor, head: Head, lse: Tensor, level: Tensor, tilt: Tensor | None,
-    at_target: Tensor, out: Tensor,
-) -> None:  # fmt: skip
+    logits: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    head: Head,
+    lse: Tensor,
+    level: Tensor,
+    tilt: Tensor | None,
+    at_target: Tensor,
+    out: Tensor,
+) -> None:
     """Launch `logits_gradient` on (rows, vocabulary) logits; coefficients are float64 (rows,)."""
     rows, vocabulary = logits.shape
     inner, outer, bend, capped = scaling(head)
@@ -121,18 +154,42 @@ def gradient_over(
     made = torch.empty(out.shape, dtype=torch.float32) if cut_off else out
     with on_device_of(logits):
         kernels.logits_gradient[(rows, triton.cdiv(vocabulary, block))](
-            logits, logits.stride(0), bias, targets, made, made.stride(0), *coefficients, vocabulary, inner, outer, bend,
-            CAPPED=capped, TILTED=tilt is not None, BLOCK=block, num_warps=kernels.PASS_WARPS, **FIXED,
-        )  # fmt: skip
+            logits,
+            logits.stride(0),
+            bias,
+            targets,
+            made,
+            made.stride(0),
+            *coefficients,
+            vocabulary,
+            inner,
+            outer,
+            bend,
+            CAPPED=capped,
+            TILTED=tilt is not None,
+            BLOCK=block,
+            num_warps=kernels.PASS_WARPS,
+            **FIXED,
+        )
     if cut_off:
         out.copy_(made)
 
 
 def forward_rows(
-    rows: Rows, weights: Weights, local: Tensor, head: Head, wanted: frozenset[str], mode: str, kept: Tensor,
-    tile_lse: Tensor, group: Any, vocabulary: int, first: int, stats: Tensor,
-) -> Statistics:  # fmt: skip
-    """Run over row chunks; keep `softmax - onehot` (mode "keep") or d log p / d hidden (mode "one pass")."""
+    rows: Rows,
+    weights: Weights,
+    local: Tensor,
+    head: Head,
+    wanted: frozenset[str],
+    mode: str,
+    kept: Tensor,
+    tile_lse: Tensor,
+    group: Any,
+    vocabulary: int,
+    first: int,
+    stats: Tensor,
+) -> Statistics:
+    """Runs over row chunks; keeps `softmax - onehot` (mode "keep") or d log p / d hidden (mode "one pass")."""
     weight, bias, device = weights.weight, weights.bias, rows.hidden.device
     size = weight.shape[0]
     slab = Slab(min(rows.block_rows, padded(rows.count)), size, torch.float32, device)
@@ -169,11 +226,22 @@ def forward_rows(
 
 
 def backward_rows(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor | None, local: Tensor, count: int, head: Head,
-    upstream: list[Tensor | None], stats: Tensor, tile_lse: Tensor, kept: Tensor | None, block_rows: int, into: Gradients,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    index: Tensor | None,
+    local: Tensor,
+    count: int,
+    head: Head,
+    upstream: list[Tensor | None],
+    stats: Tensor,
+    tile_lse: Tensor,
+    kept: Tensor | None,
+    block_rows: int,
+    into: Gradients,
     add: bool = False,
-) -> Tensor:  # fmt: skip
-    """Fill the gradients from `softmax - onehot`, or from logits made again; rows whose coefficients are 0 are left out."""
+) -> Tensor:
+    """Fills the gradients from `softmax - onehot`, or from logits made again; rows whose coefficients are 0 are left out."""
     size, dtype = weight.shape[0], compute_dtype(hidden)
     use_kept = kept is not None and upstream[1] is None and upstream[2] is None and upstream[0] is not None
     positions = None
@@ -194,9 +262,14 @@ def backward_rows(
 
     targets, numbers = at(local, -1), at(stats)
     by_row = row_gradients(
-        head, numbers[LOGP], numbers[LSE], numbers[TARGET_LOGIT], numbers[ENTROPY], (targets >= 0) & (targets < size),
+        head,
+        numbers[LOGP],
+        numbers[LSE],
+        numbers[TARGET_LOGIT],
+        numbers[ENTROPY],
+        (targets >= 0) & (targets < size),
         *(None if gradient is None else at(gradient) for gradient in upstream),
-    )  # fmt: skip
+    )
     level = None
     if use_kept:
         unknown = (by_row.level != 0) & numbers[LOGP].isnan()
@@ -232,8 +305,17 @@ def backward_rows(
                 _logits(logits, block, columns, head.fast)
                 tile = small.view(block.shape[0], stop - start)
                 tilt = None if by_row.tilt is None else by_row.tilt[here]
-                gradient_over(logits, tile_bias, targets[here] - start, head, numbers[LSE][here], by_row.level[here],
-                              tilt, by_row.target[here], tile)  # fmt: skip
+                gradient_over(
+                    logits,
+                    tile_bias,
+                    targets[here] - start,
+                    head,
+                    numbers[LSE][here],
+                    by_row.level[here],
+                    tilt,
+                    by_row.target[here],
+                    tile,
+                )
                 tile = tile[: high - low]
             if into.hidden is not None:
                 product_into(grad_rows[low:high], tile, columns, add=True)

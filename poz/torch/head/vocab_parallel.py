@@ -34,14 +34,14 @@ STATISTICS = 5
 
 
 def remember(stats: Tensor, joined: Statistics, total: Tensor) -> None:
-    """Fill (5, rows) of what the backward pass reads."""
+    """Fills (5, rows) of what the backward pass reads."""
     for row, values in zip(stats, (*joined[:4], total), strict=True):
         if values is not None:
             row.copy_(values)
 
 
 def stacked(parts: list[Statistics], like: Tensor) -> Statistics:
-    """Join the statistics of chunks of rows, which may be none."""
+    """Joins the statistics of chunks of rows, which may be none."""
     if not parts:
         return Statistics(*(like.new_empty(0, dtype=torch.float64),) * len(Statistics._fields))
     rows: Any = (None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True))
@@ -49,7 +49,7 @@ def stacked(parts: list[Statistics], like: Tensor) -> Statistics:
 
 
 def find_group(name: str) -> Any:
-    """Return the process group of that name; None for the empty one."""
+    """The process group of that name; None for the empty one."""
     resolve: Any = vars(dist.distributed_c10d)["_resolve_process_group"]
     return resolve(name) if name else None
 
@@ -62,7 +62,7 @@ def reduce_over(group: Any, tensor: Tensor, largest: bool = False) -> Tensor:
 
 
 def join(part: Partials, group: Any, vocabulary: int, first: int) -> Statistics:
-    """Join the shards' statistics (one maximum and one sum are reduced; extra outputs add one sum, and top-1 two more).
+    """Joins the shards' statistics (one maximum and one sum are reduced; extra outputs add one sum, and top-1 two more).
 
     Args:
         part: this shard's statistics.
@@ -123,7 +123,7 @@ class Shard(NamedTuple):
 
 
 def heard_by_all(group: Any) -> AbstractContextManager[None]:
-    """Return a context: what this process refuses in it, the others refuse in `shard_of`, where they would wait for it.
+    """A context: what this process refuses in it, the others refuse in `shard_of`, where they would wait for it.
 
     Raises:
         TypeError: `group` is no group that this process belongs to.
@@ -149,7 +149,7 @@ def _heard_by_all(group: Any) -> Iterator[None]:
 
 
 def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows: Tensor | None, alike: Any) -> Shard:
-    """Return where this process's part lies, once all processes of the group are seen to ask for the same.
+    """Where this process's part lies, once all processes of the group are seen to ask for the same.
 
     Shards may differ in size: the sizes are gathered, which costs a host synchronisation on an accelerator.
 
@@ -199,7 +199,7 @@ def _refuse_tracing() -> None:
 
 
 def _told(group: Any, mine: list[int]) -> list[list[int]]:
-    """Return the numbers of all processes, which each tells once in a call."""
+    """The numbers of all processes, which each tells once in a call."""
     _refuse_tracing()
     device_of: Any = vars(dist.distributed_c10d)["_get_object_coll_device"]  # of the group, whatever was given
     told = torch.tensor(mine, device=device_of(group))
@@ -209,7 +209,7 @@ def _told(group: Any, mine: list[int]) -> list[list[int]]:
 
 
 def _checksum(*columns: Tensor | None) -> int:
-    """Return a number that other integers, or the same in another order, hardly ever have."""
+    """A number that other integers, or the same in another order, hardly ever have."""
     mark = 0
     for column in columns:
         if column is not None:
@@ -220,7 +220,7 @@ def _checksum(*columns: Tensor | None) -> int:
 
 
 def local_part(name: str, tensor: Any, group: Any) -> Any:
-    """Return this process's part of a head's weight or bias.
+    """This process's part of a head's weight or bias.
 
     Raises:
         ValueError: it is a DTensor, and nothing says that the processes share their rows, or it is laid out otherwise.
