@@ -247,6 +247,8 @@ CUTS = {
     "part lodged": (40, 12, 211, "float32", "smallest", "part", (True, False, True)),
     "all lodged": (24, 40, 130, "float32", "1GiB", "keep", (True, False, False)),
     "lodged as bits": (24, 40, 130, "bfloat16", "1GiB", "keep", (True, True, False)),
+    "strips of eight tiles": (40, 4, 270, "float32", "1GiB", "keep", (True, True, False)),
+    "strips of eight tiles, made again": (40, 4, 270, "float32", "smallest", "part", (True, False, True)),
     "one token of one": (1, 1, 1, "float32", "1GiB", "keep", (False, True, False)),
 }
 
@@ -267,6 +269,7 @@ def test_every_way_of_keeping_logits(cut):
     plan = linear_logps_plan(hidden, weight, memory=memory)
     again = plan.tiles * plan.blocks - plan.lodged - plan.kept
     assert (plan.mode, (plan.lodged > 0, plan.kept > 0, again > 0)) == (mode, ways)
+    assert plan.tiles == (8 if cut.startswith("strips") else 1)
 
     def total(h, w):
         logps = linear_logps(h, w, jnp.asarray(targets), memory=memory)

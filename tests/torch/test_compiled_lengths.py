@@ -29,7 +29,9 @@ def test_other_lengths(vocabulary, dynamic, kind):
         hidden = torch.randn(length, 4, generator=generator).requires_grad_(kind != "forward")
         targets = torch.randint(0, vocabulary, (length,), generator=generator)
         found, wanted = (function(hidden, weight, targets) for function in (compiled, step))
-        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)  # the same bits in all runs but one, unexplained
+        torch.testing.assert_close(
+            found, wanted, rtol=1e-6, atol=1e-6
+        )  # the same bits in all runs but one, unexplained
         leaves = [leaf for leaf in (hidden, weight) if leaf.requires_grad]
         if leaves:
             slopes = [torch.autograd.grad(made.sum(), leaves) for made in (found, wanted)]
