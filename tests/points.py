@@ -8,7 +8,7 @@ import poz
 
 def close(actual, expected, size=1.0):
     """Dozens of roundings of 1e-16, on numbers of some tens of nats or of the size that is given."""
-    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-13 * size)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-13 * size)
 
 
 def softplus(x):

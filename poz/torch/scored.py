@@ -54,8 +54,15 @@ class Scored(NamedTuple):
         """Refuses what does not fit together.
 
         Raises:
+            TypeError: One is no torch tensor, or log-probs are no floating-point numbers.
             ValueError: Of `logps`, `mask` and so on one has other rows or tokens, or a column other pairs.
         """
+        named = {name: x for name, x in self._asdict().items() if name != "columns" and x is not None}
+        for name, x in {**named, **{f"The column {name!r}": x for name, x in self.columns.items()}}.items():
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{name} must be a torch tensor; got a {type(x).__name__}. torch.as_tensor makes one.")
+            if name in ("logps", "ref_logps", "collision") and not x.is_floating_point():
+                raise TypeError(f"{name} must be floating-point numbers; got {x.dtype}.")
         shape = tuple(self.logps.shape)
         if len(shape) != 2 or shape[0] % 2:
             raise ValueError(
@@ -89,14 +96,15 @@ def halves(x: Tensor, pairs: int) -> Tensor:
     return x if 2 * pairs == len(x) else torch.cat([half[:pairs] for half in x.chunk(2)])
 
 
-def scored_losses(objective: Objective | LCPO, scored: Scored, *, calibration: str = "chosen") -> Tensor:
+def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibration: str = "chosen") -> Tensor:
     """The losses of a scored batch under any objective that pairs can serve: what a trainer needs of poz.
 
     `poz.columns` says which columns and whether a reference the objective reads, and `poz.torch.implicit_rewards` what
     to log. An objective that ties a batch together sees the batches of all processes.
 
     Args:
-        objective: With its hyper-parameters bound, or a `poz.torch.LCPO`, whose `step` stays the caller's.
+        objective: A name, an objective with its hyper-parameters bound, or a `poz.torch.LCPO`, whose `step` stays the
+            caller's.
         scored: The pairs of this process.
         calibration: The calibration samples of VPO, completions of the batch: "chosen", "rejected" or "both".
 
@@ -105,9 +113,11 @@ def scored_losses(objective: Objective | LCPO, scored: Scored, *, calibration: s
         first; NPO is given the rejected ones alone, (batch,). Their mean is trained on; gradients reach `scored.logps`.
 
     Raises:
-        TypeError: The objective reads a family that pairs of completions do not make.
+        TypeError: The objective reads a family that pairs of completions do not make, or what is scored is no tensor.
         ValueError: Rows, tokens or columns that do not fit together, or a column that is missing.
     """
+    if isinstance(objective, str):
+        objective = zoo[objective]
     spec = spec_of(objective)
     if calibration not in CALIBRATION:
         raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")

@@ -541,7 +541,7 @@ def _unscaled(objective, batch, dtype):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not poz.zoo[name].coupled])
 def test_infinities_give_the_reference_or_nan(interpreted, name):
-    for rng, (losses, slopes) in zip(_draws(name), interpreted["infinite"][name], strict=False):
+    for rng, (losses, slopes) in zip(_draws(name)[:1], interpreted["infinite"][name], strict=True):
         packed = draw(name, rng, "float32", infinite=True)
         (wanted, _), gradients = reference(packed, "float32", _unscaled)
         for found, want in ((losses, wanted), *zip(slopes, (want for want, _ in gradients), strict=True)):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import softplus
@@ -119,11 +120,25 @@ def test_lcpo_learns_in_a_loop_of_ones_own():
     ({"lengths": LENGTHS[:3]}, r"lengths must be \(6,\), as logps are \(6, 5\); got \(3,\)"),
     ({"ref_logps": torch.zeros(3)}, r"ref_logps must be \(6, 5\) or \(6,\), as logps are \(6, 5\); got \(3,\)"),
     ({"ref_logps": None}, r"`dpo` .*ref_chosen"),
+    ({"logps": np.zeros((6, TOKENS))}, r"logps must be a torch tensor; got a ndarray"),
+    ({"mask": MASK.numpy()}, r"mask must be a torch tensor; got a ndarray"),
+    ({"columns": {"label": [1.0] * 3}}, r"The column 'label' must be a torch tensor; got a list"),
+    ({"logps": torch.zeros(6, TOKENS, dtype=torch.long)}, r"logps must be floating-point numbers; got torch.int64"),
+    ({"ref_logps": torch.zeros(6, dtype=torch.long)}, r"ref_logps must be floating-point numbers; got torch.int64"),
     ({"columns": {"label": torch.ones(6)}}, r"'label' must have a row for each of the 3 pairs; got \(6,\)"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(change, said):
     with pytest.raises((TypeError, ValueError), match=said):
         scored_losses(poz.dpo, scored(model(1), model(2))._replace(**change))
+
+
+def test_an_objective_by_its_name():
+    batch = scored(model(1), model(2))
+    torch.testing.assert_close(scored_losses("ipo", batch), scored_losses(poz.ipo, batch), rtol=0, atol=0)
+    with pytest.raises(KeyError, match="Did you mean"):
+        scored_losses("simp", batch)
+    with pytest.raises(TypeError, match=r"objective must be a name, a poz\.Objective or a poz\.torch\.LCPO; got int"):
+        scored_losses(3, batch)
 
 
 def test_calibration_is_one_of_three():
