@@ -14,6 +14,7 @@ from torch import Tensor
 from poz.columns import check_columns
 from poz.combination import Combination
 from poz.families import Layout, Pairs, layout_of, named
+from poz.layouts import COLUMNS
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
 from poz.torch.whole_batch import whole_batch
@@ -114,7 +115,7 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
 
     Raises:
         TypeError: The objective reads a family that pairs of completions do not make, or what is scored is no tensor.
-        ValueError: Rows, tokens or columns that do not fit together, or a column that is missing.
+        ValueError: Rows, tokens or columns that do not fit together, or a column that is missing or that nothing reads.
     """
     if isinstance(objective, str):
         objective = zoo[objective]
@@ -123,6 +124,9 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
         raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
     scored.check()
     check_columns(spec, list(scored.columns), "the scored batch")
+    known = dict.fromkeys((*COLUMNS, *spec.family._fields))
+    if unknown := [name for name in scored.columns if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no column that an objective reads; those are {', '.join(known)}.")
     made = family_batch(spec, scored, calibration=calibration)
     return whole_batch(spec, made) if spec.coupled else objective(made)
 

@@ -125,6 +125,7 @@ def test_lcpo_learns_in_a_loop_of_ones_own():
     ({"columns": {"label": [1.0] * 3}}, r"The column 'label' must be a torch tensor; got a list"),
     ({"logps": torch.zeros(6, TOKENS, dtype=torch.long)}, r"logps must be floating-point numbers; got torch.int64"),
     ({"ref_logps": torch.zeros(6, dtype=torch.long)}, r"ref_logps must be floating-point numbers; got torch.int64"),
+    ({"columns": {"lable": torch.ones(3)}}, r"'lable' is no column that an objective reads; those are .*label"),
     ({"columns": {"label": torch.ones(6)}}, r"'label' must have a row for each of the 3 pairs; got \(6,\)"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(change, said):
