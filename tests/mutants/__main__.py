@@ -283,7 +283,8 @@ def main() -> int:
     after = results()
     result = {m.key: after.get(m.key, {}).get("result", "again") for m in chosen}
     seen = [m for m in chosen if result[m.key] == "seen"]
-    print(f"{time.monotonic() - begun:.0f} s")
+    used = lines.processor()
+    print(f"{time.monotonic() - begun:.0f} s, {used:.0f} s of a processor: {used / 120:.0f} minutes of two quiet cores")
     if options.equivalent:
         print(*(f"a test fails  {m}" for m in seen), f"{len(same)} equivalent, {len(seen)} wrongly", sep="\n")
         return len(seen) > 0

@@ -38,8 +38,11 @@ KINDS = {
 
 
 def interpreted(path: Path) -> bool:
-    """Whether the tests of this file run Triton's interpreter in their own process: kernels, and what tests them."""
-    return path.is_relative_to(ROOT / "kernels") or (
+    """Whether the tests of this file run Triton's interpreter in their own process: kernels, and what tests them.
+
+    Not what compiles them.
+    """
+    return (path.is_relative_to(ROOT / "kernels") and path.stem != "ahead_of_time") or (
         path.is_relative_to(ROOT / "tests") and "def _elsewhere(" in path.read_text(encoding="utf-8")
     )
 

@@ -64,7 +64,7 @@ def fork(task: Task, base: Path, tree: Path) -> int:
 
 
 def run(tasks: list[Task], jobs: int, folder: Path) -> None:
-    """All, `jobs` at a time. A task's `ended` gets the exit code, or NO_END."""
+    """All, `jobs` at a time. A task's `ended` gets the exit code, or NO_END, and the seconds of a processor it took."""
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     plain_tree(folder / "base")
@@ -84,13 +84,13 @@ def run(tasks: list[Task], jobs: int, folder: Path) -> None:
                 for pid, (task, tree, begun) in [*running.items()]:
                     if late := time.monotonic() > begun + PATIENCE * task.seconds:
                         os.killpg(pid, signal.SIGKILL)
-                    done, status = os.waitpid(pid, 0 if late else os.WNOHANG)
+                    done, status, used = os.wait4(pid, 0 if late else os.WNOHANG)
                     if not done:
                         continue
                     del running[pid]
                     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
                     code = NO_END if late or killed else os.waitstatus_to_exitcode(status)
-                    task.ended(code, tree, time.monotonic() - begun)
+                    task.ended(code, tree, used.ru_utime + used.ru_stime)
                     shutil.rmtree(tree, ignore_errors=True)
                     progress.update(bar, advance=1, refresh=True)
         finally:
