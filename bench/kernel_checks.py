@@ -109,7 +109,9 @@ def _packed(
         times = longest // 8
         tiled = {name: np.tile(x, times) if x.ndim > 1 else x for name, x in batch._asdict().items() if x is not None}
         fields = {name: _held(x, device) for name, x in tiled.items()}
-        names = [n for n, (_, kind) in layout_of(bound.family).shapes.items() if kind == "logp" and n in fields]
+        names = [
+            n for n, (_, kind) in layout_of(bound.family).shapes.items() if kind in ("logp", "feature") and n in fields
+        ]
 
         def padded(leaves: Sequence[Tensor], implementation: Any) -> Tensor:
             rest = {n: x.to(leaves[0].dtype) if x.is_floating_point() else x for n, x in fields.items()}

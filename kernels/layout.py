@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from poz.families import layout_of
+from poz.kernels.plan import has_kernel
 
 if TYPE_CHECKING:
     from poz.objective import Objective
 
-NO_TOKENS = "it reads one denoising error for each image, not the log-probs of tokens, which the kernels sum"
 NAMES = {"scores": "rewards"}
 
 
@@ -28,16 +28,25 @@ class Column(NamedTuple):
     required: bool
 
 
+def no_tokens(objective: Objective) -> str:
+    """Why no kernel runs the objective; "" where one does: packed, a score is a completion of one token."""
+    layout = layout_of(objective.family)
+    if layout.errors:
+        return "it reads one denoising error for each image, not the log-probs of tokens, which the kernels sum"
+    if layout.scores and not has_kernel(objective.name):
+        return "it reads what a reward model makes of a completion, not the log-probs of tokens, which the kernels sum"
+    return ""
+
+
 def sides(objective: Objective) -> tuple[str, ...]:
     """The fields whose completions stand behind each other.
 
     Raises:
         TypeError: The objective is not made of the log-probs of tokens.
     """
-    layout = layout_of(objective.family)
-    if layout.errors:
-        raise TypeError(f"`{objective.name}` has no kernel: {NO_TOKENS}.")
-    return tuple(side for side in layout.sides if side in objective.reads)
+    if why := no_tokens(objective):
+        raise TypeError(f"`{objective.name}` has no kernel: {why}.")
+    return tuple(side for side in layout_of(objective.family).sides if side in objective.reads)
 
 
 def others(objective: Objective) -> tuple[str, ...]:

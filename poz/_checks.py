@@ -35,7 +35,7 @@ def prepared(
     device_of = xp.device
     dtype, shape, device = first.dtype, first.shape, device_of(first)
     lead, half = specs[required[0]], False
-    if len(shape) > len(lead[0]) and lead[0][-1] in "bk":
+    if len(shape) > len(lead[0]) and lead[0][-1] not in "tu":
         raise ValueError(_more_dimensions(objective, required[0], lead[0], tuple(shape), family))
     for field in required + optional if optional else required:
         value = getattr(batch, field)
@@ -66,7 +66,8 @@ def prepared(
         dims, content = specs[field]
         kind = xp.kind(value)
         if kind not in _KINDS[content]:
-            raise TypeError(f"`{objective}` needs {_WANTED[content]} for {field}; got {value.dtype}.")
+            wanted = _WANTED["score" if content == "logp" and layout.scores else content]
+            raise TypeError(f"`{objective}` needs {wanted} for {field}; got {value.dtype}.")
         half = half or kind == "half"
         if dims == lead[0] == "b" and value.shape == shape:
             continue  # any shape will do, and it is looked at once there is another
@@ -82,6 +83,7 @@ def prepared(
 _BACKENDS: dict[type, Namespace] = {}  # `namespace` of each type of array seen so far
 _KINDS = {
     "logp": ("real", "half"),
+    "feature": ("real", "half"),
     "number": ("real", "half", "integer", "bool"),
     "amount": ("real", "half", "integer", "bool"),
     "integer": ("integer",),
@@ -89,6 +91,8 @@ _KINDS = {
 }
 _WANTED = {
     "logp": "floating-point log-probs in nats",
+    "score": "floating-point scores",
+    "feature": "floating-point numbers",
     "number": "real numbers",
     "amount": "real numbers",
     "integer": "integer ids",
@@ -156,7 +160,15 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
 
 
 def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ...], family: type) -> str:
-    wanted = "(batch,)" if dims == "b" else "(batch, K)"
+    wanted = {"b": "(batch,)", "bk": "(batch, K)"}.get(dims, "(batch, width)")
+    if layout_of(family).scores:
+        heads = "flatten them, all fields alike, and average the losses over the heads" * (dims == "b")
+        return (
+            f"`{objective}` needs {'one score' if dims == 'b' else 'one vector'} per completion for {field}, shape {wanted}; got "
+            f"shape {shape}. Put all examples in one dimension, or take vmap."
+            + f" Of several heads, {heads}."
+            * bool(heads)
+        )
     how = f", as {named(family)}.from_tokens does," if hasattr(family, "from_tokens") else ""
     return (
         f"`{objective}` needs one log-prob per completion for {field}, shape {wanted}; got shape {shape}. Sum those of tokens"

@@ -16,7 +16,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array, Namespace, namespace
 from poz.domains import NUMBERS
-from poz.families import named
+from poz.families import layout_of, named
 from poz.objective import Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
@@ -126,8 +126,9 @@ def _weighted(xp: Namespace, part: Objective, weight: Any, losses: Array) -> Arr
                 f"shape {shape}."
             )
         if namespace(weight) is not xp and not (xp.name == "jax" and isinstance(weight, np.ndarray)):
+            what = layout_of(part.family).what
             raise TypeError(
-                f"combine got {namespace(weight).name} as the weight of `{part.name}` but {xp.name} for the log-probs; "
+                f"combine got {namespace(weight).name} as the weight of `{part.name}` but {xp.name} for the {what}; "
                 "give a number, or one library's arrays."
             )
     return terms.times(xp, weight, losses)

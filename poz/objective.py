@@ -245,8 +245,9 @@ class Objective:
         if getattr(self.params[name].domain, "per", ""):
             return  # a table, such as one reliability per annotator, is used entry by entry
         if namespace(value) is not xp and not (xp.name == "jax" and isinstance(value, np.ndarray)):
+            what = families.layout_of(self.family).what
             raise TypeError(
-                f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the log-probs; "
+                f"`{self.name}` got {namespace(value).name} for {name} but {xp.name} for the {what}; "
                 "give a Python number, or one library's arrays."
             )
         shape, batch = tuple(value.shape), self._batch_shape(fields, read)

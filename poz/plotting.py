@@ -22,11 +22,15 @@ LISTS = {2: [1.0, 0.0], 3: [1.0, 1.0, 0.0], 4: [1.0, 0.0, 0.0, 0.0]}
 def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
     """Losses and the derivative of each with respect to the margin, from the float64 reference.
 
-    The margin is the log-prob of chosen minus that of rejected in nats. The rejected one and everything else stands at
-    0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0. Without a reference the rejected
-    one stands at -10, for no log-prob is positive; a list of three has two as good as chosen, one of four has one.
+    The margin is the log-prob (of a reward model, the score) of chosen minus that of rejected in nats. The rejected one
+    and everything else stands at 0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0. Without a
+    reference a rejected log-prob stands at -10, for none is positive; and a score at minus half the margin, so that what
+    centres scores is 0. A list of three has two as good as chosen, one of four has one.
     """
     losses, gradients = reference(objective, _batch(objective, margins))
+    sides = layout_of(objective.family).sides
+    if layout_of(objective.family).scores:  # both move, by half of the margin each
+        return losses, (gradients[sides[0]] - gradients[sides[1]]) / 2
     first = next(iter(gradients.values())).reshape(len(margins), -1)
     return losses, first @ np.array(LISTS.get(first.shape[1], [1.0]))
 
@@ -34,9 +38,10 @@ def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
 def _batch(objective: Objective, z: Floats) -> Any:
     layout = layout_of(objective.family)
     if layout.paired and not layout.errors:
-        if layout.per_token and layout.sides[1] not in objective.reads:
+        if (layout.per_token or layout.scores) and layout.sides[1] not in objective.reads:
             raise ValueError(
-                f"`{objective.name}` reads no rejected completion, so there is no margin to draw it against."
+                f"`{objective.name}` reads no {'score' if layout.scores else 'rejected completion'}, so there is no margin to "
+                "draw it against."
             )
         return _read(objective, _pairs(objective, layout, z))
     if not layout.ranked:
@@ -52,11 +57,13 @@ def _batch(objective: Objective, z: Floats) -> Any:
 def _pairs(objective: Objective, layout: Layout, z: Floats) -> Any:
     fields = {}
     for name, (dims, content) in layout.shapes.items():
-        if dims != "bd":
+        if dims[-1] not in "dfhz":
             shape = {"b": z.shape, "mb": (1, z.size), "c": z.shape}.get(dims, (z.size, 1))
             fields[name] = _plain(layout, name, content, shape)
     chosen, rejected = layout.sides
-    if objective.reference_free and not layout.per_token:
+    if layout.scores:
+        fields[rejected] = fields[rejected] - z / 2
+    elif objective.reference_free and not layout.per_token:
         fields[rejected] = fields[rejected] - 10
     fields[chosen] = fields[rejected] + z.reshape(fields[chosen].shape)
     return objective.family(**fields)
@@ -74,7 +81,7 @@ def _lists(objective: Objective, layout: Layout, table: Floats, chosen: Floats) 
 def _plain(layout: Layout, name: str, content: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """A field of examples that have nothing special."""
     kind = {"integer": np.int64, "mask": np.bool_}.get(content, np.float64)
-    return np.full(shape, layout.plain.get(name, content not in ("logp", "integer")), kind)
+    return np.full(shape, layout.plain.get(name, content not in ("logp", "feature", "integer")), kind)
 
 
 def _read(objective: Objective, full: Any) -> Any:
@@ -96,7 +103,7 @@ def plot(objectives: Iterable[Objective], path: Path, widest: float = 10.0) -> N
         left.plot(margins, losses, label=objective.name)
         right.plot(margins, slope, label=objective.name)
     for axes, label in ((left, "loss (nats)"), (right, "d loss / d margin")):
-        axes.set_xlabel("margin: log-prob of chosen - rejected (nats)")
+        axes.set_xlabel("margin: chosen - rejected (nats)")
         axes.set_ylabel(label)
         axes.axvline(0, color="0.8", zorder=0)
         axes.legend(fontsize="small")

@@ -25,7 +25,7 @@ REFUSED = {
     "sampo": "reads the column 'chosen_weights', which",
     "gr_dpo": "reads the column 'annotator', which",
     "nash_md": "reads the column 'label', which",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising, poz.RewardPairs)},
 }
 """The objectives that the shipped pairs cannot serve, and why."""
 

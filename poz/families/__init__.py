@@ -2,7 +2,8 @@
 
 Each family is a NamedTuple in a file of its own, so JAX and torch treat it as a pytree without registration. Only the
 fields that an objective reads (`Objective.reads`) must be filled; the others stay None. `from_tokens` builds any of them
-(but `Denoising`, which has no tokens) from per-token log-probabilities and a mask, so a trainer computes those once.
+(but `Denoising` and `RewardPairs`, which have no tokens) from per-token log-probabilities and a mask, so a trainer computes
+those once.
 `family` makes one of a NamedTuple of your own.
 """
 
@@ -16,6 +17,7 @@ from poz.families._family import named as named
 from poz.families.denoising import Denoising as Denoising
 from poz.families.pairs import Pairs as Pairs
 from poz.families.ranked import Ranked as Ranked
+from poz.families.reward_pairs import RewardPairs as RewardPairs
 from poz.families.samples import Samples as Samples
 from poz.families.token_pairs import TokenPairs as TokenPairs
 from poz.families.unpaired import Unpaired as Unpaired

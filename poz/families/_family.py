@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 Family = TypeVar("Family", bound=tuple[Any, ...])
 SHAPES: dict[type, Mapping[str, tuple[str, str]]] = {}
 """The shapes of every family there is; see `Layout`."""
-DIMENSIONS = ("b", "bd", "bk", "bt", "bu", "mb", "c")
-CONTENTS = ("logp", "number", "amount", "integer", "mask")
+DIMENSIONS = ("b", "bd", "bf", "bh", "bk", "bt", "bu", "bz", "mb", "c")
+CONTENTS = ("logp", "feature", "number", "amount", "integer", "mask")
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Layout:
 
     Attributes:
         shapes: Of each field the dimensions, and what it holds. Dimensions: "b" the example, "t"/"u" tokens of the first or
-            second side, "k" list, "m" opponents, "c" calibration samples (of no example), "d" an embedding. Content: "logp"
-            (what has a gradient), "number", "amount" (0 or more), "integer" (ids), or "mask".
+            second side, "k" list, "m" opponents, "c" calibration samples (of no example), "d" an embedding, "h" its blocks of
+            two, "z" what is latent, "f" factors. Content: "logp" (a log-prob, an error or a score) and "feature" (any other
+            output of a model), which have a gradient; "number", "amount" (0 or more), "integer" (ids), or "mask".
         sides: The log-probs of the policy: of two completions, or of one or a list. Under other policies the same fields have
             a prefix, such as `ref_`.
         lengths: By side the field with its number of tokens.
@@ -28,6 +29,7 @@ class Layout:
         plain: What a field is in a plain example, where that is neither 0 of a log-prob, 1 of a number nor true of a mask.
         ranked: Whether a list stands in order of preference, best first.
         errors: Whether these are squared errors, which are positive and of no tokens, in place of log-probs.
+        scores: Whether these are scores of a reward model, which are of any sign and of no tokens, in place of log-probs.
     """
 
     shapes: Mapping[str, tuple[str, str]]
@@ -37,6 +39,7 @@ class Layout:
     plain: Mapping[str, float] = field(default_factory=dict)
     ranked: bool = False
     errors: bool = False
+    scores: bool = False
     amounts: Mapping[str, str] = field(init=False)  # by field the mask of where it matters, or ""
 
     def __post_init__(self) -> None:
@@ -58,6 +61,16 @@ class Layout:
     def per_token(self) -> bool:
         """Whether there is one log-prob for each token."""
         return self.shapes[self.sides[0]][0] == "bt"
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the sides are log-probs of tokens."""
+        return not (self.errors or self.scores)
+
+    @property
+    def what(self) -> str:
+        """What the sides hold, in a word."""
+        return "scores" if self.scores else "log-probs"
 
     def policies(self) -> list[str]:
         """The sides under every policy."""
@@ -146,7 +159,7 @@ def _problem(made: Any, shapes: Any, sides: Any, more: Mapping[str, Any]) -> str
         return (
             f"its sides must hold log-probs ('logp'), two of b or of bt and bu, or one of b, bk or bt; got {sides!r}."
         )
-    if unknown := sorted(set(more) - {"lengths", "masks", "plain", "ranked", "errors"}):
+    if unknown := sorted(set(more) - {"lengths", "masks", "plain", "ranked", "errors", "scores"}):
         return f"it has no {', '.join(unknown)} to declare; see poz.families.Layout."
     for what, content in (("lengths", "amount"), ("masks", "mask")):
         for side, name in more.get(what, {}).items():

@@ -52,7 +52,7 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
 
 def _margins(batch: Any) -> dict[str, Array]:
     layout = layout_of(type(batch))
-    if not layout.paired or layout.errors:
+    if not (layout.paired and layout.tokens):
         return {}
     sides = []
     for side in layout.sides:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from poz.objective import Objective
 
 from poz.objectives.pairs.sft import sft as sft
+from poz.objectives.reward_pairs.bradley_terry import bradley_terry as bradley_terry
 from poz.objectives.ranked.rrhf import rrhf as rrhf
 from poz.objectives.pairs.slic_hf import slic_hf as slic_hf
 from poz.objectives.pairs.dpo import dpo as dpo

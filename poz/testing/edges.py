@@ -20,7 +20,7 @@ WINDOWS = {
     "float64 overflow": (710.0, 744.0),
     "float64 underflow": (746.0, 1000.0),
 }
-"""Sizes of β times a log-ratio, in nats, around the ends of what a float, or somebody's softplus, can do."""
+"""Sizes of β times a log-ratio, or of a score, in nats, around the ends of what a float, or somebody's softplus, can do."""
 
 CONVENTIONS = {
     "empty": "completions of length 0, which counts as 1 here",
@@ -38,13 +38,16 @@ def with_edges(
     there = {name: x.copy() for name, x in batch._asdict().items() if x is not None}
     held = {name: np.moveaxis(x, at, 0) for name, x in there.items() if (at := shapes[name][0].find("b")) >= 0}
     log_probs = [name for name in held if name in layout.policies()]
+    if not log_probs:  # an embedding has no size in nats
+        return batch
     kinds = ["infinite"] if infinite else [kind for kind in WINDOWS if dtype == "float64" or "float64" not in kind]
     edges = [(kind, name) for kind in kinds for name in log_probs]
-    sign = 1.0 if layout.errors else -1.0
+    signs = (-1.0, 1.0) if layout.scores else (1.0,) if layout.errors else (-1.0,)
     for row in range(-count, 0):
         edge, moved = deck.draw("edge", edges, rng)
         low, high = WINDOWS[edge] if edge == "tiny" else (1e-3, 0.1)
         level = rng.uniform(np.log(low), np.log(high))
+        sign = signs[rng.integers(len(signs))] if layout.scores else signs[0]
         for name, x in held.items():
             if name in log_probs:
                 apart = rng.normal(0, 1, x[row].shape) if edge == "tiny" else 0.0

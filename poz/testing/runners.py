@@ -37,14 +37,14 @@ def runs(name: str | Objective, backend: str) -> bool:
 
 def refusal(name: str | Objective, backend: str) -> str:
     """Why the backend cannot run the objective; "" where it can."""
-    from poz.kernels.layout import NO_TOKENS
+    from poz.kernels.layout import no_tokens
 
     this = zoo[name] if isinstance(name, str) else name
     if backend != "triton":
         return ""
     if not zoo.has(this):
         return "the kernels run the objectives of poz, by name"
-    return NO_TOKENS if layout_of(this.family).errors else ""
+    return no_tokens(this)
 
 
 def fixed(candidate: Candidate | None) -> dict[str, Any]:
@@ -189,12 +189,12 @@ def _triton(candidate: Candidate | None, objective: Objective, batch: Any, dtype
 
 
 def log_prob_fields(objective: Objective, batch: Any) -> list[str]:
-    """The fields that are log-probs, are read, and are there: what there are gradients of."""
+    """The fields that are outputs of a model, are read, and are there: what there are gradients of."""
     read = objective.reads | objective.optional
     return [
         n
         for n, (_, kind) in layout_of(objective.family).shapes.items()
-        if kind == "logp" and n in read and getattr(batch, n) is not None
+        if kind in ("logp", "feature") and n in read and getattr(batch, n) is not None
     ]
 
 

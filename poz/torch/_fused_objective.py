@@ -160,13 +160,14 @@ def _check_separable(objective: Any) -> None:
         reason = f"it is defined over the whole batch ({reason})"
     elif "calibration" in objective.reads:
         reason = "it also differentiates the log-probs of calibration completions"
-    elif layout.errors or not (layout.paired or layout.ranked):
-        reason = f"its family, {named(objective.family)}, is not made of pairs or lists"
+    elif not layout.tokens or not (layout.paired or layout.ranked):
+        made = "pairs or lists" if layout.tokens else "the log-probs of tokens"
+        reason = f"its family, {named(objective.family)}, is not made of {made}"
     if reason:
-        raise ValueError(
-            f"`{objective.name}` cannot be computed inside the loop: {reason}. Use poz.torch.linear_logps and call the "
-            "objective on its result."
-        )
+        how = "Use poz.torch.linear_logps and call the objective on its result."
+        if not layout.tokens:
+            how = f"Call it on what the model gives, as in poz.{objective.name}({named(objective.family)}(...))."
+        raise ValueError(f"`{objective.name}` cannot be computed inside the loop: {reason}. {how}")
 
 
 def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, hidden: Tensor) -> None:

@@ -142,7 +142,7 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
         TypeError: The objective reads a family that pairs of completions do not make.
     """
     family, layout = objective.family, layout_of(objective.family)
-    if layout.errors or (layout.lists and not layout.ranked):
+    if not layout.tokens or (layout.lists and not layout.ranked):
         raise TypeError(f"`{objective.name}` reads {named(family)}, which pairs of completions do not make.")
     if layout.paired and layout.per_token:
         return _filled(family, _by_token(layout, scored))

@@ -239,7 +239,7 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
         whole_batch(objective, batch, group)  # says what is wrong, on all processes
     kinds = layout_of(objective.family).shapes
     given = {
-        name: value.detach().requires_grad_(kinds[name][1] == "logp" and value.is_floating_point())
+        name: value.detach().requires_grad_(kinds[name][1] in ("logp", "feature") and value.is_floating_point())
         if isinstance(value, Tensor)
         else value  # which whole_batch refuses, on all processes
         for name, value in batch._asdict().items()

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import poz
+from poz.families import layout_of
 from poz.kernels.plan import PairPlan, file_of, has_kernel, plan
 from poz.testing import conform, conformance, draw_case, draw_values, refusal, runs
 from poz.testing.conformance import expected
@@ -129,6 +130,7 @@ def _drawn(objective, rng, dtype, infinite, lists):
     logps, *others = (_rounded(x, dtype) for x in (logps, *others))
     make = {
         poz.Pairs: _pairs,
+        poz.RewardPairs: _reward_pairs,
         poz.TokenPairs: _token_pairs,
         poz.Ranked: functools.partial(_ranked, lists),
         poz.Unpaired: _unpaired,
@@ -180,6 +182,14 @@ def _pairs(objective, rng, logps, others, offsets, sizes):
     )
     data = {name: data[name] for name in data if name in objective.reads | objective.optional}
     return batch, anchors, data, np.tile(np.arange(count), len(sides))
+
+
+def _reward_pairs(objective, rng, logps, others, offsets, sizes):
+    """A score is what its tokens add up to, of which there is usually one."""
+    scores, count = np.split(_sums(logps, offsets), 2), len(sizes) // 2
+    columns = _columns(objective, rng, count) | {"tie": rng.random(count) < 0.4, "strength": rng.normal(0, 1, count)}
+    data = {name: x for name, x in columns.items() if name in objective.reads | objective.optional}
+    return poz.RewardPairs(*scores, **data), [], data, np.tile(np.arange(count), 2)
 
 
 def _token_pairs(objective, rng, logps, others, offsets, sizes):
@@ -715,7 +725,9 @@ def test_only_what_has_no_tokens_is_left_out():
     from poz.kernels.loss import fused_losses
 
     left = {name for name in poz.zoo if refusal(name, "triton")}
-    assert left == {name for name in poz.zoo if poz.zoo[name].family is poz.Denoising}
+    assert left == {
+        name for name, spec in poz.zoo.items() if not layout_of(spec.family).tokens and not has_kernel(name)
+    }
     errors = poz.Denoising(torch.ones(2), torch.ones(2))
     refuses("`mapo` has no kernel: it reads one denoising error", fused_losses, "mapo", errors, error=TypeError)
 

@@ -17,6 +17,7 @@ from witness.pairs.lcpo import both
 import poz
 import poz.reference
 from poz.domains import Choice
+from poz.families import layout_of
 from poz.testing import draw_case, draw_values
 from poz.testing.conformance import reference
 from poz.testing.draws import Deck
@@ -87,11 +88,11 @@ def made(objective, batch, change) -> Drawn:
 
 
 def extreme(name, seed) -> Drawn:
-    """The same draw with every log-prob at 0 or -1e4, and every error at 0 or 1e4."""
+    """The same draw with every log-prob at 0 or -1e4, every error at 0 or 1e4, and scores at any of them."""
     objective, batch, *_ = drawn(name, seed)
-    rng = np.random.default_rng(seed)
-    side = 1e4 if objective.family is poz.Denoising else -1e4
-    return made(objective, batch, lambda x: side * rng.integers(0, 2, x.shape))
+    rng, layout = np.random.default_rng(seed), layout_of(poz.zoo[name].family)
+    side = 1e4 if layout.errors else -1e4
+    return made(objective, batch, lambda x: side * rng.integers(-layout.scores, 2, x.shape))
 
 
 def check_losses(case, lost=0.0):

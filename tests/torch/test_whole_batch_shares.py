@@ -43,7 +43,7 @@ def work(everywhere, count, folder, layouts):
     def leaves(objective, given):
         kinds = SHAPES[objective.family]
         given = {name: x.detach().clone() for name, x in given.items()}
-        moving = {name: x.requires_grad_() for name, x in given.items() if kinds[name][1] == "logp"}
+        moving = {name: x.requires_grad_() for name, x in given.items() if kinds[name][1] in ("logp", "feature")}
         return given, moving
 
     def gradients(losses, moving):

@@ -25,7 +25,7 @@ class Row:
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as arrays: masks bool, annotators int, everything else float64."""
         kinds = {"annotator": np.int64, "desirable": bool}
-        flags = ("mask", "_changed")
+        flags = ("mask", "_changed", "tie")
         return {
             name: np.array(value, dtype=kinds.get(name, bool if name.endswith(flags) else np.float64))
             for name, value in self.fields.items()

@@ -1,0 +1,77 @@
+"""Pairs of completions that a reward model is trained on: their scores, or what it embeds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from poz.backends import Array
+from poz.families._family import family
+from poz.families._tokens import swapped_sides
+
+ANTISYMMETRIC = ("margin", "strength")
+
+
+@family(
+    {
+        **dict.fromkeys(("chosen", "rejected"), ("b", "logp")),
+        **dict.fromkeys(("label", "margin"), ("b", "number")),
+        "tie": ("b", "mask"),
+        "strength": ("b", "number"),
+        "annotator": ("b", "integer"),
+        **dict.fromkeys(("chosen_embedding", "rejected_embedding"), ("bd", "feature")),
+        **dict.fromkeys(("chosen_view", "rejected_view"), ("bd", "feature")),
+        "scales": ("bh", "feature"),
+        **dict.fromkeys(("latent_mean", "latent_log_variance"), ("bz", "feature")),
+        **dict.fromkeys(("chosen_factors", "rejected_factors"), ("bf", "number")),
+        "auxiliary": ("b", "feature"),
+    },
+    sides=("chosen", "rejected"),
+    scores=True,
+)
+class RewardPairs(NamedTuple):
+    """Chosen against rejected as a reward model sees them.
+
+    Several heads, (batch, heads), are pairs of their own: flatten them, and average the losses over the heads.
+
+    Attributes:
+        chosen: (batch,) score of the chosen completion, of any sign, in nats of preference.
+        rejected: (batch,) the same of the rejected completion.
+        label: (batch,) probability that chosen is the better one; 1 where it is not given.
+        margin: (batch,) by how much the score of chosen is to be the higher one; 0 where it is not given.
+        tie: (batch,) true where annotators found no difference.
+        strength: (batch,) score of chosen minus that of rejected, averaged over an ensemble of reward models.
+        annotator: (batch,) integer id of whoever labelled the pair.
+        chosen_embedding: (batch, width) what the model makes of the chosen completion in place of a score.
+        rejected_embedding: (batch, width) the same of the rejected completion.
+        chosen_view: (batch, width) the embedding of chosen of another pass, under another dropout.
+        rejected_view: (batch, width) the same of the rejected completion.
+        scales: (batch, width / 2) scale of each block of two of an embedding, which the prompt decides.
+        latent_mean: (batch, latent) posterior mean of what is particular to the annotator.
+        latent_log_variance: (batch, latent) log of its variance.
+        chosen_factors: (batch, factors) known qualities of the chosen completion, the most important first.
+        rejected_factors: (batch, factors) the same of the rejected completion.
+        auxiliary: (batch,) another loss of the same pair, in nats, which is trained along.
+    """
+
+    chosen: Array = None
+    rejected: Array = None
+    label: Array = None
+    margin: Array = None
+    tie: Array = None
+    strength: Array = None
+    annotator: Array = None
+    chosen_embedding: Array = None
+    rejected_embedding: Array = None
+    chosen_view: Array = None
+    rejected_view: Array = None
+    scales: Array = None
+    latent_mean: Array = None
+    latent_log_variance: Array = None
+    chosen_factors: Array = None
+    rejected_factors: Array = None
+    auxiliary: Array = None
+
+    def swap(self) -> RewardPairs:
+        """The same pairs with the opposite label: margin and strength of the other sign."""
+        turned = {name: -x for name in ANTISYMMETRIC if (x := getattr(self, name)) is not None}
+        return self._replace(**swapped_sides(self), **turned, label=None if self.label is None else 1 - self.label)
