@@ -32,6 +32,7 @@ _PARTS = (
     "reference",
     "kernels",
     "integrations",
+    "advantages",
     "algorithms",
     "games",
     "preferences",

@@ -51,6 +51,9 @@ class Namespace(Protocol):
     def gather(self, table: Array, index: Array) -> Array:
         """`table[index]` along the first axis, for integer `index` of any shape."""
 
+    def segment_sum(self, x: Array, index: Array, size: int) -> Array:
+        """Sums along the first axis of the entries with the same `index`, an integer from 0 below `size` for each."""
+
     def constant(self, value: npt.ArrayLike, like: Array) -> Array:
         """`value` as an array of the dtype and device of `like`."""
 

@@ -52,6 +52,11 @@ def gather(table: Real, index: Real) -> Real:
     return table.at[index].get(mode="fill", wrap_negative_indices=False, out_sharding=sharding if explicit else None)
 
 
+def segment_sum(x: Real, index: Real, size: int) -> Real:
+    """Sums of the entries with the same index."""
+    return jax.ops.segment_sum(x, index, size)
+
+
 def constant(value: npt.ArrayLike, like: Real) -> Real:
     """`value` in the dtype of `like`."""
     return jnp.asarray(value, dtype=like.dtype)

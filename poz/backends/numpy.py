@@ -88,6 +88,13 @@ def gather(table: Real, index: Real) -> Real:
     return table[index]
 
 
+def segment_sum(x: Real, index: Real, size: int) -> Real:
+    """Sums of the entries with the same index."""
+    sums = np.zeros((size, *x.shape[1:]), x.dtype)
+    np.add.at(sums, index, x)
+    return sums
+
+
 def constant(value: npt.ArrayLike, like: Real) -> Real:
     """`value` in the dtype of `like`."""
     return np.asarray(value, dtype=like.dtype)

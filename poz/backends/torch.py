@@ -92,6 +92,11 @@ def gather(table: Tensor, index: Tensor) -> Tensor:
     return table[index.long()]
 
 
+def segment_sum(x: Tensor, index: Tensor, size: int) -> Tensor:
+    """Sums of the entries with the same index."""
+    return x.new_zeros(size, *x.shape[1:]).index_add(0, index.long(), x)
+
+
 def constant(value: npt.ArrayLike, like: Tensor) -> Tensor:
     """`value` in the dtype and on the device of `like`."""
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
