@@ -12,6 +12,11 @@ from poz.objective import Objective
 def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns that an objective must find in the data, and those that it uses where they are there."""
     layout = layout_of(objective.family)
+    if layout.scores:
+        given = [name for name, (_, content) in layout.shapes.items() if content not in ("logp", "feature")]
+        return tuple(name for name in given if name in objective.reads), tuple(
+            name for name in given if name in objective.optional
+        )
     if layout.lists:
         return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
     if not layout.paired:
@@ -56,6 +61,10 @@ def needs_collision(objective: Objective) -> bool:
 _MEANING = {
     "label": "the probability that chosen is the better one",
     "margin": "the known reward of chosen minus that of rejected",
+    "tie": "true where annotators found no difference",
+    "strength": "the score of chosen minus that of rejected, averaged over an ensemble of reward models",
+    "chosen_factors": "a list of known qualities of chosen, the most important first",
+    "rejected_factors": "a list of known qualities of rejected, the most important first",
     "annotator": "an integer id from 0 for whoever labelled the pair",
     "kl": "a known estimate of the KL divergence of the policy from the reference, in nats",
     "entropy": "the mean token entropy of the reference as a share of the log of the vocabulary size, in (0, 1]",

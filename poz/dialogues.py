@@ -35,6 +35,8 @@ _NO_PROMPT = {
     "rejected_weights",
     "opponents_chosen",
     "opponents_rejected",
+    "chosen_factors",
+    "rejected_factors",
 }
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 

@@ -72,8 +72,12 @@ COLUMNS = (
     "rejected_weights",
     "opponents_chosen",
     "opponents_rejected",
+    "tie",
+    "strength",
+    "chosen_factors",
+    "rejected_factors",
 )
-"""What a row may hold beside the texts, under the names of the fields of `poz.Pairs`, `poz.TokenPairs` and `poz.Unpaired`."""
+"""What a row may hold beside the texts, under the names of the fields of `poz.Pairs` and the other families of pairs."""
 
 NUMBERS = {
     *COLUMNS,
@@ -161,9 +165,10 @@ def check_column(name: str, value: Any, where: str) -> None:
     """Refuses what no objective computes with in a column of `COLUMNS`.
 
     Raises:
-        ValueError: Nothing, NaN, infinity, something that is no number, a negative weight, or a label outside [0, 1].
+        ValueError: Nothing, NaN, infinity, something that is no number, a negative weight, a label outside [0, 1], or a tie that
+            is neither 0 nor 1.
     """
-    many = name.endswith("_weights") or name.startswith(("opponents_", "prompt_"))
+    many = name.endswith(("_weights", "_factors")) or name.startswith(("opponents_", "prompt_"))
     if many and not isinstance(value, list | tuple):
         raise ValueError(f"{where}: {name!r} must be a list of numbers; got {kind(value)}.")
     for number in value if many else [value]:
@@ -174,6 +179,10 @@ def check_column(name: str, value: Any, where: str) -> None:
             raise ValueError(f"{where}: {name!r} must hold finite numbers; got {got}. Mend the row, or leave it out.")
         if name.endswith("_weights") and number < 0:
             raise ValueError(f"{where}: {name!r} must hold numbers of 0 or more; got {number}.")
+        if name == "tie" and number not in (0, 1):
+            raise ValueError(
+                f"{where}: 'tie' says whether there was no difference: true or false, 1 or 0; got {number}."
+            )
         if name == "label" and not 0 <= number <= 1:
             raise ValueError(f"{where}: 'label' is the probability that chosen is better, from 0 to 1; got {number}.")
 

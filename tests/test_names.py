@@ -25,6 +25,13 @@ def in_trl_kto(name):
     KTOTrainer(None, objective=name)
 
 
+def in_trl_reward(name):
+    pytest.importorskip("trl")
+    from poz.integrations.trl import RewardTrainer
+
+    RewardTrainer(None, objective=name)
+
+
 def on_the_command_line(name):
     result = CliRunner().invoke(app, ["show", name])
     assert result.exit_code == 2
@@ -39,6 +46,7 @@ WAYS = {
     "command line": (on_the_command_line, poz.UnknownObjective),
     "DPOTrainer": (in_trl, poz.UnknownObjective),
     "KTOTrainer": (in_trl_kto, poz.UnknownObjective),
+    "RewardTrainer": (in_trl_reward, poz.UnknownObjective),
 }
 
 

@@ -142,6 +142,8 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
         TypeError: The objective reads a family that pairs of completions do not make.
     """
     family, layout = objective.family, layout_of(objective.family)
+    if layout.scores:
+        raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS}")
     if not layout.tokens or (layout.lists and not layout.ranked):
         raise TypeError(f"`{objective.name}` reads {named(family)}, which pairs of completions do not make.")
     if layout.paired and layout.per_token:
@@ -187,6 +189,8 @@ def check_pairs(objective: Objective) -> None:
         ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
     """
     name, family = objective.name, objective.family
+    if layout_of(family).scores:
+        raise ValueError(f"`{name}` reads {named(family)}, {SCORES_OF_REWARDS}")
     missing: list[str] = []
     try:
         made = family_batch(objective, example(torch.device("cpu")))
@@ -288,6 +292,7 @@ def _by_token(layout: Layout, scored: Scored) -> dict[str, Any]:
     return fields
 
 
+SCORES_OF_REWARDS = "scores of a reward model, which a policy does not give. Use poz.integrations.trl.RewardTrainer."
 _KL_SAMPLES = (
     "They are the log-probs of completions under prompts that are not theirs: poz.integrations.trl_kto.KTOTrainer makes"
     " them, and estimator='zero', or 'given' with a column 'kl', needs none."

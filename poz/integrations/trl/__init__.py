@@ -3,6 +3,8 @@
 from poz.integrations.trl import DPOTrainer
 
 DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
+
+`RewardTrainer` is the same for reward models, and `poz.integrations.trl_kto.KTOTrainer` for single completions.
 """
 
 from poz.integrations.trl.dpo import DPOTrainer as DPOTrainer
@@ -12,4 +14,5 @@ from poz.integrations.trl.head import uninstall as uninstall
 from poz.integrations.trl.kto import KTOTrainer as KTOTrainer
 from poz.integrations.trl.learnt import RELIABILITY as RELIABILITY
 from poz.integrations.trl.learnt import STATE as STATE
+from poz.integrations.trl.reward import RewardTrainer as RewardTrainer
 from poz.integrations.trl.shared import folder as folder

@@ -91,8 +91,13 @@ def prepared(dataset: Any, columns: Sequence[str], where: str, *, single: bool =
     )
 
 
-def check_left(made: Any, dataset: Any, where: str, max_length: int | None) -> None:
-    """Says how many examples TRL has dropped from what was prepared, because their prompts leave no room.
+PROMPTS = ("prompt alone fills", "prompts alone fill")
+TEXTS = ("text is longer than", "texts are longer than")
+"""Why TRL drops an example: of policies, which read what is cut off, and of reward models, which read it to the end."""
+
+
+def check_left(made: Any, dataset: Any, where: str, max_length: int | None, why: tuple[str, str] = PROMPTS) -> None:
+    """Says how many examples TRL has dropped from what was prepared, because they do not fit.
 
     Raises:
         ValueError: All of them.
@@ -101,9 +106,9 @@ def check_left(made: Any, dataset: Any, where: str, max_length: int | None) -> N
         return
     given = len(dataset) * (2 if "completion_ids" in made.column_names and "chosen" in dataset.column_names else 1)
     if not len(made):
-        raise ValueError(f"No example of {where} is left: each prompt alone fills max_length={max_length}. Raise it.")
+        raise ValueError(f"No example of {where} is left: each {why[0]} max_length={max_length}. Raise it.")
     if len(made) < given:
-        lost = f"left out {given - len(made)} of {given} examples, whose prompts alone fill max_length={max_length}"
+        lost = f"left out {given - len(made)} of {given} examples, whose {why[1]} max_length={max_length}"
         warnings.warn(f"{where}: {lost}.", stacklevel=2)
 
 

@@ -25,6 +25,7 @@ from poz.integrations.trl.shared import (
     changed,
     check_columns,
     check_config,
+    check_constant,
     folder,
     name_after,
 )
@@ -129,6 +130,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         self._used = set(self.columns) & set(first)
         self._reads_reference = needs_reference(self._spec, list(first))
         self._check(args, ref_model, first)
+        check_constant(self._spec, given)
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = needs_collision(self._spec)  # asked for, so that TRL's head computes it
         reference = policy_is_reference(self, dpo_trainer, given, read=self._reads_reference)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from poz.columns import columns_read
-from poz.families import Unpaired
+from poz.families import Unpaired, layout_of, named
 from poz.integrations.trl import data
 from poz.integrations.trl.columns import Columns
 from poz.integrations.trl.head import installed
@@ -24,12 +24,13 @@ from poz.integrations.trl.shared import (
     changed,
     check_columns,
     check_config,
+    check_constant,
     folder,
     name_after,
 )
 from poz.objective import Objective
 from poz.torch.implicit_rewards import reward_scale
-from poz.torch.scored import parts, spec_of
+from poz.torch.scored import SCORES_OF_REWARDS, parts, spec_of
 from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo
 
@@ -81,6 +82,8 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self.objective = self._objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
+        if layout_of(spec.family).scores:
+            raise ValueError(f"`{spec.name}` reads {named(spec.family)}, {SCORES_OF_REWARDS}")
         if spec.family is not Unpaired or not {"ref_logps", "desirable"} <= spec.reads:
             raise ValueError(
                 f"KTOTrainer needs an objective that tells desirable completions from others, such as `kto` or `bco`; "
@@ -91,6 +94,7 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         given = by_name(Base, model, ref_model, args, *others, **kwargs)
         args = given["args"] = kto_config.KTOConfig(folder(model, spec)) if args is None else args
         check_config(spec, args, _TRL_LOSS)
+        check_constant(spec, given)
         if spec.coupled and args.gradient_accumulation_steps > 1:
             warnings.warn(
                 f"`{spec.name}` is defined over the whole batch ({spec.coupled}); with gradient_accumulation_steps="

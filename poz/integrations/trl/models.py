@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from peft import PeftModel, PeftType
 
 
-def check_given(model: Any, reference: Any) -> None:
+def check_given(model: Any, reference: Any, loader: str = "AutoModelForCausalLM") -> None:
     """Refuses what is no model, or none whose head TRL finds.
 
     Raises:
@@ -19,12 +20,12 @@ def check_given(model: Any, reference: Any) -> None:
         if not (path or (name == "ref_model" and one is None) or hasattr(one, "config")):
             raise ValueError(
                 f"{name} must be a model of transformers{' or its path' * (name == 'model')}, without what wraps it; got "
-                f"{type(one).__name__}. Load it by AutoModelForCausalLM.from_pretrained."
+                f"{type(one).__name__}. Load it by {loader}.from_pretrained."
             )
         if path and os.path.exists(os.path.join(one, "adapter_config.json")):
             raise ValueError(
                 f"{one} holds an adapter, of which TRL would not load the model below. Load both by "
-                "peft.AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=True) and pass that model."
+                f"peft.{loader.replace('Model', 'PeftModel')}.from_pretrained(path, is_trainable=True) and pass that model."
             )
     if isinstance(reference, PeftModel):
         raise ValueError(
@@ -92,6 +93,30 @@ def check_model(model: Any, adapter: Any = None) -> None:
             "trainable_token_indices trains rows of embeddings that are tied to the head, and TRL's pass over the head, "
             f"which takes `weight` alone, does not know of them. Load {kind} with tie_word_embeddings=False, or train "
             "whole embeddings with modules_to_save."
+        )
+
+
+def check_reward_model(model: Any) -> None:
+    """Refuses what gives no scores.
+
+    Raises:
+        ValueError: A language model, or one without a number of outputs.
+    """
+    if model.get_output_embeddings() is not None or getattr(model.config, "num_labels", None) is None:
+        raise ValueError(
+            f"{type(model).__name__} gives no scores. Load a reward model, by AutoModelForSequenceClassification."
+            "from_pretrained(path, num_labels=1), which puts a head of one output on a language model."
+        )
+
+
+def warn_of_frozen_head(model: Any) -> None:
+    """Says that a head of scores is not trained, as that of an adapter that does not know of it."""
+    named = [p for name, p in model.named_parameters() if {"score", "classifier"} & {*name.split(".")}]
+    if named and not any(p.requires_grad for p in named):
+        warnings.warn(
+            "The head that gives the scores is not trained; where it is new, its numbers are random. Of an adapter, "
+            "task_type='SEQ_CLS' or modules_to_save=['score'] trains it.",
+            stacklevel=3,
         )
 
 

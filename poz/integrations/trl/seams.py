@@ -18,6 +18,8 @@ from trl.trainer import dpo_config as dpo_config
 from trl.trainer import dpo_trainer as dpo_trainer
 from trl.trainer import kto_config as kto_config
 from trl.trainer import kto_trainer as kto_trainer
+from trl.trainer import reward_config as reward_config
+from trl.trainer import reward_trainer as reward_trainer
 from trl.trainer import utils as trls_utils
 
 utils: Any = trls_utils  # of which not all is exported
@@ -31,37 +33,44 @@ TOKEN_METRICS = ("entropy", "mean_logits", "is_top1")
 METHODS: Mapping[str, tuple[str, ...]] = {
     "_prepare_dataset": ("dataset", "processing_class", "args", "dataset_name"),
     "_set_signature_columns_if_needed": (),
-    "_precompute_ref_logps": ("dataset", "name", "batch_size"),
-    "compute_ref_log_probs": ("model", "inputs"),
-    "_compute_loss": ("model", "inputs", "return_outputs"),
     "_save_checkpoint": ("model", "trial"),
     "_get_output_dir": ("trial",),
     "_load_optimizer_and_scheduler": ("checkpoint",),
     "_load_best_model": (),
 }
-"""Methods of both trainers, with their arguments in order."""
+"""Methods of every trainer, with their arguments in order."""
 
-ATTRIBUTES = (
-    "_metrics",
-    "_total_train_tokens",
-    "_tp_size",
-    "_precompute_model_hash",
-    "precompute_ref_logps",
-    "ref_model",
-)
-"""What both trainers set when they are made."""
+OF_POLICIES: Mapping[str, tuple[str, ...]] = {
+    "_precompute_ref_logps": ("dataset", "name", "batch_size"),
+    "compute_ref_log_probs": ("model", "inputs"),
+    "_compute_loss": ("model", "inputs", "return_outputs"),
+}
+_REFERRED = ("_precompute_model_hash", "precompute_ref_logps", "ref_model")
+
+MORE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "DPOTrainer": OF_POLICIES,
+    "KTOTrainer": {**OF_POLICIES, "_compute_kl_logps": ("model", "batch")},
+    "RewardTrainer": {},
+}
+"""Methods of one of them: of which TRL makes its own loss, and samples of the KL."""
+
+ATTRIBUTES = ("_metrics", "_total_train_tokens", "_tp_size")
+"""What every trainer sets when it is made."""
 
 OF_ONE: Mapping[str, tuple[str, ...]] = {
-    "DPOTrainer": ("loss_types", "loss_weights"),
-    "KTOTrainer": ("beta", "desirable_weight", "undesirable_weight", "calculate_KL"),
+    "DPOTrainer": (*_REFERRED, "loss_types", "loss_weights"),
+    "KTOTrainer": (*_REFERRED, "beta", "desirable_weight", "undesirable_weight", "calculate_KL"),
+    "RewardTrainer": ("num_labels",),
 }
-"""What one of them sets: of which TRL makes its own loss, and samples of the KL."""
+"""What one of them sets or asks for: of which TRL makes its own loss, and samples of the KL."""
+
+MODULES = {"DPOTrainer": dpo_trainer, "KTOTrainer": kto_trainer, "RewardTrainer": reward_trainer}
 
 LABELS = ("_tag_names", "_name", "_paper")
 """Attributes of the classes, for a model's tags and card."""
 
 EXCHANGED = ("create_model_from_path", "get_peft_model", "add_fused_lm_head")
-"""Names that the modules of both trainers look up when a trainer is made."""
+"""Names that the modules of policies' trainers look up when a trainer is made."""
 
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "add_fused_lm_head": ("model", "temperature", "cast_lm_head_to_fp32", "outputs"),
@@ -87,20 +96,18 @@ def check() -> None:
         raise ImportError(
             f"poz.integrations.trl needs trl >= 1.16, whose fused LM head it replaces; found {trl.__version__}."
         )
-    for module, name in ((dpo_trainer, "DPOTrainer"), (kto_trainer, "KTOTrainer")):
+    for name, module in MODULES.items():
         trainer = _found(module, name, f"{module.__name__}.")
-        for method, arguments in METHODS.items():
+        for method, arguments in {**METHODS, **MORE[name]}.items():
             _takes(_found(trainer, method, f"trl.{name}."), ("self", *arguments), f"trl.{name}.{method}")
         for label in LABELS:
             _found(trainer, label, f"trl.{name}.")
-        made = {*trainer.__init__.__code__.co_names}
+        made = {*trainer.__init__.__code__.co_names, *trainer.__init__.__code__.co_consts}
         for attribute in (*ATTRIBUTES, *OF_ONE[name]):
             if attribute not in made:
                 raise ImportError(_sentence(f"no attribute {attribute} of trl.{name}"))
-        for function in EXCHANGED:
+        for function in EXCHANGED if "ref_model" in OF_ONE[name] else ():
             _found(module, function, f"{module.__name__}.")
-    samples = _found(kto_trainer.KTOTrainer, "_compute_kl_logps", "trl.KTOTrainer.")
-    _takes(samples, ("self", "model", "batch"), "trl.KTOTrainer._compute_kl_logps")
     for function, arguments in FUNCTIONS.items():
         _takes(_found(utils, function, "trl.trainer.utils."), arguments, f"trl.trainer.utils.{function}")
     head = _found(utils, "_ChunkedLogProbFunction", "trl.trainer.utils.")
@@ -172,7 +179,7 @@ def exchanged(module: Any, **functions: Any) -> Iterator[None]:
 class Seamed:
     """A trainer of TRL whose private methods are known by public names; it stands before TRL's class.
 
-    Subclasses have `columns`, those that the objective reads, and define `prepare`, `loss_of` and `cache_key`.
+    Subclasses have `columns`, those that the objective reads, and define `prepare`.
     """
 
     columns: tuple[str, ...]
@@ -180,7 +187,6 @@ class Seamed:
     _metrics: Any
     _total_train_tokens: Any
     _tp_size: Any
-    _precompute_model_hash: Any
 
     def label(self, tags: list[str], title: str, paper: dict[str, str]) -> None:
         """What TRL writes into a model's tags and card."""
@@ -205,6 +211,47 @@ class Seamed:
         """How many processes are given the same batch."""
         return int(self._tp_size)
 
+    def checkpoint(self: Any, trial: Any = None) -> str:
+        """The folder of the checkpoint of this step."""
+        return f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
+
+    def save_state(self, folder: str) -> None:
+        """Is called before TRL fills the folder of a checkpoint."""
+
+    def load_state(self, folder: str) -> None:
+        """Is called after TRL has read the folder of a checkpoint."""
+
+    def prepare(self, dataset: Any, name: str, args: Any, trls: Callable[[Any], Any]) -> Any:
+        """The data set as token ids, which `trls` makes of prompts and completions."""
+        raise NotImplementedError
+
+    def _prepare_dataset(self: Any, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        plain = super()._prepare_dataset  # type: ignore[misc]
+        return self.prepare(dataset, dataset_name, args, lambda rows: plain(rows, processing_class, args, dataset_name))
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self.columns)))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.save_state(self.checkpoint(trial))
+        super()._save_checkpoint(model, trial)  # type: ignore[misc] # last: it uploads, and deletes old ones
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is not None:
+            self.load_state(checkpoint)
+
+    def _load_best_model(self: Any) -> None:
+        super()._load_best_model()  # type: ignore[misc]
+        self.load_state(self.state.best_model_checkpoint)
+
+
+class Referred(Seamed):
+    """The same for a policy, beside which there may be a reference; it defines `loss_of` and `cache_key` too."""
+
+    _precompute_model_hash: Any
+
     @contextmanager
     def no_reference_pass(self: Any) -> Iterator[None]:
         """TRL takes the reference's log-probs from the batch."""
@@ -222,20 +269,6 @@ class Seamed:
         self._total_train_tokens = counted
         return loss
 
-    def checkpoint(self: Any, trial: Any = None) -> str:
-        """The folder of the checkpoint of this step."""
-        return f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
-
-    def save_state(self, folder: str) -> None:
-        """Is called before TRL fills the folder of a checkpoint."""
-
-    def load_state(self, folder: str) -> None:
-        """Is called after TRL has read the folder of a checkpoint."""
-
-    def prepare(self, dataset: Any, name: str, args: Any, trls: Callable[[Any], Any]) -> Any:
-        """The data set as token ids, which `trls` makes of prompts and completions."""
-        raise NotImplementedError
-
     def loss_of(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         """The loss of a batch, and the model's outputs if they are asked for."""
         raise NotImplementedError
@@ -243,14 +276,6 @@ class Seamed:
     def cache_key(self) -> AbstractContextManager[tuple[Any, ...]]:
         """What else than weights and data changes the reference's log-probs."""
         return nullcontext(())
-
-    def _prepare_dataset(self: Any, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        plain = super()._prepare_dataset  # type: ignore[misc]
-        return self.prepare(dataset, dataset_name, args, lambda rows: plain(rows, processing_class, args, dataset_name))
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()  # type: ignore[misc]
-        self._signature_columns = list(dict.fromkeys((*self._signature_columns, *self.columns)))
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
         known = self._precompute_model_hash
@@ -264,21 +289,8 @@ class Seamed:
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         return self.loss_of(model, inputs, return_outputs)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self.save_state(self.checkpoint(trial))
-        super()._save_checkpoint(model, trial)  # type: ignore[misc] # last: it uploads, and deletes old ones
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-        if checkpoint is not None:
-            self.load_state(checkpoint)
-
-    def _load_best_model(self: Any) -> None:
-        super()._load_best_model()  # type: ignore[misc]
-        self.load_state(self.state.best_model_checkpoint)
-
-
-class Sampled(Seamed):
+class Sampled(Referred):
     """The same for KTO, whose samples of the KL TRL scores."""
 
     kl_logps: Any = None
@@ -296,3 +308,19 @@ class Sampled(Seamed):
     def _compute_kl_logps(self, model: Any, batch: Mapping[str, Any]) -> Any:
         self.kl_logps = super()._compute_kl_logps(getattr(model, "model", model), batch)  # type: ignore[misc]
         return self.kl_logps
+
+
+@contextmanager
+def any_width(model: Any) -> Iterator[None]:
+    """TRL's RewardTrainer, which refuses a model of several outputs, takes it for the time of a with-block.
+
+    It asks the configuration for `num_labels`, which is a count of names.
+    """
+    config = model.config
+    names = {name: getattr(config, name) for name in ("id2label", "label2id")}
+    config.num_labels = 1
+    try:
+        yield
+    finally:
+        for name, value in names.items():
+            setattr(config, name, value)

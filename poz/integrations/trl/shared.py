@@ -13,12 +13,12 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from poz import columns
 from poz.integrations.trl.head import installed
 from poz.integrations.trl.modes import evaluating
-from poz.integrations.trl.seams import Seamed
+from poz.integrations.trl.seams import Referred
 from poz.objective import Objective
 from poz.torch.scored import parts
 
 
-class Shared(Seamed):
+class Shared(Referred):
     """A trainer whose reference is scored by poz's head and without dropout."""
 
     def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
@@ -139,6 +139,23 @@ def check_config(objective: Objective, args: Any, defaults: Mapping[str, Any]) -
                 f"`{objective.name}` replaces. Leave it {default!r} and give the objective its hyper-parameters, as in "
                 f"{objective!r}."
             )
+
+
+def check_constant(objective: Objective, given: Mapping[str, Any]) -> None:
+    """Refuses a hyper-parameter that wants to learn and that no optimiser moves.
+
+    Raises:
+        ValueError: A tensor that requires a gradient, and is not in the optimiser among the arguments of a trainer.
+    """
+    optimizer = (given.get("optimizers") or (None,))[0]
+    moved = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
+    for part in parts(objective):
+        for name, value in part.values.items():
+            if getattr(value, "requires_grad", False) and id(value) not in moved:
+                raise ValueError(
+                    f"`{part.name}` is given {name} as a tensor that requires a gradient, and the trainer's optimiser does not "
+                    "know of it. Bind a number, or pass optimizers=(yours, None) with one that has it among its parameters."
+                )
 
 
 def by_name(trainer: type, *args: Any, **kwargs: Any) -> dict[str, Any]:
