@@ -62,7 +62,7 @@ def list_() -> None:
         Column("name", no_wrap=True),
         Column("title", overflow="fold"),
         Column("paper", no_wrap=True),
-        "family",
+        Column("family", no_wrap=True),
         Column("reads", overflow="fold"),
     )
     narrow = out.width < TABLE

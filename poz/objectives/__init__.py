@@ -10,9 +10,12 @@ from poz.objectives.ranked.rrhf import rrhf as rrhf
 from poz.objectives.pairs.slic_hf import slic_hf as slic_hf
 from poz.objectives.pairs.dpo import dpo as dpo
 from poz.objectives.ranked.plackett_luce import plackett_luce as plackett_luce
+from poz.objectives.reward_pairs.rank_hinge import rank_hinge as rank_hinge
 from poz.objectives.ranked.pro import pro as pro
+from poz.objectives.reward_pairs.heron import heron as heron
 from poz.objectives.pairs.hinge import hinge as hinge
 from poz.objectives.pairs.f_dpo import f_dpo as f_dpo
+from poz.objectives.reward_pairs.auxiliary import auxiliary as auxiliary
 from poz.objectives.pairs.modpo import modpo as modpo
 from poz.objectives.pairs.ipo import ipo as ipo
 from poz.objectives.token_pairs.cpl import cpl as cpl
@@ -20,6 +23,7 @@ from poz.objectives.ranked.cpl_ranking import cpl_ranking as cpl_ranking
 from poz.objectives.denoising.diffusion_dpo import diffusion_dpo as diffusion_dpo
 from poz.objectives.token_pairs.ddpo import ddpo as ddpo
 from poz.objectives.token_pairs.nash_md import nash_md as nash_md
+from poz.objectives.reward_pairs.reward_contrastive import reward_contrastive as reward_contrastive
 from poz.objectives.pairs.cpo import cpo as cpo
 from poz.objectives.pairs.exo import exo as exo
 from poz.objectives.ranked.exo_k import exo_k as exo_k

@@ -100,7 +100,7 @@ def test_nan_and_inf_stay_in_their_example(name, poison):
     """In values and in gradients; NaN comes out where NaN goes in. Calibration samples are shared by all pairs."""
     case = draw_separate(name, 6, 6)
     clean = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
-    first = next(iter(case.batch._fields))
+    first = next(iter(clean))
     for field, x in clean.items():
         shared = "b" not in SHAPES[type(case.batch)][field][0]
         if not x.is_floating_point() or shared or field in ("label", "scores", "winrates"):

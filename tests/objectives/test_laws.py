@@ -290,6 +290,7 @@ COMPETING = {
     "gamma_po": "an infinite mean",
     "reward_partition": "references of several completions",
     "lcpo": "both orders",
+    "reward_contrastive": "an embedding without a direction",
 }
 """Where infinities may meet, in which case the loss is NaN; all others have the limit, whatever is infinite."""
 
