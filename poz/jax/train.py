@@ -28,12 +28,13 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
 
     Args:
         objective: With its hyper-parameters bound.
-        batch_of: (model, data) -> what the objective is given: `poz.Pairs`, `poz.TokenPairs` or `poz.Ranked`.
+        batch_of: (model, data) -> what the objective is given: `poz.Pairs`, `poz.TokenPairs`, `poz.Ranked`, or of a reward
+            model `poz.RewardPairs`.
 
     Returns:
-        (model, optimizer, data) -> metrics: `loss` in nats, and for pairs the policy's mean `margin` (summed log-prob
-        of chosen minus that of rejected, in nats) and `accuracy`, how often it is positive. Model and optimiser are
-        updated in place.
+        (model, optimizer, data) -> metrics: `loss` in nats, and for pairs the model's mean `margin` (summed log-prob
+        or score of chosen minus that of rejected, in nats) and `accuracy`, how often it is positive. Model and optimiser
+        are updated in place.
     """
 
     @nnx.jit
@@ -52,7 +53,7 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
 
 def _margins(batch: Any) -> dict[str, Array]:
     layout = layout_of(type(batch))
-    if not (layout.paired and layout.tokens):
+    if not layout.paired or layout.errors or any(getattr(batch, side) is None for side in layout.sides):
         return {}
     sides = []
     for side in layout.sides:

@@ -24,6 +24,7 @@ from poz.objectives.denoising.diffusion_dpo import diffusion_dpo as diffusion_dp
 from poz.objectives.token_pairs.ddpo import ddpo as ddpo
 from poz.objectives.token_pairs.nash_md import nash_md as nash_md
 from poz.objectives.reward_pairs.reward_contrastive import reward_contrastive as reward_contrastive
+from poz.objectives.reward_pairs.adaptive_margin import adaptive_margin as adaptive_margin
 from poz.objectives.pairs.cpo import cpo as cpo
 from poz.objectives.pairs.exo import exo as exo
 from poz.objectives.ranked.exo_k import exo_k as exo_k

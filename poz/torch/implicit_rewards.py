@@ -21,8 +21,13 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     always beta), or 1 where it has none; the reference is left out where the objective does not read it; log-probs
     are means per token where means are all that the objective sees (SimPO: beta times the mean), else sums. The rewards
     of a combination are those of its first part that has such a hyper-parameter.
+
+    Raises:
+        TypeError: The objective reads scores or errors, which are no log-probs of a policy.
     """
     objective = _rewarding(objective)
+    if not layout_of(objective.family).tokens:
+        family_batch(objective, scored)  # says so
     pairs, reads, means = as_pairs(scored), objective.reads, _sees_means(objective, scored)
     rewards = []
     for side in SIDES:

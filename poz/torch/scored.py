@@ -145,7 +145,9 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
     if layout.scores:
         raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS}")
     if not layout.tokens or (layout.lists and not layout.ranked):
-        raise TypeError(f"`{objective.name}` reads {named(family)}, which pairs of completions do not make.")
+        raise TypeError(
+            f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {_own(objective)}"
+        )
     if layout.paired and layout.per_token:
         return _filled(family, _by_token(layout, scored))
     if not layout.paired and not layout.lists:
@@ -202,11 +204,17 @@ def check_pairs(objective: Objective) -> None:
     except (TypeError, ValueError) as error:
         if "kl_logps" in missing:
             raise ValueError(f"{error} {_KL_SAMPLES}") from error
-        fields = ", ".join(f"{field}=..." for field in family._fields if field in objective.reads)
-        raise ValueError(
-            f"{error} A trainer on pairs of completions cannot serve it; call it in a loop of your own, as in "
-            f"poz.{name}({named(family)}({fields}))."
-        ) from error
+        how = (
+            ""
+            if isinstance(error, TypeError)
+            else f" A trainer on pairs of completions cannot serve it; {_own(objective)}"
+        )
+        raise ValueError(f"{error}{how}") from error
+
+
+def _own(objective: Objective) -> str:
+    fields = ", ".join(f"{field}=..." for field in objective.family._fields if field in objective.reads)
+    return f"call it in a loop of your own, as in poz.{objective.name}({named(objective.family)}({fields}))."
 
 
 def parts(objective: Objective) -> tuple[Objective, ...]:

@@ -27,7 +27,7 @@ def _plain(pairs: RewardPairs) -> tuple[RewardPairs, Pairs]:
     reads="chosen rejected",
     optional="label margin tie",
     check_values=_check_values,
-    aliases=("reward_model", "softmax_ce"),
+    aliases=("softmax_ce",),
     published=[
         Published(
             "huggingface/trl v1.16.0 trl/trainer/reward_config.py, None and 0.01 recommended",
