@@ -6,7 +6,7 @@
     poz.gpo(poz.Samples(logps, anchor_logps, winrates=scores.mean(-1)))
     poz.sppo(poz.Samples(logps, anchor_logps, winrates=torch.sigmoid(scores / tau).mean(-1)))
 
-A preference model learns from pairs by the Bradley-Terry loss -log σ(s / τ) of the score of chosen over rejected. In a
+A preference model learns from pairs by `poz.gpm`, -log σ(s / τ) of the score of chosen over rejected. In a
 cycle each of three completions beats the next, and no rewards r have the signs of r_i - r_j for more than two of them.
 16-bit numbers are computed with and returned in float32.
 """

@@ -82,9 +82,11 @@ from poz.objectives.pairs.ln_dpo import ln_dpo as ln_dpo
 from poz.objectives.pairs.apo_down import apo_down as apo_down
 from poz.objectives.pairs.apo_zero import apo_zero as apo_zero
 from poz.objectives.pairs.minor_dpo import minor_dpo as minor_dpo
+from poz.objectives.reward_pairs.vpl import vpl as vpl
 from poz.objectives.token_pairs.ld_dpo import ld_dpo as ld_dpo
 from poz.objectives.pairs.alt_po import alt_po as alt_po
 from poz.objectives.samples.gpo import gpo as gpo
+from poz.objectives.reward_pairs.gpm import gpm as gpm
 from poz.objectives.pairs.arpo import arpo as arpo
 from poz.objectives.pairs.rainbow_po import rainbow_po as rainbow_po
 from poz.objectives.token_pairs.tis_dpo import tis_dpo as tis_dpo

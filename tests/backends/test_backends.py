@@ -10,6 +10,7 @@ import poz
 import poz.torch
 from poz.families import SHAPES
 from poz.testing import conform, draw_case
+from poz.testing.runners import log_prob_fields
 
 # Compilers take most of their time, so they get few; `poz verify --cases` draws more.
 CASES = {"numpy": 20, "torch": 20, "torch.compile": 1, "jax": 1}
@@ -100,7 +101,7 @@ def test_nan_and_inf_stay_in_their_example(name, poison):
     """In values and in gradients; NaN comes out where NaN goes in. Calibration samples are shared by all pairs."""
     case = draw_separate(name, 6, 6)
     clean = {f: torch.tensor(x) for f, x in case.batch._asdict().items() if x is not None}
-    first = next(iter(clean))
+    first = log_prob_fields(case.objective, case.batch)[0]
     for field, x in clean.items():
         shared = "b" not in SHAPES[type(case.batch)][field][0]
         if not x.is_floating_point() or shared or field in ("label", "scores", "winrates"):

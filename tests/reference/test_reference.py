@@ -28,7 +28,7 @@ SIZE = 4
 WIDEST = 30.0  # nats
 NEAR = 2.0**-10  # nats from a kink, where no derivative is asked for
 # Slopes that are a difference between two terms, and off by an eps of those: at most β times a few units.
-DIFFERENCES = ("apo_down", "nca", "info_nca", "ranklist", "spce", "aot", "aot_unpaired")
+DIFFERENCES = ("apo_down", "nca", "info_nca", "ranklist", "spce", "aot", "aot_unpaired", "gpm", "vpl")
 WHOLE = ("calibration", "ref_calibration", "kl_logps", "kl_ref_logps")  # samples of no example
 
 BASES = [
