@@ -83,6 +83,7 @@ NAN, INF = float("nan"), float("inf")
     (lambda: self_play.gpo([[0, INF], [-INF, 0]], [0.5, 0.5], beta=1.0), ValueError, "scores / beta must be finite"),
     (lambda: self_play.gpo([[0, 1.0], [-1.0, 0]], [0.5, 0.5], beta=1e-320), ValueError, "scores / beta must be finite"),
     (lambda: self_play.gpo([[0, 1.0], [-1.0, 0]], [1.0, 0.0], beta=1.0), ValueError, "start must play every action"),
+    (lambda: self_play.gpo([[0, 1.0], [-1.0, 0]], [0.5, 0.5], beta=-1.0), ValueError, "beta must be > 0 and finite; got -1"),
 ])  # fmt: skip
 def test_a_number_out_of_its_domain_is_refused(make, error, sentence):
     with pytest.raises(error, match=sentence):

@@ -215,6 +215,11 @@ BAD = {
     "precision": ({"precision": "exactly"}, ValueError, "exactly"),
     "target": ({"targets": jnp.full(ROWS, VOCABULARY)}, ValueError, str(VOCABULARY)),
     "negative target": ({"targets": jnp.full(ROWS, -1)}, ValueError, "-1"),
+    "target over a mesh": (
+        {"targets": jnp.full(ROWS, VOCABULARY), "mesh": jax.make_mesh((1,), ("data",)), "data_axis": "data"},
+        ValueError,
+        str(VOCABULARY),
+    ),
     "target shape": ({"targets": jnp.zeros(3, int)}, ValueError, "targets"),
     "target dtype": ({"targets": jnp.zeros(ROWS)}, TypeError, "targets"),
     "weight shape": ({"weight": jnp.zeros((VOCABULARY, WIDTH + 1))}, ValueError, "weight"),

@@ -15,7 +15,8 @@ import sitecustomize
 from changes import END, ROOT, Mutant
 
 KEPT = ROOT / ".mutants"
-ROWS = 6  # of a test with more parameters, as many are drawn evenly
+ROWS = 6  # of a test with more parameters, as many are drawn evenly, and all where they are quick
+QUICK = 2.0  # seconds for all rows of a test
 BUDGET = 60.0  # seconds for one mutant: of a processor, while lines are noted, which takes some three times as long
 
 
@@ -34,6 +35,7 @@ class Lines:
     def __init__(self, tree: Path, out: Path) -> None:
         self.tree, self.out, self.others = str(tree) + os.sep, out.open("a"), out.with_suffix(".others")
         self.passed, self.begun = True, processor()
+        self.rows, self.took = defaultdict[str, list[Any]](list), defaultdict[str, list[float]](list)
 
     def write(self, **row: Any) -> None:
         self.out.write(json.dumps(row) + "\n")
@@ -55,15 +57,20 @@ class Lines:
         return lines
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        rows = defaultdict(list)
         for item in items:
-            rows[item.nodeid.split("[")[0]].append(item)
-        step = {name: max(1.0, len(some) / ROWS) for name, some in rows.items()}
-        drawn = {id(some[int(at * step[name])]) for name, some in rows.items() for at in range(min(ROWS, len(some)))}
-        items[:] = [item for item in items if id(item) in drawn]
+            self.rows[item.nodeid.split("[")[0]].append(item)
+        drawn = {id(some[len(some) * at // ROWS]) for some in self.rows.values() for at in range(ROWS)}
+        items.sort(key=lambda item: id(item) not in drawn)
         self.write(part="", seconds=processor() - self.begun, lines={})
         os.environ |= {"POZ_LINES": str(self.others), "POZ_TREE": self.tree.rstrip(os.sep)}
         sitecustomize.start(self.tree.rstrip(os.sep))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> None:
+        name = item.nodeid.split("[")[0]
+        took = self.took[name]
+        if len(took) >= ROWS and len(self.rows[name]) * sum(took) / len(took) > QUICK:
+            pytest.skip("takes long, and some of its rows have run")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
@@ -72,6 +79,7 @@ class Lines:
         result = yield
         lines, seconds = self.take(), processor() - begun - self.shared
         if self.passed:
+            self.took[item.nodeid.split("[")[0]].append(seconds)
             self.write(test=item.nodeid, seconds=seconds, parts=item.fixturenames, lines=lines)
         return result
 
