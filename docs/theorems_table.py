@@ -10,6 +10,7 @@ FILES = (
     "algorithms/test_self_play.py",
     "algorithms/test_lcpo_em.py",
     "rewards/test_rewards_claims.py",
+    "rewards/test_rewards_fits_claims.py",
     "advantages/test_advantage_claims.py",
 )
 HEAD = """# Theorems reproduced

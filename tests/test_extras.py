@@ -31,6 +31,13 @@ def command(*arguments):
         (("torch",), "from poz.testing import conform; conform('dpo', backend='torch')", "torch"),
         (("triton",), "from poz.testing import conform; conform('dpo', backend='triton')", "triton"),
         (("scipy",), "from poz.rewards.transforms import kappa; kappa(40)", "rewards"),
+        (("scipy",), "from poz.rewards.fits import min_norm_weights as w; w([[1, 0], [0, 1], [1, 1]])", "rewards"),
+        (
+            ("scipy",),
+            "from poz.rewards.fits import verbosity_penalties as v; v([[1, 0], [0, 1]], verbosity=0)",
+            "rewards",
+        ),
+        (("scipy",), "from poz.rewards.fits import joint_effects; joint_effects([[1], [2]], [0, 1], l1=1)", "rewards"),
     ],
 )
 def test_importing_a_part_without_its_library(blocked, code, extra):
