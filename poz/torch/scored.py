@@ -143,7 +143,7 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
     """
     family, layout = objective.family, layout_of(objective.family)
     if layout.scores:
-        raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS}")
+        raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS} Or {_own(objective)}")
     if not layout.tokens or (layout.lists and not layout.ranked):
         raise TypeError(
             f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {_own(objective)}"
@@ -191,8 +191,6 @@ def check_pairs(objective: Objective) -> None:
         ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
     """
     name, family = objective.name, objective.family
-    if layout_of(family).scores:
-        raise ValueError(f"`{name}` reads {named(family)}, {SCORES_OF_REWARDS}")
     missing: list[str] = []
     try:
         made = family_batch(objective, example(torch.device("cpu")))
@@ -201,15 +199,15 @@ def check_pairs(objective: Objective) -> None:
             raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
         if layout_of(family).lists:
             objective(made)
-    except (TypeError, ValueError) as error:
-        if "kl_logps" in missing:
-            raise ValueError(f"{error} {_KL_SAMPLES}") from error
+    except TypeError as error:  # which says what to do
+        raise ValueError(str(error)) from error
+    except ValueError as error:
         how = (
-            ""
-            if isinstance(error, TypeError)
-            else f" A trainer on pairs of completions cannot serve it; {_own(objective)}"
+            _KL_SAMPLES
+            if "kl_logps" in missing
+            else f"A trainer on pairs of completions cannot serve it; {_own(objective)}"
         )
-        raise ValueError(f"{error}{how}") from error
+        raise ValueError(f"{error} {how}") from error
 
 
 def _own(objective: Objective) -> str:
