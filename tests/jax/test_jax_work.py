@@ -107,3 +107,13 @@ def test_bytes_are_within_the_plan_and_grow_with_the_vocabulary_by_kept_logits_a
         assert used == call(kind, LARGE, memory)[2]
     else:  # what grows are the logits that are kept
         assert plan.held > call(kind, LARGE, memory)[1].held > 0
+
+
+def test_no_logits_wait_in_a_gradient_of_the_head_that_32_bit_integers_do_not_number():
+    def lodged(tokens):
+        return linear_logps_plan(
+            *(jax.ShapeDtypeStruct((n, 2048), jnp.float32) for n in (4096, tokens)), memory="64GiB"
+        ).lodged
+
+    assert lodged(2**20 - 1) > 0
+    assert lodged(2**20) == 0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import sitecustomize
-from changes import END, ROOT, Mutant
+from changes import ROOT, Mutant
 
 KEPT = ROOT / ".mutants"
 ROWS = 6  # of a test with more parameters, as many are drawn evenly, and all where they are quick
@@ -126,6 +126,7 @@ class Test(NamedTuple):
     row: int  # its place among the rows of the same test
     seconds: float
     parts: dict[str, float]  # fixtures that other tests share, and the collection of its file
+    ran: int  # a bit for each line
 
 
 def test_files() -> list[Path]:
@@ -135,6 +136,7 @@ def test_files() -> list[Path]:
 def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
     """Tests by file and line."""
     found: dict[str, dict[int, list[Test]]] = defaultdict(lambda: defaultdict(list))
+    bits: dict[tuple[str, int], int] = {}
     for file in filter(lambda file: kept(file).exists(), test_files()):
         rows, places = json.loads(kept(file).read_text())["rows"], defaultdict(int)
         shared = {row["part"]: row for row in rows if "part" in row}
@@ -144,22 +146,25 @@ def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
             parts = [shared[name] for name in ["", *row["parts"]] if name in shared]
             name = row["test"].split("[")[0]
             costs = {f"{file.stem}:{part['part']}": part["seconds"] for part in parts}
-            test = Test(row["test"], places[name], row["seconds"], costs)
+            lines = {
+                (path, number)
+                for part in [row, *parts]
+                for path, numbers in part["lines"].items()
+                for number in numbers
+            }
+            ran = sum(1 << bits.setdefault(line, len(bits)) for line in lines)
+            test = Test(row["test"], places[name], row["seconds"], costs, ran)
             places[name] += 1
-            lines = defaultdict(set)
-            for part in [row, *parts]:
-                for path, numbers in part["lines"].items():
-                    lines[path] |= {*numbers}
-            for path, numbers in lines.items():
-                for number in numbers:
-                    found[path][number].append(test)
+            for path, number in lines:
+                found[path][number].append(test)
     return found
 
 
 def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]:
     """Names of tests that run a mutant's line, as many as BUDGET holds.
 
-    One row of each first, and quick ones first; of a line that runs at import, one test of each file first.
+    Next comes what adds most to the lines run so far, for its seconds; where none adds any, one row of each, and quick
+    ones first.
     """
     lines = tests.get(str(mutant.path.relative_to(ROOT)), {})
     for span in mutant.runs:
@@ -168,18 +173,18 @@ def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]
             break
     else:
         return []
-    order = sorted(near.values(), key=lambda test: (test.row, test.seconds + sum(test.parts.values()) / 4))
-    if span.stop == END:
-        of_file: dict[str, int] = defaultdict(int)
-        turns = {}
-        for test in order:
-            file = test.name.split("::")[0]
-            turns[test.name] = of_file[file] = of_file[file] + 1
-        order.sort(key=lambda test: turns[test.name])
-    names, paid, total = [], set[str](), 0.0
-    for test in order:
-        cost = test.seconds + sum(seconds for part, seconds in test.parts.items() if part not in paid)
-        if not names or total + cost <= BUDGET:
-            names, total = [*names, test.name], total + cost
-            paid |= {*test.parts}
+    left = sorted(near.values(), key=lambda test: (test.row, test.seconds + sum(test.parts.values()) / 4))
+    names, paid, total, ran = [], set[str](), 0.0, 0
+
+    def cost(test: Test) -> float:
+        return test.seconds + sum(seconds for part, seconds in test.parts.items() if part not in paid)
+
+    def worth(test: Test) -> float:
+        return (test.ran & ~ran).bit_count() / (0.1 + cost(test))
+
+    while left := [test for test in left if not names or total + cost(test) <= BUDGET]:
+        best = max(left, key=worth)
+        left.remove(best)
+        names, total, ran = [*names, best.name], total + cost(best), ran | best.ran
+        paid |= {*best.parts}
     return names
