@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from poz.objective import Objective
 
 NAMES = {"scores": "rewards"}
+VECTORS = "dfhz"
+"""The dimensions of what is a vector for each example."""
 
 
 class Column(NamedTuple):
@@ -18,8 +20,8 @@ class Column(NamedTuple):
 
     Attributes:
         fields: The fields of the family, one, or one for each side.
-        dimensions: Of the numbers: "b" one per example, "bt" per token, "bd" a vector per example, "bk" per completion of
-            a list, "c" any.
+        dimensions: Of the numbers: "b" one per example, "bt" per token, "bd", "bf", "bh" and "bz" a vector per example, "bk" per
+            completion of a list, "c" any.
         required: Whether the objective cannot do without.
     """
 
@@ -58,7 +60,7 @@ def others(objective: Objective) -> tuple[str, ...]:
 def columns(objective: Objective) -> dict[str, Column]:
     """All other fields that the objective may read, by name in packed form.
 
-    What each side has for itself is one column, without the side in its name.
+    What the tokens of each side have is one column, without the side in its name.
     """
     layout = layout_of(objective.family)
     policies = {f"{prefix}{side}" for prefix in ("", *others(objective)) for side in layout.sides}
@@ -69,7 +71,9 @@ def columns(objective: Objective) -> dict[str, Column]:
             *layout.lengths.values(),
             *layout.masks.values(),
         }:
-            name = NAMES.get(field, field).removeprefix("chosen_").removeprefix("rejected_")
+            name = NAMES.get(field, field)
+            if dimensions in ("bt", "bu"):
+                name = name.removeprefix("chosen_").removeprefix("rejected_")
             before = found[name].fields if name in found else ()
             found[name] = Column((*before, field), dimensions.replace("u", "t"), field in objective.reads)
     return found

@@ -77,7 +77,8 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
     for column, (members, dimensions, _) in layout.columns(objective).items():
         values = named(members)
         if values[0] is not None:
-            flat = {"b": (-1,), "c": (-1,), "bd": tuple(values[0].shape[-2:])}.get(dimensions)
+            vector = dimensions[-1] in layout.VECTORS
+            flat = tuple(values[0].shape[-2:]) if vector else {"b": (-1,), "c": (-1,)}.get(dimensions)
             columns[column] = packed(values) if flat is None else values[0].reshape(flat)
     each = torch.arange(logps.numel() + 1, device=logps.device)
     rest = {

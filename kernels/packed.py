@@ -65,7 +65,7 @@ def token_loss(
         calibration: (samples,) summed log-probs of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference.
         columns: All other fields of the family that the objective reads, by name: (examples,) or (samples,),
-            (pairs, width) of an embedding, and (tokens,) what belongs to a token, the sides of a pair in one: `weights`,
+            (pairs, width) of a vector, and (tokens,) what belongs to a token, the sides of a pair in one: `weights`,
             `changed`, `kl`, `collision`.
         implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
         **params: Hyper-parameters of the objective.
@@ -332,13 +332,14 @@ def _columns_of(
     found = {}
     for name, column in known.items():
         value = arguments.get(name) if columns.get(name) is None else columns[name]
+        wide = column.dimensions[-1] in layout.VECTORS
+        dimensions = column.dimensions[:1] if wide else column.dimensions
         if value is None and column.required:
-            per = {"b": "example", "bt": "token", "bk": "completion", "c": "further sample"}[column.dimensions]
+            per = {"b": "example", "bt": "token", "bk": "completion", "c": "further sample"}[dimensions]
             raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each {per}.")
         if value is not None:
             _check_type(name, value)
-            dimensions = column.dimensions.removesuffix("d")
-            _check(name, value, logps, sizes.get(dimensions, value.numel()), wide=dimensions != column.dimensions)
+            _check(name, value, logps, sizes.get(dimensions, value.numel()), wide=wide)
             if layout_of(objective.family).shapes[column.fields[0]][1] == "mask" and value.dtype != torch.bool:
                 raise TypeError(f"`{objective.name}` needs booleans for {name}; got {value.dtype}.")
             found[name] = value

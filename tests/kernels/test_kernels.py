@@ -188,6 +188,8 @@ def _reward_pairs(objective, rng, logps, others, offsets, sizes):
     """A score is what its tokens add up to, of which there is usually one."""
     scores, count = np.split(_sums(logps, offsets), 2), len(sizes) // 2
     columns = _columns(objective, rng, count) | {"tie": rng.random(count) < 0.4, "strength": rng.normal(0, 1, count)}
+    factors = rng.integers(0, 2, (2, count, int(rng.integers(1, 4)))) / 1.0
+    columns |= dict(zip(("chosen_factors", "rejected_factors"), factors, strict=True))
     data = {name: x for name, x in columns.items() if name in objective.reads | objective.optional}
     return poz.RewardPairs(*scores, **data), [], data, np.tile(np.arange(count), 2)
 

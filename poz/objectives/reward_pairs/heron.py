@@ -31,6 +31,11 @@ def labels(xp: Namespace, chosen: Array, rejected: Array, delta: Array, like: Ar
     return xp.sum(terms.masked(xp, sign, first > 0), -1)
 
 
+def share(xp: Namespace, y: Array) -> Array:
+    """What each of the pairs with a label counts, so that the batch mean is theirs."""
+    return y.shape[-1] / xp.maximum(xp.sum(xp.astype(y != 0, y)), 1.0)
+
+
 def _one_factor(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
     none = 0 * pairs.chosen_factors[..., :1]
     scores = RewardPairs(pairs.chosen, pairs.rejected)
@@ -85,5 +90,4 @@ def heron(
     """
     apart = pairs.chosen - pairs.rejected
     y = labels(xp, pairs.chosen_factors, pairs.rejected_factors, delta, apart)
-    share = apart.shape[-1] / xp.maximum(xp.sum(xp.astype(y != 0, apart)), 1.0)
-    return terms.times(xp, share * abs(y), -xp.log_sigmoid(terms.times(xp, y, apart)))
+    return terms.times(xp, share(xp, y) * abs(y), -xp.log_sigmoid(terms.times(xp, y, apart)))
