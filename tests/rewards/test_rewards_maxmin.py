@@ -111,6 +111,20 @@ def test_two_users_who_agree_share_a_model():
     assert found.settled
 
 
+def test_units_of_features_do_not_matter_without_a_penalty():
+    x, who = groups(0)
+    unit = 10.0 ** np.arange(-9, 9, 3)
+    near, far = (fits.fit_mixture(x * u, who, clusters=2, penalty=0.0) for u in (1.0, unit))
+    assert np.array_equal(far.cluster, near.cluster)
+    np.testing.assert_allclose(far.weights * unit, near.weights, rtol=1e-8)
+
+
+def test_a_weak_penalty_bounds_what_tells_all_pairs_apart():
+    # The slope vanishes: penalty w = n σ(-w), here of three pairs whose one feature is 1.
+    (w,) = fits.fit_mixture(np.ones((3, 1)), [0, 0, 0], clusters=1, penalty=1e-9).weights[0]
+    np.testing.assert_allclose(1e-9 * w, 3 / (1 + np.exp(w)), rtol=1e-8)
+
+
 ONES = np.ones((3, 2))
 
 
@@ -128,16 +142,34 @@ ONES = np.ones((3, 2))
         (lambda: fits.fit_mixture(ONES, [0, 0, 0], clusters=1, penalty=-1.0), ValueError, "penalty at least 0"),
         (lambda: fits.fit_mixture(ONES, [0, 0, 1], clusters=2, first=[0]), ValueError, "one cluster per annotator"),
         (lambda: fits.fit_mixture(ONES, [0, 0, 1], clusters=2, first=[0, 2]), ValueError, "from 0 to 1; got 0 to 2"),
-        (lambda: fits.fit_mixture(ONES, [0, 0, 0], clusters=1, penalty=0.0), ArithmeticError, "would be infinite"),
+        (lambda: fits.fit_mixture(ONES, [0, 0, 0], clusters=1, penalty=0.0), ArithmeticError, "would be infinite, or"),
+        (lambda: fits.fit_mixture([[1.0], [2.0]], [0, 0], clusters=1, penalty=0.0), ArithmeticError, "be infinite"),
+        (lambda: fits.fit_mixture(ONES * 0, [0, 0, 0], clusters=1, penalty=0.0), ArithmeticError, "or makes no difference"),
         (lambda: fits.assign([[np.nan, 0.0]]), ValueError, "must be finite"),
         (lambda: fits.assign(np.ones((2, 0))), ValueError, "K >= 1"),
-        (lambda: fits.annotator_log_likelihoods(ONES, ONES, np.array([0, 1]), annotators=2), ValueError, r"\(batch,\)"),
-        (lambda: fits.annotator_log_likelihoods(ONES, ONES, np.array([0, 1, 2]), annotators=2), ValueError, "0 to 1"),
-        (lambda: fits.annotator_log_likelihoods(ONES, ONES, np.array([0, 0, 0]), annotators=0), ValueError, "least one"),
-        (lambda: fits.annotator_log_likelihoods(ONES, ONES, np.ones(3), annotators=2), TypeError, "integer ids of numpy"),
-        (lambda: fits.annotator_log_likelihoods(ONES, ONES[:2], np.array([0, 1, 1]), annotators=2), ValueError, "one shape"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(call, error, said):
     with pytest.raises(error, match=said):
         call()
+
+
+META = torch.zeros(3, dtype=int, device="meta")
+
+
+@pytest.mark.parametrize(
+    ("scores", "annotator", "annotators", "error", "said"),
+    [
+        ((ONES, ONES), np.array([0, 1]), 2, ValueError, r"one annotator per pair, \(3,\); got \(2,\)"),
+        ((ONES, ONES[:2]), np.array([0, 1, 1]), 2, ValueError, "one shape"),
+        ((ONES[0], ONES[0]), np.array([0, 1]), 2, ValueError, r"\(batch, K\)"),
+        ((ONES, ONES), np.array([0, 1, 2]), 2, ValueError, "from 0 to 1; got 0 to 2"),
+        ((ONES, ONES), np.array([0, 0, 0]), 0, ValueError, "one annotator at least"),
+        ((ONES, ONES), np.ones(3), 2, TypeError, "integer ids of numpy for annotator; got numpy float64"),
+        ((ONES, ONES), [0, 0, 1], 2, TypeError, "got list"),
+        ((torch.ones(3, 2), torch.ones(3, 2)), META, 2, ValueError, "annotator on meta but scores on cpu"),
+    ],
+)
+def test_scores_and_ids_that_make_no_sense_are_refused(scores, annotator, annotators, error, said):
+    with pytest.raises(error, match=said):
+        fits.annotator_log_likelihoods(*scores, annotator, annotators=annotators)

@@ -91,7 +91,7 @@ def loss(xp, head):
 
 
 def test_the_step_in_torch():
-    w = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64)
+    w = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
     grad = torch.func.grad
     found = fits.meta_step(
         {"head": [w]},
@@ -100,7 +100,8 @@ def test_the_step_in_torch():
         eta=ETA,
         alpha=ALPHA,
     )
-    np.testing.assert_allclose(found["head"][0], step_by_hand(w.numpy()), rtol=1e-13)
+    assert not found["head"][0].requires_grad
+    np.testing.assert_allclose(found["head"][0], step_by_hand(w.detach().numpy()), rtol=1e-13)
 
 
 def test_the_step_in_jax():
@@ -150,6 +151,8 @@ def nothing(tree):
         (lambda: fits.meta_step(np.ones(2), nothing, nothing, eta=1.0, alpha=np.inf), ValueError, "at least 0"),
         (lambda: fits.meta_step({"w": 3.0}, nothing, nothing, eta=1.0, alpha=1.0), TypeError,
          r"parameters\['w'\] is a float; parameters are arrays"),
+        (lambda: fits.meta_step([np.arange(2)], nothing, nothing, eta=1.0, alpha=1.0), TypeError,
+         r"parameters\[0\] holds int64; parameters are floating-point numbers"),
         (lambda: fits.meta_step({"w": np.ones(2)}, lambda p: {}, nothing, eta=1.0, alpha=1.0), ValueError,
          r"must have the keys \['w'\]"),
         (lambda: fits.meta_step([np.ones(2)], lambda p: [], nothing, eta=1.0, alpha=1.0), ValueError, "1 parts"),

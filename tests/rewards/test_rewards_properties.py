@@ -127,9 +127,15 @@ def test_all_ties_have_no_effect():
         (lambda: fits.property_effects(np.zeros((200, 1)), Y, intercept=False), "Property 0 does not vary"),
         (lambda: fits.property_effects(X, Y, controls=X[:, 1:2]), "Property 1 does not vary, or is made up"),
         (lambda: fits.property_effects(X[:1], Y[:1]), "Property 0 does not vary.*got 1 pairs"),
-        (lambda: fits.property_effects(Y[:, None], Y), "Property 0 and the controls tell all wins from losses"),
-        (lambda: fits.property_effects(X, np.ones(200)), "tell all wins from losses"),
-        (lambda: fits.joint_effects(X, X[:, 1] > 0), "Give more pairs, or a joint fit an l1 penalty"),
+        (lambda: fits.property_effects(Y[:, None], Y), "Property 0 tells all wins from losses"),
+        (lambda: fits.property_effects(X, np.ones(200)), "tells all wins from losses"),
+        (lambda: fits.joint_effects(X, X[:, 1] > 0), "Give more pairs, or properties of a joint fit an l1 penalty"),
+        (lambda: fits.property_effects([[1.0], [2.0]], [1, 1], intercept=False), "tells all wins from losses"),
+        (lambda: fits.joint_effects(X, Y, controls=Y[:, None] - 0.5, l1=5.0), "A control tells all wins from losses"),
+        (
+            lambda: fits.joint_effects(X, Y, controls=np.ones((200, 1)), intercept=True, l1=5.0),
+            "A control does not vary",
+        ),
         (lambda: fits.joint_effects(X, Y, l1=-1.0), "l1 must be at least 0"),
     ],
 )
@@ -144,6 +150,8 @@ def test_a_penalty_bounds_what_would_be_infinite():
 
 
 def test_far_units_do_no_harm():
+    far, near = fits.joint_effects(X * 1e9, Y, controls=C * 1e-9, l1=8e9), fits.joint_effects(X, Y, controls=C, l1=8.0)
+    np.testing.assert_allclose(far.coefficients * 1e9, near.coefficients, atol=1e-6)
     scaled = fits.property_effects(X * 1e9, Y, controls=C * 1e-9)
     np.testing.assert_allclose(
         scaled.coefficients * 1e9, fits.property_effects(X, Y, controls=C).coefficients, rtol=1e-9

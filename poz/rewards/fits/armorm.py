@@ -66,8 +66,8 @@ class Cleared(NamedTuple):
 def ridge(features: npt.ArrayLike, labels: npt.ArrayLike, penalty: npt.ArrayLike) -> Floats:
     """w_a = (Z'Z + α I)^-1 Z'y of each attribute on the rows that label it, without an intercept.
 
-    By the singular values of those rows, so that neither many features nor a small α do harm. At α = 0 the shortest of
-    the least-squares fits.
+    By the singular values of those rows, so that neither many features nor a small α do harm: their number times width
+    times the smaller of both, once for attributes that label the same rows. At α = 0 the shortest of the least-squares fits.
 
     Args:
         features: (rows, width) Z.

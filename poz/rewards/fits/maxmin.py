@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
-from poz.backends import Array, namespace
+from poz.backends import Array
 from poz.rewards._arrays import same_shape, scores
 from poz.rewards._host import Floats, Places, finite, places
 from poz.rewards.fits import _logistic
+from poz.rewards.fits._ids import theirs
 
 
 class Mixture(NamedTuple):
@@ -63,20 +64,10 @@ def annotator_log_likelihoods(chosen: Array, rejected: Array, annotator: Array, 
     """
     xp, chosen, rejected = scores("annotator_log_likelihoods", chosen=chosen, rejected=rejected)
     same_shape("annotator_log_likelihoods", chosen=chosen, rejected=rejected)
-    if chosen.ndim != 2 or tuple(annotator.shape) != tuple(chosen.shape[:1]):
-        raise ValueError(
-            "annotator_log_likelihoods needs scores of the shape (batch, K) and annotators (batch,); "
-            f"got {tuple(chosen.shape)} and {tuple(annotator.shape)}."
-        )
-    if annotators < 1:
-        raise ValueError(f"There must be at least one annotator; got annotators={annotators}.")
-    if namespace(annotator) is not xp or xp.kind(annotator) != "integer":
-        raise TypeError(f"annotator must hold integer ids of {xp.name}; got {annotator.dtype}.")
-    known = xp.values(annotator)
-    if known is not None and known.size and not 0 <= known.min() <= known.max() < annotators:
-        raise ValueError(f"annotator must lie from 0 to {annotators - 1}; got {known.min()} to {known.max()}.")
-    theirs = xp.astype(xp.astype(annotator, chosen)[:, None] == xp.constant(np.arange(annotators), chosen), chosen)
-    return xp.stop_gradient(theirs.swapaxes(0, 1) @ xp.log_sigmoid(chosen - rejected))
+    if chosen.ndim != 2:
+        raise ValueError(f"annotator_log_likelihoods needs scores of the shape (batch, K); got {tuple(chosen.shape)}.")
+    of = theirs("annotator_log_likelihoods", "annotator", annotator, annotators, chosen)
+    return xp.stop_gradient(of.swapaxes(0, 1) @ xp.log_sigmoid(chosen - rejected))
 
 
 @given

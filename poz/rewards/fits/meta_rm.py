@@ -60,13 +60,13 @@ def meta_step(
     Args:
         parameters: Arrays of NumPy, torch or JAX, alone or in dictionaries, lists and tuples, nested; as
             `dict(model.named_parameters())`, for torch.func.functional_call.
-        difference_gradient: From such parameters to ∇J there, in the same containers.
-        loss_gradient: From such parameters to ∇L there.
+        difference_gradient: From such parameters to ∇J there, in the same containers, as of torch.func.grad or jax.grad.
+        loss_gradient: From such parameters, which come without a graph, to ∇L there.
         eta: η >= 0; 0 is a plain step.
         alpha: α >= 0.
 
     Returns:
-        New parameters, in the same containers; the given ones stay.
+        New parameters without a graph, in the same containers; the given ones stay.
 
     Raises:
         TypeError: A container or a leaf of another kind.
@@ -97,9 +97,11 @@ def _moved(tree: Any, by: Any, step: float, where: str) -> Any:
         raise TypeError(
             f"{where} is a {type(tree).__name__}; parameters are arrays in dictionaries, lists and tuples."
         ) from error
+    if xp.kind(tree) not in ("real", "half"):
+        raise TypeError(f"{where} holds {tree.dtype}; parameters are floating-point numbers. Leave it out.")
     if not xp.is_array(by) or tuple(by.shape) != tuple(tree.shape):
         raise ValueError(f"The gradient of {where} must be of {xp.name}, {tuple(tree.shape)}; got {_shown(by)}.")
-    return tree + step * by
+    return xp.stop_gradient(tree) + step * xp.stop_gradient(by)
 
 
 def _shown(x: Any) -> str:

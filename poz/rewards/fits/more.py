@@ -22,9 +22,10 @@ import numpy.typing as npt
 
 from poz._extras import require
 from poz._given import given
-from poz.backends import Array, Namespace, namespace
+from poz.backends import Array, Namespace
 from poz.rewards._arrays import same_shape, scores
 from poz.rewards._host import Floats, finite
+from poz.rewards.fits._ids import theirs
 
 NORMALISED = ("none", "l2", "loss", "loss+")
 
@@ -56,8 +57,8 @@ def source_losses(chosen: Array, rejected: Array, source: Array, *, sources: int
         ValueError: Shapes that differ, or an id that is no source, where it can be read.
     """
     xp, chosen, rejected = scores("source_losses", chosen=chosen, rejected=rejected)
-    theirs = _theirs("source_losses", xp, chosen, rejected, source, sources)
-    return _means(xp, xp.softplus(rejected - chosen)[:, None], theirs)[:, 0]
+    of = _theirs("source_losses", chosen, rejected, source, sources)
+    return _means(xp, xp.softplus(rejected - chosen)[:, None], of)[:, 0]
 
 
 @given
@@ -85,14 +86,14 @@ def head_gradients(
         chosen_features=chosen_features, rejected_features=rejected_features, chosen=chosen, rejected=rejected,
     )  # fmt: skip
     same_shape("head_gradients", chosen_features=chosen_features, rejected_features=rejected_features)
-    theirs = _theirs("head_gradients", xp, chosen, rejected, source, sources)
+    of = _theirs("head_gradients", chosen, rejected, source, sources)
     if chosen_features.ndim != 2 or chosen_features.shape[0] != chosen.shape[0]:
         raise ValueError(
             f"head_gradients needs features of the shape (batch, width), batch {chosen.shape[0]}; "
             f"got {tuple(chosen_features.shape)}."
         )
     slopes = -xp.sigmoid(rejected - chosen)[:, None] * (chosen_features - rejected_features)
-    return HeadGradients(xp.stop_gradient(_means(xp, slopes, theirs)), xp.sum(theirs, 0))
+    return HeadGradients(xp.stop_gradient(_means(xp, slopes, of)), xp.sum(of, 0))
 
 
 @given
@@ -213,24 +214,14 @@ def _present(present: npt.ArrayLike | None, count: int) -> npt.NDArray[np.bool_]
     return found
 
 
-def _means(xp: Namespace, rows: Array, theirs: Array) -> Array:
+def _means(xp: Namespace, rows: Array, of: Array) -> Array:
     """(sources, width) means of (batch, width) rows; 0 of none."""
-    count = xp.sum(theirs, 0)[:, None]
-    return theirs.swapaxes(0, 1) @ rows / xp.where(count > 0, count, xp.ones_like(count))
+    count = xp.sum(of, 0)[:, None]
+    return of.swapaxes(0, 1) @ rows / xp.where(count > 0, count, xp.ones_like(count))
 
 
-def _theirs(function: str, xp: Namespace, chosen: Array, rejected: Array, source: Array, sources: int) -> Array:
-    """(batch, sources) 1 where a pair is of a source: a comparison exists in every library, a scatter does not."""
+def _theirs(function: str, chosen: Array, rejected: Array, source: Array, sources: int) -> Array:
     same_shape(function, chosen=chosen, rejected=rejected)
-    if sources < 1:
-        raise ValueError(f"{function} needs at least one source; got sources={sources}.")
-    if namespace(source) is not xp or xp.kind(source) != "integer":
-        raise TypeError(f"{function} needs integer ids of {xp.name} for source; got {source.dtype}.")
-    same_shape(function, chosen=chosen, source=source)
     if chosen.ndim != 1:
         raise ValueError(f"{function} needs scores of the shape (batch,); got {tuple(chosen.shape)}.")
-    known = xp.values(source)
-    if known is not None and known.size and not 0 <= known.min() <= known.max() < sources:
-        raise ValueError(f"source must lie from 0 to {sources - 1}; got {known.min()} to {known.max()}.")
-    ids = xp.constant(np.arange(sources), chosen)
-    return xp.astype(xp.astype(source, chosen)[:, None] == ids, chosen)
+    return theirs(function, "source", source, sources, chosen)

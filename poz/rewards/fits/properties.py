@@ -96,7 +96,8 @@ def joint_effects(
 
     Raises:
         ImportError: SciPy is missing, for a penalty.
-        ValueError: As of `property_effects`, or a negative penalty.
+        ValueError: As of `property_effects` of what is not penalised, or a negative penalty.
+        ArithmeticError: Rounding that ends SciPy's search too early.
     """
     x, y, c = _table(properties, preferred, controls, intercept)
     if not 0 <= l1 < math.inf:
@@ -124,19 +125,17 @@ def _table(
 
 
 def _fit(table: Floats, y: Floats, what: str) -> Floats:
-    spread = np.max(np.abs(table), 0)
-    unit = np.where(spread > 0, spread, 1.0)
-    if np.linalg.matrix_rank(table / unit) < table.shape[1]:
+    if np.linalg.matrix_rank(table / _logistic.units(table)) < table.shape[1]:
         raise ValueError(
             f"{what} does not vary, or is made up of the other columns, so that its coefficient could be any; "
             f"got {table.shape[0]} pairs."
         )
     try:
-        return _logistic.newton(table / unit, y) / unit
+        return _logistic.newton(table, y)
     except ArithmeticError as error:
         raise ValueError(
-            f"{what} and the controls tell all wins from losses, so that a coefficient would be infinite. Give more "
-            "pairs, or a joint fit an l1 penalty."
+            f"{what} tells all wins from losses, alone or with the controls, so that a coefficient would be infinite. Give more "
+            "pairs, or properties of a joint fit an l1 penalty."
         ) from error
 
 
@@ -145,17 +144,25 @@ def _lasso(table: Floats, y: Floats, l1: float, size: int) -> Floats:
     require("poz.rewards.fits", "rewards", "scipy")
     from scipy.optimize import minimize
 
-    columns = table.shape[1]
-    both = np.column_stack([table, -table[:, :size]])
-    cost = np.concatenate([np.full(size, l1), np.zeros(columns - size), np.full(size, l1)])
+    columns, unit = table.shape[1], _logistic.units(table)
+    if columns > size:  # what no penalty bounds has to be finite by itself
+        _fit(table[:, size:], y, "A control")
+    both = np.column_stack([table / unit, -table[:, :size] / unit[:size]])
+    price = l1 / unit[:size]
+    cost = np.concatenate([price, np.zeros(columns - size), price])
 
     def value(w: Floats) -> tuple[float, Floats]:
-        return _logistic.loss(both, y, w) + float(cost @ w), both.T @ (sigmoid(both @ w) - y) + cost
+        return _logistic.loss(both, y, w) + float(cost @ w), _logistic.slopes(both, y, w) + cost
 
     bounds = [(0.0, None)] * size + [(None, None)] * (columns - size) + [(0.0, None)] * size
-    options = {"maxiter": 100_000, "maxfun": 1_000_000, "ftol": 0.0, "gtol": 1e-9 * max(1.0, l1)}
+    options = {"maxiter": 100_000, "maxfun": 1_000_000, "ftol": 0.0, "gtol": 1e-10}
     w = minimize(value, np.zeros(len(cost)), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return np.concatenate([w[:size] - w[columns:], w[size:columns]])
+    slope = value(w)[1]
+    at_bound = np.concatenate([w[:size] == 0, np.zeros(columns - size, bool), w[columns:] == 0])
+    off = float(np.max(np.where(at_bound, np.maximum(-slope, 0.0), np.abs(slope))))
+    if not off <= 1e-6 * max(1.0, float(np.max(cost))):
+        raise ArithmeticError(f"The penalised coefficients are not found: a slope of {off:.1e} is left.")
+    return np.concatenate([w[:size] - w[columns:], w[size:columns]]) / unit
 
 
 def _win_rate(w: float, rest: Floats) -> float:
