@@ -54,8 +54,8 @@ def test_authors_weights(item):
     squared = np.sum((weights @ normalised(row)) ** 2)
     exact = len(weights) == 2
     # Frank-Wolfe stops where its step is below 1e-5, and stays above the shortest point.
-    np.testing.assert_allclose(weights, row["values"], atol=1e-14 if exact else 2e-3)
-    assert -1e-12 < row["squared"] - squared < (1e-12 if exact else 1e-4 * row["squared"])
+    np.testing.assert_allclose(weights, row["values"], atol=1e-14 if exact else 5e-4)
+    assert -1e-12 < row["squared"] - squared < (1e-12 if exact else 1e-6 * row["squared"])
 
 
 @pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.array])
@@ -131,6 +131,16 @@ def test_nothing_is_left_to_do_where_0_lies_in_the_hull():
 )
 def test_what_is_degenerate_is_defined(gradients, wanted):
     np.testing.assert_allclose(fits.min_norm_weights(gradients), wanted, atol=1e-15)
+
+
+def test_of_sources_that_agree_it_ends_at_the_least_sure():
+    # One feature, 88 wins of 100 and 62 of 100: a head that begins at 0 stops at logit .62, where the latter is content.
+    wins, source = np.repeat([1.0, -1.0, 1.0, -1.0], [88, 12, 62, 38])[:, None], np.repeat([0, 1], 100)
+    head, nothing = np.zeros(1), np.zeros(200)
+    for _ in range(200):
+        found = fits.head_gradients(wins, 0 * wins, wins @ head, nothing, source, sources=2)
+        head = head - fits.min_norm_weights(found.gradients) @ found.gradients
+    np.testing.assert_allclose(head, np.log(0.62 / 0.38), rtol=1e-9)
 
 
 def test_a_source_without_a_pair_takes_no_weight_when_it_is_absent():

@@ -8,6 +8,7 @@
 
 λ = argmin |Σ_t λ_t g_t|² over the simplex (multiple-gradient descent, Désidéri 2012), with g_t the gradients of the head
 alone. For the shortest point n of the hull n·g_t >= |n|² for every t, so a step along -n lowers every loss at once.
+It ends where no loss can fall without another one rising: of sources that differ in how sure they are alone, at the least sure.
 Source: Zeng et al. 2023, arXiv 2312.07401, and dunzeng/MORE@94c54e4 (trainer.py, min_norm_solvers.py, utils.py). Theirs
 keeps the weights of two sources within [.001, .999] where the end of the segment is the shortest; ours are 0 and 1. Their
 running mean of gradients begins at a random head, ours at the first gradient. They count each pair once in either order.
