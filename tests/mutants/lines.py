@@ -126,7 +126,7 @@ class Test(NamedTuple):
     row: int  # its place among the rows of the same test
     seconds: float
     parts: dict[str, float]  # fixtures that other tests share, and the collection of its file
-    ran: int  # a bit for each line
+    ran: dict[str, int]  # by folder, a bit for each line
 
 
 def test_files() -> list[Path]:
@@ -152,7 +152,9 @@ def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
                 for path, numbers in part["lines"].items()
                 for number in numbers
             }
-            ran = sum(1 << bits.setdefault(line, len(bits)) for line in lines)
+            ran: dict[str, int] = defaultdict(int)
+            for line in lines:
+                ran[line[0].rpartition("/")[0]] |= 1 << bits.setdefault(line, len(bits))
             test = Test(row["test"], places[name], row["seconds"], costs, ran)
             places[name] += 1
             for path, number in lines:
@@ -163,10 +165,11 @@ def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
 def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]:
     """Names of tests that run a mutant's line, as many as BUDGET holds.
 
-    Next comes what adds most to the lines run so far, for its seconds; where none adds any, one row of each, and quick
-    ones first.
+    Next comes what adds most to the lines of the folder run so far, for its seconds; where none adds any, one row of
+    each, and quick ones first.
     """
-    lines = tests.get(str(mutant.path.relative_to(ROOT)), {})
+    where = mutant.path.relative_to(ROOT)
+    lines, folder = tests.get(str(where), {}), str(where.parent)
     for span in mutant.runs:
         near = {test.name: test for line in lines if line in span for test in lines[line]}
         if near:
@@ -180,11 +183,11 @@ def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]
         return test.seconds + sum(seconds for part, seconds in test.parts.items() if part not in paid)
 
     def worth(test: Test) -> float:
-        return (test.ran & ~ran).bit_count() / (0.1 + cost(test))
+        return (test.ran[folder] & ~ran).bit_count() / (0.1 + cost(test))
 
     while left := [test for test in left if not names or total + cost(test) <= BUDGET]:
         best = max(left, key=worth)
         left.remove(best)
-        names, total, ran = [*names, best.name], total + cost(best), ran | best.ran
+        names, total, ran = [*names, best.name], total + cost(best), ran | best.ran[folder]
         paid |= {*best.parts}
     return names
