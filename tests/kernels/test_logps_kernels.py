@@ -149,6 +149,14 @@ for softcap in (1e3, 1e6):
         error = (linear_logps(h, w, t, softcap=softcap, implementation=implementation) - want).square().mean().sqrt()
         assert error < 1e-5, (softcap, implementation, error)
 
+# "fast" makes 16-bit logits, as plain code does; a few round otherwise, as rows come in other numbers.
+h, w, t = torch.randn(66, 24).bfloat16(), torch.randn(261, 24).bfloat16(), torch.randint(0, 261, (66,))
+rounded, z = (h @ w.T).float(), h.float() @ w.float().T
+for precision, near, far in (("exact", z, rounded), ("fast", rounded, z)):
+    made = linear_logps(h, w, t, precision=precision, implementation="triton")
+    off = [(made - x.log_softmax(1).gather(1, t[:, None])[:, 0]).abs().mean() for x in (near, far)]
+    assert off[0] < off[1] / 10, (precision, off)
+
 for dtype, softcap, temperature in ((f32, None, 0.7), (f32, 4.0, 1.0), (bf16, None, 1.0), (bf16, 4.0, 0.7)):
     h, w, b = torch.randn(70, 40).to(dtype), torch.randn(2150, 40).to(dtype), torch.randn(2150)
     t = torch.randint(0, 2150, (70,))

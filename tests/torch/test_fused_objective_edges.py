@@ -59,6 +59,20 @@ def test_ignored_rows_of_logits_may_hold_anything(dtype, fill, inplace):
     assert want_gradient[[0, 2, 4, 5]].any(1).all()
 
 
+def test_logits_in_blocks_of_rows_give_the_same_bits(monkeypatch):
+    z = torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
+    whole, blocks = leaves(z, z)
+    made = [logps(whole, torch.arange(7))]
+    monkeypatch.setattr("poz.torch.head.logps.BLOCK", 22)  # two rows at a time, and one
+    made.append(logps(blocks, torch.arange(7)))
+    made[1].sum().backward()
+    monkeypatch.undo()
+    made[0].sum().backward()
+    assert torch.equal(*made)
+    assert torch.equal(whole.grad, blocks.grad)
+    assert whole.grad.any(1).all()
+
+
 def test_what_comes_back_to_ignored_rows_does_not_matter():
     (leaf,) = leaves(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)))
     logps(leaf, torch.tensor([1, -100, 2])).backward(torch.tensor([1.0, math.nan, 1.0]))
