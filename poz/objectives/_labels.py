@@ -6,12 +6,12 @@ import numpy as np
 
 from poz._checks import least
 from poz.backends import Namespace
-from poz.families import Pairs, TokenPairs
+from poz.families import Pairs, RewardPairs, TokenPairs
 
 ROUNDED = 1e-3  # nats per token: what rounding adds to a completion that is certain
 
 
-def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs) -> None:
+def check(xp: Namespace, objective: str, pairs: Pairs | TokenPairs | RewardPairs) -> None:
     """Refuses labels that are no probabilities, where they can be read; a NaN passes, as one in the losses."""
     labels = None if pairs.label is None else xp.values(pairs.label)
     outside = None if labels is None else labels[(labels < 0) | (labels > 1)]
