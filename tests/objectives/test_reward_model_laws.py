@@ -76,6 +76,24 @@ def test_a_flip_is_the_swapped_pair_and_two_are_none(seed):
     assert low.any() or (pairs.strength >= 0).all()
 
 
+def test_at_a_threshold_nothing_is_done():
+    """Below it alone: a strength that is the threshold is kept as it is."""
+    scores = {
+        "chosen": np.array([1.0, 1.0]),
+        "rejected": np.zeros(2),
+        "strength": np.array([-0.5, np.nextafter(-0.5, -1)]),
+    }
+    pairs = poz.RewardPairs(**scores)
+    close(poz.adaptive_margin(pairs, margin_scale=0.0, flip_below=-0.5), softplus(np.array([-1.0, 1.0])))
+    smoothed = 0.75 * softplus(-1.0) + 0.25 * softplus(1.0)
+    close(
+        poz.adaptive_margin(pairs, margin_scale=0.0, smooth_below=-0.5, label_smoothing=0.25),
+        [softplus(-1.0), smoothed],
+    )
+    _, kept, _ = slopes(poz.adaptive_margin.bind(margin_scale=0.0, flip_below=-0.5, smooth_below=-9.0), pairs)
+    close(kept, [-sigmoid(-1.0), sigmoid(1.0)])
+
+
 def test_a_suspect_pair_costs_less():
     """A strength below 0 is a negative margin: far below, the pair costs nothing whatever its scores; 0 is Bradley-Terry."""
     strength = np.array([-100.0, -1.0, 0.0, 1.0])

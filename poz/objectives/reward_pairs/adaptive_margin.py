@@ -83,6 +83,6 @@ def adaptive_margin(
         flipped = strength < flip_below
         z, strength = xp.where(flipped, -z, z), xp.where(flipped, -strength, strength)
     if smooth_below is not None:
-        smoothing = label_smoothing * xp.ones_like(z)
-        label_smoothing = xp.where(strength < smooth_below, smoothing, xp.constant(0.0, z))
+        smoothing = terms.numbers(xp, label_smoothing, z)
+        label_smoothing = terms.masked(xp, smoothing, strength < smooth_below)
     return terms.smoothed(xp, z, label_smoothing)
