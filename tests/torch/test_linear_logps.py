@@ -90,6 +90,12 @@ def test_agrees_with_dense_float64(head, memory, softcap, outputs):
             torch.testing.assert_close(mine.grad, other.grad, rtol=1e-9, atol=1e-11)
 
 
+def test_a_statistic_that_has_no_gradient_says_so():
+    h, w, t = problem(5, 4, 9)
+    made = linear_logps(*leaves(h, w), t, outputs=ALL)._asdict()
+    assert {name for name in ALL if made[name].requires_grad} == {"logps", "lse", "entropy"}
+
+
 @pytest.mark.parametrize("rows", [1, 7, 65, 300])
 @pytest.mark.parametrize(("hidden", "vocabulary"), [(1, 2), (5, 1), (17, 9001)])
 def test_odd_sizes(rows, hidden, vocabulary):
