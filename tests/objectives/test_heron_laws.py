@@ -85,21 +85,6 @@ def test_where_nothing_is_decided_there_is_neither_loss_nor_slope():
     )
 
 
-def test_thresholds_make_a_cycle_that_no_scores_fit():
-    """a over b and b over c by the second factor, c over a by the first: three margins of sum 0, whose best mean is log 2."""
-    a, b, c = (0, 2), (1, 1), (2, 0)
-    delta = (1.5, 0.0)
-    assert labels([a, b, c], [b, c, a], delta) == [1.0, 1.0, 1.0]
-    assert labels([a, b, a], [b, c, c]) == [-1.0, -1.0, -1.0], "without thresholds it is an order"
-    rng = np.random.default_rng(0)
-    for scores in (np.zeros(3), *rng.normal(0, 2, (50, 3))):
-        cycle = poz.RewardPairs(
-            scores, scores[[1, 2, 0]], chosen_factors=np.array([a, b, c]), rejected_factors=np.array([b, c, a])
-        )
-        assert poz.heron(cycle, delta=delta).mean() >= np.log(2) - 1e-15
-        assert (scores > scores[[1, 2, 0]]).sum() <= 2
-
-
 def test_factors_may_be_counts_and_flags():
     """Unsigned and boolean ones cannot be subtracted as they are."""
     better, worse = np.array([[0, 1], [2, 0]]), np.array([[1, 0], [1, 0]])
@@ -136,3 +121,16 @@ def test_what_is_no_ranking_of_factors_is_refused(factors, delta, sentence):
     fewer = {name: getattr(pairs, name)[:, :factors] for name in ("chosen_factors", "rejected_factors")}
     with pytest.raises(ValueError, match=sentence):
         poz.heron(pairs._replace(**fewer), delta=delta)
+
+
+def test_packed_pairs_have_their_factors_in_two_columns():
+    from poz.kernels.loss import from_batch, token_loss
+
+    pairs = poz.RewardPairs(*(None if x is None else torch.tensor(x) for x in ranked()))
+    given = from_batch("heron", pairs, {})
+    torch.testing.assert_close(token_loss("heron", **given), poz.heron(pairs))
+    with pytest.raises(ValueError, match="needs chosen_factors with these hyper-parameters, one for each example"):
+        token_loss("heron", given["logps"], given["offsets"])
+    flat = {name: x.reshape(-1) for name, x in given["columns"].items()}
+    with pytest.raises(ValueError, match=r"chosen_factors must have shape \(40, width\)"):
+        token_loss("heron", given["logps"], given["offsets"], columns=flat)

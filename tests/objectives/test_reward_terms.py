@@ -22,19 +22,6 @@ def changed(pairs, change):
     return pairs._replace(**{name: change(getattr(pairs, name)) for name in FIELDS})
 
 
-@pytest.mark.parametrize("size", [1, 2, 5])
-def test_orthogonal_items_that_dropout_leaves_alone(size):
-    """Of N = 2B embeddings log(1 + (N - 1) e^(-1/τ)); of differences one of the others is the opposite item."""
-    temperature, basis = 0.2, 3.0 * np.eye(2 * size)
-    chosen, rejected = basis[:size], basis[size:]
-    near, far, count = np.exp(-1 / temperature), np.exp(-2 / temperature), 2 * size
-    pairs = poz.RewardPairs(**dict(zip(FIELDS, (chosen, rejected) * 2, strict=True)))
-    losses = poz.reward_contrastive(pairs, temperature=temperature)
-    np.testing.assert_allclose(losses, np.log1p((count - 1) * near), rtol=1e-13)
-    losses = poz.reward_contrastive(pairs, temperature=temperature, items="differences")
-    np.testing.assert_allclose(losses, np.log1p((count - 2) * near + far), rtol=1e-13)
-
-
 @every_kind
 def test_the_order_of_the_pairs_and_who_is_chosen_have_no_say(items):
     pairs, order = embedded(), np.array([2, 0, 3, 1])
