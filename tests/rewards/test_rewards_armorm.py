@@ -82,6 +82,9 @@ def test_features_that_repeat_share_their_weight():
     both, one = fits.ridge(z[:, [0, 0, 1]], z[:, :1], 1e-9), fits.ridge(z, z[:, :1], 1e-9)
     np.testing.assert_allclose(both[0, :2], one[0, 0] / 2, rtol=1e-8)
     assert not fits.ridge(np.zeros((3, 2)), np.ones((3, 1)), 0.0).any()
+    many = np.random.default_rng(0).normal(size=(400, 20))  # whose last singular values are rounding
+    repeated, labels = np.hstack([many, many]), many[:, :1] + 1
+    np.testing.assert_allclose(fits.ridge(repeated, labels, 0.0)[:, :20], fits.ridge(many, labels, 0.0) / 2, atol=1e-12)
 
 
 def test_one_sample_has_its_ridge():
@@ -102,6 +105,7 @@ def test_the_first_of_equal_penalties_is_taken():
 def test_authors_penalties(row):
     found = fits.verbosity_penalties(**row["inputs"], **row["settings"])
     assert found.penalty.tolist() == row["values"]
+    assert list(armorm.PENALTIES) == row["tried"]
     enough = found.penalty < 1
     np.testing.assert_allclose(found.correlation[enough], np.array(row["correlation"])[enough], rtol=1e-13)
 

@@ -39,7 +39,7 @@ def test_difference_by_hand():
     by_torch = fits.difference(x)
     (slope,) = torch.autograd.grad(by_torch.sum(), x)
     with jax.enable_x64(True):
-        by_jax = jax.value_and_grad(lambda x: fits.difference(x).sum())(jnp.asarray(SCORES))
+        by_jax = jax.jit(jax.value_and_grad(lambda x: fits.difference(x).sum()))(SCORES)
     for found in (fits.difference(SCORES), by_torch.detach()):
         np.testing.assert_allclose(found, values, rtol=1e-14)
     np.testing.assert_allclose(by_jax[0], sum(values), rtol=1e-14)
@@ -90,16 +90,21 @@ def loss(xp, head):
     return -(jax.nn.log_sigmoid if xp is jnp else torch.nn.functional.logsigmoid)(scores[:3] - scores[3:]).sum()
 
 
+def gradient(function):
+    def at(parameters):
+        w = parameters["head"][0].detach().requires_grad_()
+        return {"head": torch.autograd.grad(function(w), [w])}
+
+    return at
+
+
 def test_the_step_in_torch():
     w = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
-    grad = torch.func.grad
-    found = fits.meta_step(
-        {"head": [w]},
-        grad(lambda p: fits.difference(torch.asarray(RESPONSES) @ p["head"][0])),
-        grad(lambda p: loss(torch, p["head"][0])),
-        eta=ETA,
-        alpha=ALPHA,
+    climb, descent = (
+        gradient(lambda w: fits.difference(torch.tensor(RESPONSES) @ w)),
+        gradient(lambda w: loss(torch, w)),
     )
+    found = fits.meta_step({"head": [w]}, climb, descent, eta=ETA, alpha=ALPHA)
     assert not found["head"][0].requires_grad
     np.testing.assert_allclose(found["head"][0], step_by_hand(w.detach().numpy()), rtol=1e-13)
 

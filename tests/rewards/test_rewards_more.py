@@ -193,6 +193,7 @@ ONES, IDS = np.ones(3), np.array([0, 1, 0])
         (lambda: fits.average_gradients(np.eye(3), np.eye(2), rate=1.0), ValueError, "must have one shape"),
         (lambda: fits.source_losses(ONES, ONES, IDS, sources=0), ValueError, "needs one source at least; got sources=0"),
         (lambda: fits.source_losses(ONES, ONES, IDS, sources=1), ValueError, "from 0 to 0; got 0 to 1"),
+        (lambda: fits.source_losses(ONES, ONES[:1], IDS, sources=2), ValueError, "needs one shape for all"),
         (lambda: fits.source_losses(ONES, ONES, -IDS, sources=2), ValueError, "got -1 to 0"),
         (lambda: fits.source_losses(ONES, ONES, IDS[:2], sources=2), ValueError, r"one source per pair, \(3,\); got \(2,\)"),
         (lambda: fits.source_losses(ONES, ONES, ONES, sources=2), TypeError, "needs integer ids of numpy"),
