@@ -90,6 +90,19 @@ def test_agrees_with_dense_float64(head, memory, softcap, outputs):
             torch.testing.assert_close(mine.grad, other.grad, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_gradients_without_a_bias(softcap, head):
+    """Where nothing but a cap reads the logits again; the first and the last token are targets."""
+    given = problem(90, 8, 2099, torch.float64)
+    ours, theirs = leaves(*given[:2], head=head), leaves(*given[:2], head=head)
+    linear_logps(*ours, given[2], softcap=softcap).sum().backward()
+    dense(*theirs, given[2], softcap=softcap)["logps"].sum().backward()
+    for mine, other in list(zip(ours, theirs, strict=True))[: 1 + head]:
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-9, atol=1e-11)
+
+
 def test_a_statistic_that_has_no_gradient_says_so():
     h, w, t = problem(5, 4, 9)
     made = linear_logps(*leaves(h, w), t, outputs=ALL)._asdict()
