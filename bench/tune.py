@@ -115,8 +115,8 @@ def memory() -> Iterator[Row]:
 def passes() -> Iterator[Row]:
     """The passes over logits, statistics and residuals: columns at a time and warps."""
     from poz.kernels import logps as kernels
+    from poz.torch.head.launches import gradient_over, pass_over
     from poz.torch.head.tiles import Head as Scaling
-    from poz.torch.head.triton import gradient_over, pass_over
 
     rows = 4096
     for head in (LLAMA, QWEN):
@@ -145,8 +145,8 @@ def passes() -> Iterator[Row]:
 
 def tiles() -> Iterator[Row]:
     """Product and pass over the vocabulary in tiles, down to those whose logits stay in the second-level cache."""
+    from poz.torch.head.launches import pass_over
     from poz.torch.head.tiles import Head as Scaling
-    from poz.torch.head.triton import pass_over
 
     scaling = Scaling(temperature=1.0, logit_scale=1.0, softcap=None, fast=False)
     for head, (rows, columns) in itertools.product((LLAMA, QWEN), TILE_SIZES):

@@ -1,4 +1,4 @@
-"""The loss inside the loop over chunks: whole pairs or lists at a time, gradients made at once, nothing kept."""
+"""`fused_objective`: hidden states and an LM head to the loss of a separable objective, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ import torch
 from torch import Tensor
 
 import poz
-from poz._memory import bytes_of
 from poz.families import layout_of, named
-from poz.torch.head import operators, passes
-from poz.torch.head.backward import Gradients
+from poz.torch._fused_loop import LoopSettings, LossInTheLoop, fields_made, fields_used
+from poz.torch.head.checks import check_scaling, check_tensors
 from poz.torch.head.doors import check_kinds
-from poz.torch.head.linear_logps import check_scaling, check_tensors
-from poz.torch.head.logps import once
-from poz.torch.head.plan import choose_implementation, make_plan
-from poz.torch.head.tiles import Head, compute_dtype, padded
+from poz.torch.head.plan import choose_implementation
+from poz.torch.head.tiles import Head, compute_dtype
 from poz.torch.head.vocab_parallel import local_part
-
-NO_SECOND = (
-    "poz.torch.fused_objective has no second derivative. Take log-probabilities from logits with torch operations where one is "
-    "needed, such as `torch.log_softmax(hidden @ weight.T, -1)`, and call the objective on them."
-)
 
 
 class FusedLoss(NamedTuple):
@@ -39,16 +31,6 @@ class FusedLoss(NamedTuple):
     loss: Tensor
     losses: Tensor
     logps: Tensor
-
-
-class _Settings(NamedTuple):
-    objective: Any
-    fields: Mapping[str, Tensor]
-    ignore_index: int
-    head: Head
-    memory: int | str
-    implementation: str
-    origins: tuple[Tensor, ...]
 
 
 def fused_objective(
@@ -143,8 +125,10 @@ def fused_objective(
     fast = precision == "fast" and hidden.dtype in (torch.bfloat16, torch.float16)
     head = Head(float(temperature), float(logit_scale), None if softcap is None else float(softcap), fast)
     bias = None if bias is None else bias.contiguous()
-    settings = _Settings(objective, fields, ignore_index, head, memory, implementation, _origins(hidden, weight, bias))
-    apply: Any = _LossInTheLoop.apply
+    settings = LoopSettings(
+        objective, fields, ignore_index, head, memory, implementation, _origins(hidden, weight, bias)
+    )
+    apply: Any = LossInTheLoop.apply
     with torch.autocast(hidden.device.type, enabled=False):
         return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
 
@@ -173,7 +157,7 @@ def _check_separable(objective: Any) -> None:
 def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, hidden: Tensor) -> None:
     """Refuses what the objective would refuse of the whole batch: a chunk alone cannot tell a field that is too long."""
     logps = torch.zeros(shape, dtype=compute_dtype(hidden), device=hidden.device)
-    made = _made(objective, logps, logps == 0)
+    made = fields_made(objective, logps, logps == 0)
     read = objective.reads | objective.optional
     for name in fields:
         if name in made:
@@ -181,7 +165,7 @@ def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, 
         if name not in read:
             wanted = ", ".join(sorted(read - made.keys())) or "nothing else"
             raise TypeError(f"`{objective.name}` does not read {name}, which `fields` holds; it reads {wanted}.")
-    objective.check(objective.family(**{**_used(objective, made), **fields}))
+    objective.check(objective.family(**{**fields_used(objective, made), **fields}))
 
 
 def _check_gradients(objective: Any, fields: Mapping[str, Any], example_weights: Tensor) -> None:
@@ -216,187 +200,3 @@ def _settings_of(objective: Any) -> Iterator[tuple[str, Any, str]]:
         if isinstance(value, poz.Objective):
             yield from _settings_of(value)
         yield f"{name} of `{objective.name}`", value, getattr(objective.params[name].domain, "per", "")
-
-
-def _made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """What comes from the log-probs of the tokens, by field name."""
-    layout = layout_of(objective.family)
-    made, lengths = (logps if layout.per_token else logps.sum(-1)), mask.sum(-1).to(logps.dtype)
-    fields: dict[str, Tensor] = {}
-    for place, side in enumerate(layout.sides):
-        at = ... if layout.lists else place
-        found = {
-            side: made,
-            layout.lengths.get(side): lengths,
-            layout.masks.get(side) if layout.per_token else None: mask,
-        }
-        fields |= {name: x[at] for name, x in found.items() if name is not None}
-    return fields
-
-
-def _used(objective: Any, made: dict[str, Tensor]) -> dict[str, Tensor]:
-    used = objective.reads | objective.optional | {*layout_of(objective.family).sides}
-    return {name: value for name, value in made.items() if name in used}
-
-
-class _Chunk(NamedTuple):
-    """The examples from `low` to `high`, and the loss on their log-probs."""
-
-    settings: _Settings
-    low: int
-    high: int
-    lists: bool
-
-    def take(self, tensor: Tensor) -> Tensor:
-        return tensor[self.low : self.high] if self.lists else tensor[:, self.low : self.high]
-
-    def batch(self, logps: Tensor, mask: Tensor) -> Any:
-        objective = self.settings.objective
-        fields = {name: self._slice(name, value) for name, value in self.settings.fields.items()}
-        return objective.family(**{**_used(objective, _made(objective, logps, mask)), **fields})
-
-    def _slice(self, name: str, value: Any) -> Any:
-        if value is None:
-            return None
-        if name.startswith("opponents_"):
-            return value[:, self.low : self.high].detach()
-        return value[self.low : self.high].detach()
-
-
-class _LossInTheLoop(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        targets: Tensor,
-        example_weights: Tensor,
-        settings: _Settings,
-        lists: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = compute_dtype(hidden)
-        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        need_bias = need_bias and bias is not None
-        examples = targets.shape[0] if lists else targets.shape[1]
-        losses = torch.zeros(examples, dtype=dtype, device=hidden.device)
-        logps = torch.zeros(targets.shape[:2], dtype=dtype, device=hidden.device)
-        grad_hidden = torch.zeros_like(hidden, dtype=dtype) if need_hidden else None
-        grad_weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if need_weight else None
-        grad_bias = torch.zeros(weight.shape[0], dtype=dtype, device=weight.device) if need_bias else None
-        for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples, lists):
-            chunk = _Chunk(settings, low, high, lists)
-            part, chosen = chunk.take(targets), chunk.take(hidden).reshape(-1, hidden.shape[-1])
-            flat, mask = part.reshape(-1), part != settings.ignore_index
-            index = passes.taking_part(flat, None, settings.ignore_index)
-            head = settings.head
-            results = operators.linear_logps_forward(
-                chosen,
-                weight,
-                bias,
-                flat,
-                index,
-                settings.ignore_index,
-                *head,
-                "logps",
-                mode,
-                plan.block_rows,
-                plan.implementation,
-                "",
-                0,
-                weight.shape[0],
-                hidden.device.type == "cpu",
-            )
-            with torch.enable_grad():
-                leaf = results[0].view(part.shape).requires_grad_()
-                made = settings.objective(chunk.batch(leaf, mask))
-                total = (made * example_weights[low:high].to(made.dtype)).sum()
-                coefficients = torch.autograd.grad(total, leaf)[0].reshape(-1) if mode != "forward" else None
-            losses[low:high] = made.detach()
-            chunk.take(logps).copy_(leaf.detach().sum(-1))
-            if coefficients is None:
-                continue
-            count = flat.shape[0] if index is None else index.shape[0]
-            rows = passes.backward_of(plan.implementation)(
-                chosen,
-                weight,
-                bias,
-                index,
-                passes.local_targets(flat, index, 0),
-                count,
-                head,
-                [(coefficients if index is None else coefficients[index]).double(), None, None],
-                results[6],
-                results[7],
-                results[8] if mode == "keep" else None,
-                plan.block_rows,
-                Gradients(chosen if need_hidden else None, grad_weight, grad_bias),
-                True,
-            )
-            if grad_hidden is not None:
-                whole = rows
-                if index is not None:
-                    whole = torch.zeros(chosen.shape, dtype=rows.dtype, device=rows.device).index_copy_(0, index, rows)
-                chunk.take(grad_hidden).copy_(whole.view(*part.shape, hidden.shape[-1]))
-            del results
-        ctx.gradients = [
-            (grad_hidden, hidden.dtype),
-            (grad_weight, weight.dtype),
-            (grad_bias, dtype if bias is None else bias.dtype),
-        ]
-        ctx.origins = settings.origins
-        ctx.mark_non_differentiable(losses, logps)
-        return (losses * example_weights.to(dtype)).sum(), losses, logps
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
-        if ctx.gradients is None:
-            raise RuntimeError(
-                "poz.torch.fused_objective holds its gradients once: call it again instead of calling backward twice."
-            )
-        held, ctx.gradients = ctx.gradients, None
-        gradients: list[Tensor | None] = []
-        with torch.no_grad():
-            scaled = upstream.device.type != "cpu" or upstream.item() != 1.0
-            while held:
-                # One at a time, so that a float32 gradient is gone before the next one is rounded.
-                gradient, dtype = held.pop(0)
-                if gradient is not None:
-                    gradient = (gradient.mul_(upstream) if scaled else gradient).to(dtype)
-                gradients.append(gradient)
-        origins = (upstream, *ctx.origins)
-        return (*(None if value is None else once(NO_SECOND, value, *origins) for value in gradients), *(None,) * 4)
-
-
-def _chunks(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    settings: _Settings,
-    examples: int,
-    lists: bool,
-) -> list[tuple[int, int, str, Any]]:
-    """(first, last + 1, mode, plan) of each chunk: the most examples whose probabilities fit the memory."""
-    per_example = max(1, targets.numel() // max(examples, 1))
-    limit = bytes_of(settings.memory)
-    grad = any(tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias))
-    head = settings.head
-    rows = min(per_example * examples, 4096)
-    with torch.no_grad():
-        plan = make_plan(
-            hidden,
-            weight,
-            bias,
-            max(rows, per_example),
-            softcap=head.softcap,
-            outputs=frozenset(("logps",)),
-            memory=settings.memory,
-            fast=head.fast,
-            implementation=settings.implementation,
-        )
-    item = hidden.dtype.itemsize if head.fast or plan.implementation == "triton" else compute_dtype(hidden).itemsize
-    fitting = (limit - plan.workspace) // (weight.shape[0] * item)
-    mode = "forward" if not grad else "keep" if fitting >= padded(per_example) else "recompute"
-    size = max(1, min(int(fitting) if mode == "keep" else rows, 4096) // padded(per_example))
-    return [(low, min(low + size, examples), mode, plan) for low in range(0, examples, size)]

@@ -25,7 +25,8 @@ from poz.torch.head import fastest
 from poz.torch.head.logps import logps
 from poz.torch.head.tiles import Head
 from poz.torch.head.fused import product_over
-from poz.torch.head.triton import backward_shape, gradient_over, pass_over
+from poz.torch.head.launches import gradient_over, pass_over
+from poz.torch.head.triton_memory import backward_shape
 
 torch.manual_seed(0)
 ALL = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
@@ -53,7 +54,7 @@ for dtype, softcap, head, outputs, memory in (
         if implementation == "triton":
             plan = linear_logps_plan(a[0], a[1], t, **options)
             modes.add(plan.mode)
-            tiles.add(backward_shape(rows, hidden, w, plan.block_rows))
+            tiles.add(backward_shape(rows, w, plan.block_rows))
         many = len(outputs) > 1
         ((made.logps * c + made.entropy * c + made.lse * 0.3).sum() if many else (made * c).sum()).backward()
         results[implementation] = [*(made if many else [made]), *[tensor.grad for tensor in a if tensor.grad is not None]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import triton
@@ -11,16 +10,19 @@ from torch import Tensor
 
 from poz.kernels import logps as kernels
 from poz.kernels.launch import FIXED, on_device_of
-from poz.torch.head.tiles import Head, Partials, Rows, Weights, padded
-from poz.torch.head.triton import scaling
-from poz.torch.head.vocab_parallel import Statistics, join, stacked
+from poz.torch.head.launches import scaling
+from poz.torch.head.settings import Saved
+from poz.torch.head.statistics import Partials, Statistics, stacked
+from poz.torch.head.tiles import BLOCK_ROWS, Head, padded
+from poz.torch.head.vocab_parallel import join
+from poz.torch.head.work import Implementation, Size, Work
 
 
-def fused_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int) -> int:
+def workspace(size: Size, block_rows: int) -> int:
     """The bytes of a pass without logits: a block of hidden states, and a maximum and a sum per row and split."""
-    block = min(block_rows, padded(rows))
-    splits = -(-weight.shape[0] // kernels.FUSED_SPLIT)
-    return block * (8 * 4 * splits + 8 * hidden_size) + padded(rows) * 8 * 34
+    (vocabulary, hidden_size), rows = size.weight.shape, padded(size.rows)
+    splits = -(-vocabulary // kernels.FUSED_SPLIT)
+    return min(block_rows, rows) * (8 * 4 * splits + 8 * hidden_size) + rows * 8 * 34
 
 
 def product_over(
@@ -82,24 +84,16 @@ def product_over(
     return Partials(others, own, owned, total, None, None, None, None, None)
 
 
-def forward_rows(
-    rows: Rows,
-    weights: Weights,
-    local: Tensor,
-    head: Head,
-    wanted: frozenset[str],
-    mode: str,
-    kept: Tensor,
-    tile_lse: Tensor,
-    group: Any,
-    vocabulary: int,
-    first: int,
-    stats: Tensor,
-) -> Statistics:
+def forward_rows(work: Work, saved: Saved) -> Statistics:
     """Runs over row chunks without logits and without a trace for a gradient."""
+    rows, weights, targets, settings = work
     parts: list[Statistics] = []
     for low, high in rows.blocks():
         block = rows.block(low, high)
-        part = product_over(block, weights.weight, weights.bias, local[low : low + block.shape[0]], head)
-        parts.append(join(part, group, vocabulary, first))
-    return stacked(parts, local)
+        local = targets[low : low + block.shape[0]]
+        part = product_over(block, weights.weight, weights.bias, local, settings.head)
+        parts.append(join(part, settings))
+    return stacked(parts, targets)
+
+
+IMPLEMENTATION = Implementation(forward_rows, None, workspace, 4 * BLOCK_ROWS, exact_factors=False)

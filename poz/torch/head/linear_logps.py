@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from poz._scaling import check_factors
 from poz.torch.head import one_tile, operators
-from poz.torch.head.doors import check_kinds, check_numbers, has_values
+from poz.torch.head.checks import check_outputs, check_scaling, check_tensors
+from poz.torch.head.doors import check_kinds, has_values
 from poz.torch.head.fastest import fastest
-from poz.torch.head.passes import check_rows, taking_part
 from poz.torch.head.plan import Plan, make_plan
-from poz.torch.head.settings import OUTPUTS, Settings
+from poz.torch.head.settings import OUTPUTS, Inputs, Settings
 from poz.torch.head.vocab_parallel import heard_by_all, local_part, shard_of
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+from poz.torch.head.work import taking_part
 
 
 class LinearLogps(NamedTuple):
@@ -42,11 +39,7 @@ class LinearLogps(NamedTuple):
 
 
 class _Call(NamedTuple):
-    hidden: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    targets: Tensor
-    rows: Tensor | None
+    inputs: Inputs
     group: str
     first: int
     vocabulary: int
@@ -160,7 +153,7 @@ def linear_logps(
     )
     if quick is not None:
         one_tile.learn(quick, settings)
-    results = operators.run(call.hidden, call.weight, call.bias, call.targets, call.rows, settings)
+    results = operators.run(call.inputs, settings)
     shaped = {
         name: value.reshape(targets.shape) for name, value in zip(OUTPUTS, results, strict=True) if name in call.outputs
     }
@@ -226,7 +219,7 @@ def _prepare(
     with heard_by_all(group):
         check_kinds("linear_logps", given, sharded=("weight", "bias"))
         check_scaling(temperature, logit_scale, softcap, precision, ignore_index)
-        chosen = _check_outputs(outputs)
+        chosen = check_outputs(outputs)
         vocabulary = weight.shape[0] if hasattr(weight, "device_mesh") else 0
         local, bias = local_part("weight", weight, group), local_part("bias", bias, group)
         bias = None if bias is None else bias.contiguous()
@@ -281,9 +274,8 @@ def _prepare(
         fast=fast,
         implementation=implementation,
     )
-    return _Call(
-        flat_hidden, local, bias, flat_targets, rows, shard.group, shard.first, shard.vocabulary, chosen, plan, fast
-    )
+    inputs = Inputs(flat_hidden, local, bias, flat_targets, rows)
+    return _Call(inputs, shard.group, shard.first, shard.vocabulary, chosen, plan, fast)
 
 
 def _like_largest(weight: Tensor, largest: int) -> Tensor:
@@ -292,61 +284,3 @@ def _like_largest(weight: Tensor, largest: int) -> Tensor:
         return weight
     like = torch.empty_strided((largest, weight.shape[1]), weight.stride(), dtype=weight.dtype, device="meta")
     return like.requires_grad_(weight.requires_grad)
-
-
-def check_scaling(
-    temperature: float, logit_scale: float, softcap: float | None, precision: str, ignore_index: int
-) -> None:
-    """Refuses settings that define no logits."""
-    numbers = {"temperature": temperature, "logit_scale": logit_scale}
-    check_numbers(ignore_index, **numbers, **({} if softcap is None else {"softcap": softcap}))
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"`temperature` must be positive and finite; got {temperature}.")
-    if not -math.inf < logit_scale < math.inf:
-        raise ValueError(f"`logit_scale` must be finite; got {logit_scale}.")
-    if softcap is not None and not 0 < softcap < math.inf:
-        raise ValueError(f"`softcap` must be positive and finite, or None for no cap; got {softcap}.")
-    check_factors(temperature, logit_scale, softcap)
-    if precision not in ("exact", "fast"):
-        raise ValueError(f"`precision` must be 'exact' or 'fast'; got {precision!r}.")
-
-
-def _check_outputs(outputs: tuple[str, ...]) -> tuple[str, ...]:
-    known = isinstance(outputs, (tuple, list)) and all(name in OUTPUTS for name in outputs)
-    if not known or not outputs:
-        raise ValueError(f"`outputs` must be a tuple of names among {', '.join(OUTPUTS)}; got {outputs!r}.")
-    return tuple(outputs)
-
-
-def check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
-    """Refuses tensors that do not fit each other."""
-    if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"`hidden` must be (..., D) and `weight` (V, D); got {tuple(hidden.shape)} and {tuple(weight.shape)}. "
-            "A weight stored as (D, V) has to be transposed: weight.T costs nothing."
-        )
-    if 0 in weight.shape:
-        raise ValueError(f"`weight` must hold at least one token and one hidden size; got {tuple(weight.shape)}.")
-    if targets.shape != hidden.shape[:-1]:
-        raise ValueError(
-            f"`targets` must have the shape of `hidden` without its last dimension, {tuple(hidden.shape[:-1])}; "
-            f"got {tuple(targets.shape)}."
-        )
-    if targets.dtype != torch.int64:
-        raise TypeError(f"`targets` must be int64; got {targets.dtype}. Convert it with .long().")
-    if hidden.dtype not in DTYPES or weight.dtype != hidden.dtype:
-        raise TypeError(
-            f"`hidden` and `weight` must share one of float32, bfloat16, float16, float64; got {hidden.dtype} and "
-            f"{weight.dtype}. Convert one, or use torch.autocast."
-        )
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype not in (hidden.dtype, torch.float32)):
-        raise ValueError(
-            f"`bias` must be ({weight.shape[0]},) of {hidden.dtype} or float32; got {tuple(bias.shape)} of {bias.dtype}."
-        )
-    if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
-        raise ValueError(f"`rows` must be a one-dimensional int64 index; got {tuple(rows.shape)} of {rows.dtype}.")
-    if rows is not None and rows.device.type == "cpu" and has_values(rows):
-        check_rows(rows, targets.numel())
-    for name, other in (("weight", weight), ("targets", targets), ("bias", bias), ("rows", rows)):
-        if other is not None and other.device != hidden.device:
-            raise ValueError(f"`{name}` is on {other.device} and `hidden` on {hidden.device}; move one.")

@@ -157,8 +157,8 @@ def _blocks(logits: Tensor) -> list[slice]:
 
 
 def _triton_others(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    from poz.torch.head.launches import pass_over
     from poz.torch.head.tiles import Head
-    from poz.torch.head.triton import pass_over
 
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
     return pass_over(logits, None, targets, Head(temperature, 1.0, None, False), frozenset()).others

@@ -15,8 +15,8 @@ from torch import Tensor
 from poz.torch.head import passes
 from poz.torch.head.logps import once
 from poz.torch.head.operators import NO_SECOND, is_traced
-from poz.torch.head.passes import Saved
-from poz.torch.head.settings import Settings
+from poz.torch.head.settings import Inputs, Needs, Saved, Settings, Upstream
+from poz.torch.head.statistics import RowStatistics
 from poz.torch.head.tiles import padded, vocabulary_tiles
 
 KNOWN: dict[Any, Settings] = {}
@@ -151,11 +151,10 @@ def _gradients(
     needs: tuple[bool, bool],
 ) -> list[Tensor | None]:
     if int(torch.count_nonzero(upstream)) != upstream.shape[0]:
-        stats = torch.stack((logp, lse, target_logit, torch.zeros_like(lse), total))
+        stats = torch.stack(RowStatistics(logp, lse, target_logit, torch.zeros_like(lse), total))
         saved = Saved(stats, total.unsqueeze(0), tile if settings.mode == "one pass" else tile.view(-1))
-        made = passes.backward(
-            (upstream, None, None), hidden, weight, None, targets, None, saved, settings, (*needs, False)
-        )
+        inputs = Inputs(hidden, weight, None, targets, None)
+        made = passes.backward(Upstream(upstream, None, None), inputs, saved, Needs(*needs, False), settings)
         return [gradient if need else None for gradient, need in zip(made, needs, strict=False)]
     if settings.mode == "one pass":
         return [tile[: upstream.shape[0]] * upstream.unsqueeze(1), None]

@@ -11,11 +11,9 @@ from torch._C import _functorch
 
 from poz.torch.head import passes
 from poz.torch.head.logps import once
-from poz.torch.head.passes import Saved
-from poz.torch.head.settings import OUTPUTS, SCHEMA, Settings
+from poz.torch.head.settings import OUTPUTS, Inputs, Needs, Saved, Settings, Upstream, parts, schema_of
 from poz.torch.head.tiles import compute_dtype
 
-TENSORS = "Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor? rows"
 NO_SECOND = (
     "poz.torch.linear_logps has no second derivative. Take log-probabilities from logits with torch operations where one "
     "is needed, such as `torch.log_softmax(hidden @ weight.T, -1)`."
@@ -41,112 +39,69 @@ def is_traced(*tensors: Tensor | None) -> bool:
     return False
 
 
-def run(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, settings: Settings
-) -> tuple[Tensor, ...]:
+def run(inputs: Inputs, settings: Settings) -> tuple[Tensor, ...]:
     """The outputs, empty where not wanted."""
-    given = hidden, weight, bias, targets, rows
-    if is_traced(*given):
-        made: tuple[Tensor, ...] = linear_logps_forward(*given, *settings)
+    if is_traced(*inputs):
+        made: tuple[Tensor, ...] = linear_logps_forward(*inputs, *settings)
     elif settings.mode == "forward":
         with torch.no_grad():
-            made = passes.forward(*given, settings)
+            made = passes.forward(inputs, settings)
     else:
         apply: Any = _Direct.apply
-        made = apply(*given, settings)
+        made = apply(*inputs, settings)
     return made[: len(OUTPUTS)]
 
 
-@torch.library.custom_op(
-    "poz::linear_logps", mutates_args=(), schema=f"({TENSORS}, {SCHEMA}) -> ({', '.join(['Tensor'] * 9)})"
-)
-def linear_logps_forward(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, *settings: Any
-) -> tuple[Tensor, ...]:
+# What the operators take. torch reads a schema from a signature, which would have to be written out; named tuples make both.
+FORWARD = (Inputs, Settings)
+BACKWARD = (Upstream, Inputs, Saved, Needs, Settings)
+MADE = ", ".join(["Tensor"] * (len(OUTPUTS) + len(Saved._fields)))
+
+
+@torch.library.custom_op("poz::linear_logps", mutates_args=(), schema=f"({schema_of(*FORWARD)}) -> ({MADE})")
+def linear_logps_forward(*given: Any) -> tuple[Tensor, ...]:
     """The outputs of all rows, then what is saved."""
-    return passes.forward(hidden, weight, bias, targets, rows, Settings(*settings))
+    return passes.forward(*parts(given, *FORWARD))
 
 
 @linear_logps_forward.register_fake
-def _(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rows: Tensor | None, *settings: Any
-) -> tuple[Tensor, ...]:
-    call, dtype = Settings(*settings), compute_dtype(hidden)
+def _(*given: Any) -> tuple[Tensor, ...]:
+    inputs, settings = parts(given, *FORWARD)
     full = [
-        hidden.new_empty(targets.shape if name in call.wanted else (0,), dtype=torch.int64 if name == "top1" else dtype)
+        inputs.hidden.new_empty(
+            inputs.targets.shape if name in settings.wanted else (0,),
+            dtype=torch.int64 if name == "top1" else compute_dtype(inputs.hidden),
+        )
         for name in OUTPUTS
     ]
-    return (*full, *passes.allocate(hidden, weight, rows, call))
+    return (*full, *passes.allocate(inputs, settings))
 
 
 @torch.library.custom_op(
-    "poz::linear_logps_backward",
-    mutates_args=(),
-    schema=(
-        f"(Tensor? grad_logp, Tensor? grad_lse, Tensor? grad_entropy, {TENSORS}, Tensor stats, Tensor tile_lse, Tensor kept, "
-        f"bool need_hidden, bool need_weight, bool need_bias, {SCHEMA}) -> (Tensor, Tensor, Tensor)"
-    ),
+    "poz::linear_logps_backward", mutates_args=(), schema=f"({schema_of(*BACKWARD)}) -> (Tensor, Tensor, Tensor)"
 )
-def linear_logps_backward(
-    grad_logp: Tensor | None,
-    grad_lse: Tensor | None,
-    grad_entropy: Tensor | None,
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    rows: Tensor | None,
-    stats: Tensor,
-    tile_lse: Tensor,
-    kept: Tensor,
-    need_hidden: bool,
-    need_weight: bool,
-    need_bias: bool,
-    *settings: Any,
-) -> tuple[Tensor, Tensor, Tensor]:
+def linear_logps_backward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of hidden, weight and bias; empty where not needed."""
-    return passes.backward(
-        (grad_logp, grad_lse, grad_entropy),
-        hidden,
-        weight,
-        bias,
-        targets,
-        rows,
-        Saved(stats, tile_lse, kept),
-        Settings(*settings),
-        (need_hidden, need_weight, need_bias),
-    )
+    return passes.backward(*parts(given, *BACKWARD))
 
 
 @linear_logps_backward.register_fake
-def _(
-    grad_logp: Tensor | None,
-    grad_lse: Tensor | None,
-    grad_entropy: Tensor | None,
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    rows: Tensor | None,
-    stats: Tensor,
-    tile_lse: Tensor,
-    kept: Tensor,
-    need_hidden: bool,
-    need_weight: bool,
-    need_bias: bool,
-    *settings: Any,
-) -> tuple[Tensor, ...]:
+def _(*given: Any) -> tuple[Tensor, ...]:
+    _, inputs, _, needs, _ = parts(given, *BACKWARD)
+    hidden, weight, bias, _, _ = inputs
     return (
-        torch.empty(hidden.shape if need_hidden else (0,), dtype=hidden.dtype, device=hidden.device),
-        torch.empty(weight.shape, dtype=weight.dtype, device=weight.device) if need_weight else hidden.new_empty(0),
+        torch.empty(hidden.shape if needs.need_hidden else (0,), dtype=hidden.dtype, device=hidden.device),
+        torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+        if needs.need_weight
+        else hidden.new_empty(0),
         hidden.new_empty(0)
-        if bias is None or not need_bias
+        if bias is None or not needs.need_bias
         else torch.empty_like(bias, memory_format=torch.contiguous_format),
     )
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors, ctx.settings = inputs[:5], Settings(*inputs[5:])
+    tensors, ctx.settings = parts(inputs, *FORWARD)
     ctx.save_for_backward(*tensors, *output[len(OUTPUTS) :])
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3:])
@@ -175,18 +130,11 @@ class _Direct(torch.autograd.Function):
     """The same passes without an operator around them, which costs a tenth of a millisecond."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        targets: Tensor,
-        rows: Tensor | None,
-        settings: Settings,
-    ) -> tuple[Tensor, ...]:
-        made = passes.forward(hidden, weight, bias, targets, rows, settings)
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, ...]:
+        inputs, settings = Inputs(*given[:-1]), given[-1]
+        made = passes.forward(inputs, settings)
         outputs = made[: len(OUTPUTS)]
-        ctx.save_for_backward(hidden, weight, bias, targets, rows, *made[len(OUTPUTS) :])
+        ctx.save_for_backward(*inputs, *made[len(OUTPUTS) :])
         ctx.settings = settings
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*outputs[3:])
@@ -194,11 +142,10 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        hidden, weight, bias, targets, rows, *saved = ctx.saved_tensors
-        needs = ctx.needs_input_grad[:3]
-        upstream = gradients[:3]
+        inputs, saved = parts(ctx.saved_tensors, Inputs, Saved)
+        needs, upstream = Needs(*ctx.needs_input_grad[:3]), Upstream(*gradients[:3])
         with torch.no_grad():
-            made = passes.backward(upstream, hidden, weight, bias, targets, rows, Saved(*saved), ctx.settings, needs)
-        origins = [x for x in (*upstream, hidden, weight, bias) if x is not None]
+            made = passes.backward(upstream, inputs, saved, needs, ctx.settings)
+        origins = [x for x in (*upstream, *inputs[:3]) if x is not None]
         full = (once(NO_SECOND, x, *origins) if need else None for x, need in zip(made, needs, strict=True))
         return (*full, None, None, None)

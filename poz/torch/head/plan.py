@@ -10,7 +10,9 @@ from torch import Tensor
 
 from poz._extras import HAS_TRITON
 from poz._memory import bytes_of, text_of
-from poz.torch.head.tiles import BLOCK_ROWS, ROW_QUANTUM, compute_dtype, padded, vocabulary_tiles
+from poz.torch.head.implementations import implementation_of
+from poz.torch.head.tiles import ROW_QUANTUM, compute_dtype, padded
+from poz.torch.head.work import Size
 
 
 class Plan(NamedTuple):
@@ -65,21 +67,6 @@ def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, 
     return "triton" if HAS_TRITON and device.type == "cuda" and dtype != torch.float64 else "torch"
 
 
-def torch_workspace(rows: int, hidden_size: int, weight: Tensor, block_rows: int, slabs: int, fast: bool) -> int:
-    """The bytes that the tiles of one pass take: slabs, a block of hidden states, converted weights, statistics."""
-    dtype = compute_dtype(weight)
-    item = dtype.itemsize
-    tiles = vocabulary_tiles(*weight.shape)
-    width, count = tiles[0][1], padded(rows)
-    block = min(block_rows, count)
-    size = slabs * block * width * item + 3 * block * hidden_size * item + count * 8 * (2 * len(tiles) + 32)
-    if weight.dtype != dtype:
-        size += 2 * width * hidden_size * item
-    if fast:
-        size += 2 * block * width * item
-    return size
-
-
 def _check_fused(weight: Tensor, outputs: frozenset[str], grad: bool) -> None:
     if grad:
         raise RuntimeError(
@@ -123,24 +110,12 @@ def make_plan(
         _check_fused(weight, outputs, any_grad)
     hidden_size, vocabulary = weight.shape[1], weight.shape[0]
     fast = fast and hidden.dtype in (torch.bfloat16, torch.float16)
-    slabs = 4 if softcap is not None and "entropy" in outputs else 3 if "entropy" in outputs else 2
-
-    def workspace(block_rows: int) -> int:
-        if chosen == "triton":
-            from poz.torch.head.triton import triton_workspace
-
-            return triton_workspace(rows, hidden_size, weight, block_rows)
-        if chosen == "fused":
-            from poz.torch.head.fused import fused_workspace
-
-            return fused_workspace(rows, hidden_size, weight, block_rows)
-        return torch_workspace(rows, hidden_size, weight, block_rows, slabs, fast)
-
-    largest = BLOCK_ROWS if chosen == "torch" else 4 * BLOCK_ROWS
-    block = min(largest, max(ROW_QUANTUM, padded(rows)))
-    while block > ROW_QUANTUM and workspace(block) > limit:
+    way = implementation_of(chosen)
+    size = Size(rows, weight, softcap is not None, outputs, fast)
+    block = min(way.most_rows, max(ROW_QUANTUM, padded(rows)))
+    while block > ROW_QUANTUM and way.workspace(size, block) > limit:
         block = max(ROW_QUANTUM, block // 2 // ROW_QUANTUM * ROW_QUANTUM)
-    needed = workspace(block)
+    needed = way.workspace(size, block)
     tracing = torch.compiler.is_compiling()  # sizes may be symbols then, which do not print
     if needed > limit:
         least = "to be had by one call without torch.compile" if tracing else repr(text_of(needed))
@@ -153,8 +128,7 @@ def make_plan(
     if not head_grad:
         kept = padded(rows) * hidden_size * compute_dtype(hidden).itemsize
         return Plan(chosen, "one pass", block, needed, kept, "The head needs no gradient: d logp / d hidden is stored.")
-    item = hidden.dtype.itemsize if chosen == "triton" or fast else compute_dtype(hidden).itemsize
-    kept = padded(rows) * vocabulary * item
+    kept = padded(rows) * vocabulary * way.factor_dtype(hidden, fast).itemsize
     if needed + kept <= limit:
         reason = "" if tracing else f"The probabilities, {text_of(kept)}, fit {memory!r}."
         return Plan(chosen, "keep", block, needed, kept, reason)

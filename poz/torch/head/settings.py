@@ -1,13 +1,32 @@
-"""What the passes over a head are told beside tensors, written once: the fields make the operators' schema."""
+"""What the passes over a head are given, written once: the fields are also the operators' schema."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
+
+from torch import Tensor
 
 from poz.torch.head.tiles import Head
 
-EXTRAS = ("lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
-OUTPUTS = ("logps", *EXTRAS)
+OUTPUTS = ("logps", "lse", "entropy", "log_sum_sq_probs", "mean_logit", "top1")
+
+
+class Inputs(NamedTuple):
+    """The tensors of one call.
+
+    Attributes:
+        hidden: (tokens, hidden size).
+        weight: (vocabulary here, hidden size).
+        bias: (vocabulary here,) or None.
+        targets: (tokens,) int64.
+        rows: (rows,) int64, which of the tokens take part, or None to find out.
+    """
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    targets: Tensor
+    rows: Tensor | None
 
 
 class Settings(NamedTuple):
@@ -54,5 +73,48 @@ class Settings(NamedTuple):
         return frozenset(self.outputs.split(","))
 
 
-_KINDS = {int: "SymInt", float: "float", float | None: "float?", bool: "bool", str: "str"}
-SCHEMA = ", ".join(f"{_KINDS[kind]} {name}" for name, kind in get_type_hints(Settings).items())
+class Saved(NamedTuple):
+    """What the forward pass leaves for the backward pass.
+
+    Attributes:
+        stats: (5, padded rows) float64, `RowStatistics`.
+        tile_lse: (tiles, padded rows) float64.
+        kept: probabilities, flat, or gradients of hidden states, or empty.
+    """
+
+    stats: Tensor
+    tile_lse: Tensor
+    kept: Tensor
+
+
+class Upstream(NamedTuple):
+    """Gradients of the differentiable outputs, one number for each row, or None."""
+
+    grad_logp: Tensor | None
+    grad_lse: Tensor | None
+    grad_entropy: Tensor | None
+
+
+class Needs(NamedTuple):
+    """Which tensors need a gradient."""
+
+    need_hidden: bool
+    need_weight: bool
+    need_bias: bool
+
+
+_KINDS = {
+    Tensor: "Tensor", Tensor | None: "Tensor?", int: "SymInt", float: "float", float | None: "float?", bool: "bool",
+    str: "str",
+}  # fmt: skip
+
+
+def schema_of(*kinds: type[Any]) -> str:
+    """The arguments of an operator that takes the fields of these named tuples one after the other."""
+    return ", ".join(f"{_KINDS[kind]} {name}" for part in kinds for name, kind in get_type_hints(part).items())
+
+
+def parts(given: tuple[Any, ...], *kinds: type[Any]) -> tuple[Any, ...]:
+    """The named tuples again, from the arguments of the operator."""
+    left = iter(given)
+    return tuple(kind(*(next(left) for _ in kind._fields)) for kind in kinds)

@@ -11,41 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from poz.torch.head.tiles import LOWEST, Partials
+from poz.torch.head.settings import Settings
+from poz.torch.head.statistics import Partials, Statistics
+from poz.torch.head.tiles import LOWEST
 
 REFUSED = -1
-
-
-class Statistics(NamedTuple):
-    """Per-row results over the whole vocabulary, float64 (rows,); what was not asked for is None."""
-
-    logp: Tensor
-    lse: Tensor
-    target_logit: Tensor
-    entropy: Tensor | None
-    log_square: Tensor | None
-    mean_logit: Tensor | None
-    top1: Tensor | None
-
-
-# Rows of the float64 `stats` that the backward pass reads: Statistics' first four, and this shard's log-sum-exp.
-LOGP, LSE, TARGET_LOGIT, ENTROPY, TOTAL = range(5)
-STATISTICS = 5
-
-
-def remember(stats: Tensor, joined: Statistics, total: Tensor) -> None:
-    """Fills (5, rows) of what the backward pass reads."""
-    for row, values in zip(stats, (*joined[:4], total), strict=True):
-        if values is not None:
-            row.copy_(values)
-
-
-def stacked(parts: list[Statistics], like: Tensor) -> Statistics:
-    """Joins the statistics of chunks of rows, which may be none."""
-    if not parts:
-        return Statistics(*(like.new_empty(0, dtype=torch.float64),) * len(Statistics._fields))
-    rows: Any = (None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True))
-    return Statistics(*rows)
 
 
 def find_group(name: str) -> Any:
@@ -61,15 +31,9 @@ def reduce_over(group: Any, tensor: Tensor, largest: bool = False) -> Tensor:
     return tensor
 
 
-def join(part: Partials, group: Any, vocabulary: int, first: int) -> Statistics:
-    """Joins the shards' statistics (one maximum and one sum are reduced; extra outputs add one sum, and top-1 two more).
-
-    Args:
-        part: this shard's statistics.
-        group: process group, or None when this shard is the whole vocabulary.
-        vocabulary: tokens over all shards.
-        first: number of this shard's first token.
-    """
+def join(part: Partials, settings: Settings) -> Statistics:
+    """Joins the shards' statistics (one maximum and one sum are reduced; extra outputs add one sum, and top-1 two more)."""
+    group, vocabulary, first = find_group(settings.group), settings.vocabulary, settings.first
     target_logit = part.target_logit
     others = part.others
     lse_parts = part.total
