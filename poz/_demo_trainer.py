@@ -1,16 +1,22 @@
-"""The tiny language model of `poz demo`, and the trainer of TRL that it is trained with."""
+"""The tiny models of `poz demo`, and the trainers of TRL that they are trained with."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.preferences import Pair
+from poz.zoo import zoo
 
 VOCABULARY = 1024
 """Tokens. Of bytes alone a model this small would have to learn words first, from rows three times as long."""
 END = "<end>"
-"""The token at the end of a completion, and of padding."""
+"""The token at the end of a completion, and of a policy's padding."""
+PAD = "<pad>"
+"""A reward model's padding: its score is that of the last token that is none, which is to be the end."""
+WIDTH = 4
+"""Of an embedding, where that takes the place of a score."""
 
 
 def trainer_of(
@@ -24,13 +30,14 @@ def trainer_of(
     learning_rate: float,
     max_length: int,
 ) -> Any:
-    """poz's DPOTrainer of a tiny Llama."""
+    """poz's trainer of a tiny Llama: a policy, or a reward model where the objective is on scores."""
     import torch
     from datasets import Dataset
-    from transformers import LlamaConfig, LlamaForCausalLM, ProgressCallback
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, ProgressCallback
     from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.reward_config import RewardConfig
 
-    from poz.integrations.trl import DPOTrainer
+    from poz.integrations.trl import DPOTrainer, RewardTrainer
 
     class Bar(ProgressCallback):
         def on_prediction_step(self, *_: Any, **__: Any) -> None:
@@ -38,28 +45,34 @@ def trainer_of(
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if self.training_bar is not None and "loss" in logs:
-                self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", margin=f"{logs['rewards/margins']:.3g}")
+                margin = logs.get("rewards/margins", logs.get("margin"))
+                self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", margin=f"{margin:.3g}")
 
-    tokenizer = _tokenizer(train)
+    spec = zoo[objective] if isinstance(objective, str) else objective
+    rewards = layout_of(spec.family).scores
+    tokenizer = _tokenizer(train, PAD if rewards else END)
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=max_length + 1,
-            tie_word_embeddings=False,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-        )
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=max_length + 1,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        num_labels=WIDTH if "chosen_embedding" in spec.reads else 1,
     )
-    trainer = DPOTrainer(
-        model,
+    classes: tuple[Any, Any, Any] = (DPOTrainer, DPOConfig, LlamaForCausalLM)
+    if rewards:
+        classes = (RewardTrainer, RewardConfig, LlamaForSequenceClassification)
+    make, configure, model = classes
+    trainer = make(
+        model(shape),
         objective=objective,
-        args=DPOConfig(
+        args=configure(
             folder,
             max_steps=steps,
             per_device_train_batch_size=batch_size,
@@ -89,7 +102,7 @@ def trainer_of(
     return trainer
 
 
-def _tokenizer(pairs: list[Pair]) -> Any:
+def _tokenizer(pairs: list[Pair], pad: str) -> Any:
     """Pieces of words that are frequent in the pairs, made on the spot; bytes where each token has a weight of its own."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -97,11 +110,14 @@ def _tokenizer(pairs: list[Pair]) -> Any:
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    size = len(alphabet) + 1 if "chosen_weights" in pairs[0] else VOCABULARY
-    learner = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    special = list(dict.fromkeys((END, pad)))
+    size = len(alphabet) + len(special) if "chosen_weights" in pairs[0] else VOCABULARY
+    learner = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     pieces.train_from_iterator((pair[side] for pair in pairs for side in ("prompt", "chosen", "rejected")), learner)
     untyped: Any = PreTrainedTokenizerFast
-    return untyped(tokenizer_object=pieces, eos_token=END, pad_token=END)
+    return untyped(tokenizer_object=pieces, eos_token=END, pad_token=pad)
 
 
 def shortened(pair: Pair, max_length: int) -> Pair:

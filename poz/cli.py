@@ -247,14 +247,18 @@ def demo(
     param: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A hyper-parameter, as in beta=0.5; repeatable.")
     ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the trained model here.")] = None,
+    reward_model: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A reward model that scores what the policy writes.")
+    ] = None,
 ) -> None:
-    """Trains a tiny language model from preferences with TRL and any objective; exit 1 if the loss is no number."""
+    """Trains a tiny policy, or reward model (bradley_terry), with TRL from preferences; exit 1 if the loss is no number."""
     from poz.demo import run
 
     _check_seed(seed)
     params = _params(_find([objective])[0], param or [])
     try:
-        run(objective, data, steps, output, seed, params=params)
+        run(objective, data, steps, output, seed, params=params, save=save, reward_model=reward_model)
     except FloatingPointError as error:
         _stop(str(error), 1)
     except (TypeError, ValueError, OSError) as error:

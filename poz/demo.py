@@ -1,4 +1,4 @@
-"""`poz demo`: a tiny language model, built on the spot, learns preferences with TRL and any objective."""
+"""`poz demo`: a tiny policy or reward model, built on the spot, learns preferences with TRL and any objective."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from poz import preferences
-from poz._demo_trainer import trainer_of
+from poz._demo_pairs import ASSUMED, completed, of_known, read_alone
+from poz._demo_rewards import Judge, Judged
+from poz._demo_trainer import shortened, trainer_of
 from poz._output import PICTURES, check_output
-from poz.columns import columns_read
 from poz.demo_settings import BATCH_SIZE, LEARNING_RATE, PARAMS, STEPS
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.zoo import zoo
-
-ASSUMED = {"margin": 1.0, "entropy": 0.5}
-"""What every pair has in a column that the objective reads and the data lack."""
 
 HELD_OUT = 400
 """Pairs that are held out at most; the standard error of an accuracy is then at most 1/40."""
@@ -36,9 +35,10 @@ class Measured(NamedTuple):
 
     Attributes:
         loss: Mean loss of the objective.
-        margin: Mean implicit reward of chosen minus that of rejected, see `poz.integrations.trl.DPOTrainer`.
-        accuracy: Share of pairs whose chosen completion has the higher implicit reward; 1/2 where all are equal, as
-            for a policy that still is its own reference.
+        margin: Mean implicit reward of chosen minus that of rejected, see `poz.integrations.trl.DPOTrainer`; of a reward
+            model, mean score of chosen minus that of rejected.
+        accuracy: Share of pairs whose chosen completion has the higher one; 1/2 where all are equal, as for a policy that
+            still is its own reference.
     """
 
     loss: float
@@ -59,6 +59,7 @@ class Result(NamedTuple):
         held_out: For each evaluation: step, and the same on the held-out pairs.
         reliability: What LCPO-EM found: of each annotator, by their id, or of all by None. Empty for other objectives.
         picture: The file with the curves.
+        judged: What a reward model says of the policy, or None where none is asked.
     """
 
     objective: str
@@ -70,6 +71,7 @@ class Result(NamedTuple):
     held_out: list[tuple[int, Measured]]
     reliability: dict[Any, float]
     picture: Path
+    judged: Judged | None = None
 
 
 def run(
@@ -83,10 +85,13 @@ def run(
     batch_size: int = BATCH_SIZE,
     learning_rate: float = LEARNING_RATE,
     max_length: int = 256,
+    save: str | os.PathLike[str] | None = None,
+    reward_model: str | os.PathLike[str] | None = None,
     show: Callable[[str], None] = print,
 ) -> Result:
     """Trains a tiny Llama with TRL on preference pairs and draws how loss, margin and accuracy went.
 
+    It is a reward model where the objective is on scores, such as "bradley_terry", and else a policy.
     The model starts from random weights and reads pieces of the pairs' words, so nothing is downloaded; it learns
     which completion is preferred, not to write. A fifth of the pairs, at most `HELD_OUT`, is held out. Of long dialogues
     the end of the prompt and the beginning of the completions are kept.
@@ -105,6 +110,9 @@ def run(
         params: Hyper-parameters that are set otherwise.
         batch_size: Pairs per step.
         learning_rate: Peak of the learning rate.
+        save: A folder to write the trained model and its tokenizer to, if any.
+        reward_model: A folder with a reward model, if any, which scores what the policy writes for held-out prompts,
+            before and after training.
         max_length: Bytes of prompt and completion together, at most a quarter of them prompt where they do not fit.
         show: Is given each line of the report.
 
@@ -112,7 +120,8 @@ def run(
         ImportError: TRL or matplotlib is not installed.
         TypeError: An unknown hyper-parameter.
         ValueError: A malformed data file, fewer than 5 pairs, fewer than 1 step, a picture that cannot be written, a
-            hyper-parameter out of its domain, or an objective that pairs, or these pairs, cannot serve.
+            hyper-parameter out of its domain, an objective that pairs, or these pairs, cannot serve, or a folder that
+            holds no reward model.
         FloatingPointError: A loss that is no number.
     """
     spec, notes = _bound(objective, params)
@@ -123,18 +132,28 @@ def run(
     with suppress(OSError):  # the check below says what is wrong
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     check_output(Path(out), PICTURES)
+    rewards = layout_of(spec.family).scores
+    if rewards and reward_model is not None:
+        raise ValueError(
+            f"`{name}` trains a reward model itself; another one scores what policies write. Leave it out."
+        )
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when TRL is first imported, below
     pairs = preferences.load(preferences.SHIPPED if data is None else data)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
-        pairs, assumed = _completed(pairs, spec)
+        if rewards:
+            pairs, more = read_alone(pairs, spec)
+            notes += more
+        pairs, assumed = completed(pairs, spec)
         notes += [
             f"{name} reads {column}, which the pairs do not have: it is {ASSUMED[column]:g} for every pair"
             for column in assumed
         ]
         held_out, train = _split(pairs, seed, steps * batch_size)
         if learns and "annotator" in pairs[0]:
-            held_out, train, more = _of_known(held_out, train)
+            held_out, train, more = of_known(held_out, train)
             notes += more
+        short = [shortened(pair, max_length) for pair in held_out]
+        judge = None if reward_model is None else Judge(Path(reward_model), short)
         trained = name if learns else spec
         trainer = trainer_of(trained, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
         show(f"{spec.title} ({spec.paper}), {steps} steps of {batch_size} pairs, learning rate {learning_rate:g}")
@@ -143,6 +162,7 @@ def run(
             show(note)
         show(f"{len(train)} pairs to train on, {len(held_out)} held out; {trainer.model.num_parameters():,} parameters")
         before = _finite(_measured(trainer.evaluate(), "eval_"), "before any step")
+        earlier = judge and judge.written(trainer.model, trainer.processing_class, seed)
         trainer.train()
         curves = {
             prefix: {log["step"]: _measured(log, prefix) for log in trainer.state.log_history if f"{prefix}loss" in log}
@@ -152,12 +172,22 @@ def run(
         if steps not in held_out_curve:
             held_out_curve[steps] = _measured(trainer.evaluate(), "eval_")
         after = _finite(held_out_curve[steps], f"after {steps} steps")
-        reliability = trainer.reliabilities()  # of LCPO alone
+        reliability = trainer.reliabilities() if learns else {}
+        judged = None
+        if judge and earlier:
+            later = judge.written(trainer.model, trainer.processing_class, seed)
+            judged = Judged(len(judge.pairs), earlier, later, judge.side("chosen"), judge.side("rejected"))
+        if save is not None:
+            trainer.save_model(os.fspath(save))
     training, measured = (sorted(curve.items()) for curve in (curves[""], held_out_curve))
-    result = Result(name, len(train), len(held_out), before, after, training, measured, reliability, Path(out))
+    result = Result(name, len(train), len(held_out), before, after, training, measured, reliability, Path(out), judged)
     _draw(result, spec)
-    for line in _report(result):
+    for line in _report(result, "mean score" if rewards else "mean implicit reward"):
         show(line)
+    if save is not None:
+        show(f"model: {save}")
+        if rewards:
+            show(f"it scores what a policy writes: poz demo --objective orpo --reward-model {save}")
     return result
 
 
@@ -178,7 +208,7 @@ def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objec
     return spec.bind(estimator="zero"), [said]
 
 
-def _report(result: Result) -> Iterator[str]:
+def _report(result: Result, reward: str) -> Iterator[str]:
     yield f"{'held-out pairs':16}{'before':>16}{'after':>16}"
     for row in Measured._fields:
         cells = []
@@ -186,8 +216,14 @@ def _report(result: Result) -> Iterator[str]:
             error = standard_error(measured.accuracy, result.held_out_pairs)
             cells.append(f"{getattr(measured, row):.4g}" + f" ± {error:.3f}" * (row == "accuracy"))
         yield f"{row:16}{cells[0]:>16}{cells[1]:>16}"
-    yield "margin: mean implicit reward of chosen minus that of rejected"
+    if judged := result.judged:
+        cells = [f"{mean:.4g} ± {error:.3f}" for mean, error in (judged.before, judged.after)]
+        yield f"{'reward':16}{cells[0]:>16}{cells[1]:>16}"
+    yield f"margin: {reward} of chosen minus that of rejected"
     yield "accuracy: how often that is positive, ± its standard error; chance is 1/2"
+    if judged:
+        of = f"mean score of {judged.completions} completions that the policy writes, ± its standard error"
+        yield f"reward: {of}; of chosen ones {judged.chosen.mean:.4g}, of rejected ones {judged.rejected.mean:.4g}"
     found = result.reliability
     if len(found) > FEW:
         least, mean, greatest = min(found.values()), sum(found.values()) / len(found), max(found.values())
@@ -195,12 +231,6 @@ def _report(result: Result) -> Iterator[str]:
     for annotator, value in found.items() if len(found) <= FEW else ():
         yield f"reliability of {'the labels' if annotator is None else f'annotator {annotator}'}: {value:.3f}"
     yield f"curves: {result.picture}"
-
-
-def _completed(pairs: list[preferences.Pair], objective: Objective) -> tuple[list[preferences.Pair], list[str]]:
-    """The pairs with every column of `ASSUMED` that the objective must find, and which of them they lacked."""
-    lacking = [name for name in columns_read(objective)[0] if name in ASSUMED and name not in pairs[0]]
-    return [{**pair, **{name: ASSUMED[name] for name in lacking}} for pair in pairs], lacking
 
 
 def _split(
@@ -218,27 +248,10 @@ def _split(
     return held_out, train[:wanted]
 
 
-def _of_known(
-    held_out: list[preferences.Pair], train: list[preferences.Pair]
-) -> tuple[list[preferences.Pair], list[preferences.Pair], list[str]]:
-    """Held-out pairs of annotators that are trained on, the others moved to training, and a sentence that says so."""
-    known = {pair["annotator"] for pair in train}
-    strangers = [pair for pair in held_out if pair["annotator"] not in known]
-    if len(strangers) == len(held_out):
-        raise ValueError(
-            "No annotator of a held-out pair labelled a pair to train on, so nothing would be known of their reliability. "
-            "Give pairs of annotators who labelled many, or leave out the column 'annotator'."
-        )
-    said = f"{len(strangers)} held-out pairs, by annotators of no other pair, are moved to training"
-    return (
-        [pair for pair in held_out if pair["annotator"] in known],
-        train + strangers,
-        [said] if strangers else [],
-    )
-
-
 def _measured(metrics: dict[str, float], prefix: str) -> Measured:
-    loss, margin, accuracy = (metrics[f"{prefix}{key}"] for key in ("loss", "rewards/margins", "rewards/accuracies"))
+    rewards = f"{prefix}margin" in metrics
+    names = ("loss", "margin", "accuracy") if rewards else ("loss", "rewards/margins", "rewards/accuracies")
+    loss, margin, accuracy = (metrics[f"{prefix}{key}"] for key in names)
     return Measured(loss, margin, 0.5 if margin == accuracy == 0 else accuracy)
 
 
@@ -264,9 +277,11 @@ def _draw(result: Result, objective: Objective) -> None:
             axes.plot(
                 [step for step, _ in curve], [getattr(m, name) for _, m in curve], style, label=label, markersize=4
             )
+        if name == "accuracy":
+            axes.axhline(0.5, color="gray", linestyle=":", label="chance")
         axes.set(title=name, xlabel="step")
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+    figure.axes[-1].legend()
     figure.suptitle(f"{objective.title}, a tiny Llama")
     figure.savefig(result.picture, dpi=120)
 

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import poz
-from poz import _demo_trainer, demo, preferences
+from poz import _demo_pairs, _demo_trainer, demo, preferences
 from poz.columns import check_columns
 from poz.demo_settings import PARAMS
+from poz.integrations.trl.reward import check_scores
 from poz.torch.scored import check_pairs
 
+OUTPUTS = {"chosen", "rejected", "chosen_embedding", "rejected_embedding"}
+"""What a tiny reward model gives."""
 REFUSED = {
     "tpo": "needs 3 completions, gold, chosen and rejected",
     "mdpo": "needs 3 .*got K = 2",
@@ -25,7 +28,12 @@ REFUSED = {
     "sampo": "reads the column 'chosen_weights', which",
     "gr_dpo": "reads the column 'annotator', which",
     "nash_md": "reads the column 'label', which",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising, poz.RewardPairs)},
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
+    **{
+        name: "reads"
+        for name, spec in poz.zoo.items()
+        if spec.family is poz.RewardPairs and spec.reads - OUTPUTS - {"margin"}
+    },
 }
 """The objectives that the shipped pairs cannot serve, and why."""
 
@@ -89,13 +97,13 @@ def test_a_step(tmp_path, lines, some, name):
 @pytest.mark.parametrize("name", [name for name in poz.zoo if name not in REFUSED])
 def test_the_shipped_pairs_serve(name):
     objective, _ = demo._bound(name, {})
-    pairs, assumed = demo._completed(preferences.load(), objective)
-    check_pairs(objective)
+    pairs, assumed = _demo_pairs.completed(preferences.load(), objective)
+    (check_scores if objective.family is poz.RewardPairs else check_pairs)(objective)
     check_columns(objective, list(pairs[0]), "the data")
     assert [pair for pair in pairs if any(pair[column] != demo.ASSUMED[column] for column in assumed)] == []
     # What the file says stays.
     given = dict.fromkeys(assumed, 0.25)
-    assert demo._completed([given], objective) == ([given], [])
+    assert _demo_pairs.completed([given], objective) == ([given], [])
 
 
 @pytest.mark.parametrize("name", list(REFUSED))

@@ -156,7 +156,26 @@ class TestColumns:
             trainer(tmp_path, arguments={"max_length": 3})
 
 
+GIVEN = {"label": 0.8, "margin": 0.5, "tie": False, "strength": 1.0, "annotator": 0}
+GIVEN |= {"chosen_factors": [5.0, 2.0], "rejected_factors": [1.0, 3.0]}
+
+
 class TestObjectives:
+    @pytest.mark.parametrize("name", [name for name, spec in poz.zoo.items() if spec.family is poz.RewardPairs])
+    def test_every_one_trains_or_is_refused(self, tmp_path, name):
+        spec = poz.zoo[name]
+        outputs = spec.reads - GIVEN.keys()
+        rows = [{**pair, **{column: GIVEN[column] for column in spec.reads & GIVEN.keys()}} for pair in PAIRS]
+        if outputs not in ({"chosen", "rejected"}, {"chosen_embedding", "rejected_embedding"}):
+            with pytest.raises(ValueError, match=rf"`{name}` reads .*poz\.{name}\(poz\.RewardPairs\("):
+                trainer(tmp_path, name, rows)
+            return
+        made = trainer(tmp_path, name, rows, of=model(1 if "chosen" in outputs else 4), arguments={"max_steps": 1})
+        before = copy.deepcopy(dict(made.model.named_parameters()))
+        made.train()
+        assert math.isfinite(made.state.log_history[0]["loss"])
+        assert all(not torch.equal(before[key], after) for key, after in made.model.named_parameters())
+
     @pytest.mark.parametrize("name", ["dpo", "kto", "pro"])
     def test_of_policies_are_refused(self, tmp_path, name):
         said = (
