@@ -7,7 +7,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from poz.torch import linear_logps, linear_logps_plan
+import poz
+from poz.torch import fused_objective, linear_logps, linear_logps_plan
 
 ROWS, HIDDEN, VOCABULARY = 32, 64, 256
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")
@@ -127,3 +128,29 @@ def test_what_was_refused_stays_refused_after_calls_that_were_not():
         torch.autograd.grad(linear_logps(h, w, t).sum(), h, create_graph=True)[0].sum().backward()
     with pytest.raises(RuntimeError, match="do not pass through"):
         torch.func.grad(lambda x: linear_logps(x, w, t).sum())(h.detach())
+
+
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor."""
+
+    most = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        made = function(*arguments, **(keywords or {}))
+        tensors = [x for x in (made if isinstance(made, (tuple, list)) else [made]) if isinstance(x, torch.Tensor)]
+        self.most = max([self.most, *(x.untyped_storage().nbytes() for x in tensors)])
+        return made
+
+
+def test_memory_holds_more_rows_of_16_bit_probabilities():
+    """Exact ones are kept in float32; fast ones in 16 bit, where the rest of the memory serves more rows."""
+    h, w, t = problem(2 * 8 * 64, 16, 4096, dtype=torch.bfloat16)
+    h, t = h.detach().view(2, 8, 64, 16).requires_grad_(), t.view(2, 8, 64)
+    reference = {"ref_chosen": torch.zeros(8), "ref_rejected": torch.zeros(8)}
+    rows = {}
+    for precision, item in (("exact", 4), ("fast", 2)):
+        with Largest() as seen:
+            fused_objective(poz.dpo, h, w, t, fields=reference, memory="16MiB", precision=precision)
+        assert seen.most <= 2**24
+        rows[precision] = seen.most / item / 4096
+    assert rows["fast"] > rows["exact"] >= 64
