@@ -298,6 +298,8 @@ def _edges(x):
 
 def interpret():
     """Everything that runs in the interpreter, on memory full of NaN."""
+    from triton.runtime import interpreter
+
     empty = torch.empty
 
     def poisoned(*sizes, **options):
@@ -329,6 +331,7 @@ def interpret():
         found["batches"][key] = conform(over, backend="triton", dtype="float32", cases=2, size=5)
     found["scaled"] = long.call("triton", "float32", upstream=np.arange(6.0))
     found["special"] = {key: special(key) for key in SPECIAL}
+    found["patches"] = interpreter._patch_lang.cache_info()
     return found
 
 
@@ -629,6 +632,11 @@ def test_policy_equal_to_reference_gives_log_2_bitwise(interpreted):
     losses, gradient = interpreted["special"]["equal"]
     assert losses.tolist() == [np.float32(np.log(2.0))] * 2
     assert gradient.tolist() == [-0.25] * 100 + [0.25] * 200
+
+
+def test_the_interpreter_changes_its_language_once_for_each_function(interpreted):
+    """A few hundred functions, called tens of thousands of times: half of the time would go there."""
+    assert interpreted["patches"].misses < 400 < 10_000 < interpreted["patches"].hits
 
 
 def test_no_pairs_give_no_losses_and_zero_gradient(interpreted):
