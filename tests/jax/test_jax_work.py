@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from poz._memory import bytes_of
 from poz.jax import linear_logps, linear_logps_plan
 
 
@@ -117,3 +118,15 @@ def test_no_logits_wait_in_a_gradient_of_the_head_that_32_bit_integers_do_not_nu
 
     assert lodged(2**20 - 1) > 0
     assert lodged(2**20) == 0
+
+
+@pytest.mark.parametrize("gradient", ["hidden_gradient", "head_gradient"])
+def test_a_gradient_more_needs_more_memory(gradient):
+    least = []
+    for wanted in (False, True):
+        with pytest.raises(ValueError, match="smallest") as said:
+            linear_logps_plan(
+                *(jax.ShapeDtypeStruct((n, 64), jnp.float32) for n in (2048, 16384)), memory=1, **{gradient: wanted}
+            )
+        least.append(bytes_of(str(said.value).split("'")[-2]))
+    assert least[0] < least[1]
