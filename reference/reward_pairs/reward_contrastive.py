@@ -22,7 +22,9 @@ def _unit(x: Array) -> tuple[Array, Array]:
 
 def _back(slope: Array, unit: Array, inverse: Array) -> Array:
     """Return the slope in x, of that in u = x / ‖x‖: (g - u (u · g)) / ‖x‖."""
-    return (slope - unit * np.sum(unit * slope, axis=1, keepdims=True)) * inverse
+    along: Array = unit * np.sum(unit * slope, axis=1, keepdims=True)
+    back: Array = (slope - along) * inverse
+    return back
 
 
 @quiet
@@ -53,7 +55,7 @@ def reward_contrastive(
         toward[i] = np.insert(shares, i, -np.sum(shares))
     # each of the two items of a pair counts one half
     up, down = _back(toward @ v / 2, u, u_inverse), _back(toward.T @ u / 2, v, v_inverse)
-    gradients = {}
+    gradients: dict[str, Array] = {}
     for name, slope in (("embedding", up), ("view", down)):
         one, other = slope[:pairs], slope[pairs:]
         # d(f_w - f_l)/df_w = 1 and d(f_l - f_w)/df_w = -1
