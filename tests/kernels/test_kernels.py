@@ -371,6 +371,8 @@ EDGES = {
     "the kink of bpo": ("bpo", {"beta": 1.0, "alpha": 0.5, "link": "hinge"}, (1.0, -10.0), {}),
     "a tie of bpo": ("bpo", {"beta": 1.0, "alpha": 0.5, "link": "square"}, (2.0, -4.0), {}),
     "a steep mm_dpo": ("mm_dpo", {"beta": 1.0, "w": 1e4, "k": 1.0}, (1.0, 0.0), {"margin": 2e-4}),
+    "a bonus": ("vpo", {"beta": 1.0, "alpha": 0.5}, (1.0, 0.0), {"calibration": -2.0, "ref_calibration": -3.0}),
+    "no bonus": ("vpo", {"beta": 1.0, "alpha": 0.0}, (1.0, 0.0), {"calibration": -np.inf, "ref_calibration": -3.0}),
 }
 """By name: the objective, its hyper-parameters, the log-ratios of chosen and rejected, and columns."""
 SPECIAL = ("running", "kink", *EDGES, "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
@@ -626,6 +628,13 @@ def test_points_at_their_edges(interpreted):
     scale = 1 - 1e4 * np.expm1(-2e-4)
     np.testing.assert_allclose(losses, np.log1p(np.exp(-scale)), rtol=1e-6)  # a few roundings of float32
     np.testing.assert_allclose(gradient, np.array([-1, 1]) * scale / (1 + np.exp(scale)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("key", "bonus"), [("a bonus", 0.5 * (-2.0 + 3.0)), ("no bonus", 0.0)])
+def test_bonus_is_a_mean_log_ratio_and_nothing_where_its_weight_is_0(interpreted, key, bonus):
+    losses, gradient = interpreted["special"][key]
+    np.testing.assert_allclose(losses, [np.log1p(np.exp(-1)) + bonus], rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.array([-1, 1]) / (1 + np.e), rtol=1e-6)
 
 
 def test_policy_equal_to_reference_gives_log_2_bitwise(interpreted):

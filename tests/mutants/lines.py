@@ -180,7 +180,8 @@ def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]
     names, paid, total, ran = [], set[str](), 0.0, 0
 
     def cost(test: Test) -> float:
-        return test.seconds + sum(seconds for part, seconds in test.parts.items() if part not in paid)
+        fixtures = sum(seconds for part, seconds in test.parts.items() if part not in paid)
+        return min(test.seconds + fixtures, BUDGET / 2)  # or no test that takes long would ever be run beside another
 
     def worth(test: Test) -> float:
         return (test.ran[folder] & ~ran).bit_count() / (0.1 + cost(test))

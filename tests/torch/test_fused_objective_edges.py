@@ -361,6 +361,14 @@ BAD = {
     "integers": ({"logits": torch.zeros(3, 4, dtype=torch.int64)}, TypeError, r"float dtype; got torch.int64.*\.float"),
     "no vocabulary": ({"logits": torch.zeros(3, 0)}, ValueError, r"at least one token; got \(3, 0\)"),
     "a number": ({"logits": torch.zeros(()), "targets": torch.tensor(0)}, ValueError, r"must be \(\.\.\., V\)"),
+    "target too large": ({"targets": torch.tensor([0, 4, 1])}, ValueError, r"Targets must lie in \[0, 4\).*got 4"),
+    "negative target": ({"targets": torch.tensor([0, -1, 1])}, ValueError, r"Targets must lie in \[0, 4\).*got -1"),
+    "fewer targets": ({"targets": torch.tensor([0, 1])}, ValueError, r"int64 of shape \(3,\); got .* of \(2,\)"),
+    "narrow targets": (
+        {"targets": torch.tensor([0, 1, 2]).int()},
+        ValueError,
+        r"int64 of shape \(3,\); got torch.int32",
+    ),
 }
 
 
