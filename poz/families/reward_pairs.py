@@ -17,7 +17,6 @@ ANTISYMMETRIC = ("margin", "strength")
         **dict.fromkeys(("label", "margin"), ("b", "number")),
         "tie": ("b", "mask"),
         "strength": ("b", "number"),
-        "annotator": ("b", "integer"),
         **dict.fromkeys(("chosen_embedding", "rejected_embedding"), ("bd", "feature")),
         **dict.fromkeys(("chosen_view", "rejected_view"), ("bd", "feature")),
         "scales": ("bh", "feature"),
@@ -40,7 +39,6 @@ class RewardPairs(NamedTuple):
         margin: (batch,) by how much the score of chosen is to be the higher one; 0 where it is not given.
         tie: (batch,) true where annotators found no difference.
         strength: (batch,) score of chosen minus that of rejected, averaged over an ensemble of reward models.
-        annotator: (batch,) integer id of whoever labelled the pair.
         chosen_embedding: (batch, width) what the model makes of the chosen completion in place of a score.
         rejected_embedding: (batch, width) the same of the rejected completion.
         chosen_view: (batch, width) the embedding of chosen of another pass, under another dropout.
@@ -59,7 +57,6 @@ class RewardPairs(NamedTuple):
     margin: Array = None
     tie: Array = None
     strength: Array = None
-    annotator: Array = None
     chosen_embedding: Array = None
     rejected_embedding: Array = None
     chosen_view: Array = None

@@ -112,7 +112,7 @@ class TestColumns:
         expected[2] = 0.5 * d[2] ** 2
         close(loss_and_gradients(made)[0], expected.mean(), "loss")
 
-    @pytest.mark.parametrize("name", ["strength", "annotator", "chosen_factors"])
+    @pytest.mark.parametrize("name", ["strength", "chosen_factors"])
     def test_one_that_the_objective_does_not_read(self, tmp_path, name):
         value = [1.0, 2.0] if name == "chosen_factors" else 1
         said = rf"the training data set has the column '{name}', which `bradley_terry` does not read.*remove_columns\('{name}'\)"

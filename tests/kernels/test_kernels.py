@@ -37,6 +37,8 @@ OVER = {
 }
 OVER["lcpo:over-spce"] = poz.lcpo.bind(base=poz.spce, reliability=0.7)  # reads no label, though its base may
 OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
+OVER["adaptive_margin:flipped"] = poz.adaptive_margin.bind(flip_below=0.0, smooth_below=0.5, label_smoothing=0.4)
+OVER["adaptive_margin:smoothed"] = poz.adaptive_margin.bind(label_smoothing=0.4)  # all, without a threshold
 for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
     for values in getattr(file_of(name), "VARIANTS", ()):
         if values:

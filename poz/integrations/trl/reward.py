@@ -35,7 +35,7 @@ class RewardTrainer(Counted, Seamed, Base):  # type: ignore[misc]
     Everything else is TRL's: the data formats, chat templates, PEFT, evaluation, mixed precision and the names of the
     metrics. The objective holds all hyper-parameters of the loss, so `center_rewards_coefficient` must stay None.
 
-    * `label`, `margin`, `tie`, `strength`, `annotator`, `chosen_factors` and `rejected_factors` are columns of the data
+    * `label`, `margin`, `tie`, `strength`, `chosen_factors` and `rejected_factors` are columns of the data
       set; `poz.RewardPairs` says what each means. One of them that the objective does not read is refused. A gap of
       scores, `score_chosen` and `score_rejected`, is a margin only for an objective that must have one.
     * A model of several outputs, `num_labels=H`, is handed over as a model. Each output is a head, a pair of its own with

@@ -7,7 +7,7 @@ import numpy as np
 from poz.families import RewardPairs
 from poz.objective import Objective
 from poz.testing.drawn import draws_of
-from poz.testing.drawn._numbers import ANNOTATORS, Floats, log_probs, with_zeros
+from poz.testing.drawn._numbers import Floats, log_probs, with_zeros
 
 
 @draws_of(RewardPairs)
@@ -34,7 +34,6 @@ def reward_pairs(objective: Objective, rng: np.random.Generator, size: int, wide
         with_zeros(rng.normal(0, 2, size)),
         np.full(size, True) if rng.random() < 0.1 else rng.random(size) < 0.4,
         with_zeros(rng.normal(0.5, 1, size)),
-        rng.integers(0, ANNOTATORS, size),
         chosen_embedding=embeddings[0],
         rejected_embedding=embeddings[1],
         chosen_view=embeddings[2],
