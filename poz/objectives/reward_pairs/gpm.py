@@ -82,12 +82,12 @@ def gpm(
     v, w = pairs.chosen_embedding, pairs.rejected_embedding
     areas = v[..., 0::2] * w[..., 1::2] - v[..., 1::2] * w[..., 0::2]
     score = xp.sum(areas if pairs.scales is None else pairs.scales * areas, -1)
-    margin = None if pairs.margin is None else xp.astype(pairs.margin, score)
     win = lose = target
     if link == "margin_regression":
+        margin = xp.astype(pairs.margin, score)
         win, lose = target * xp.sigmoid(margin), target * xp.sigmoid(-margin)
-    elif margin is not None:
-        score = score - margin
+    elif pairs.margin is not None:
+        score = score - xp.astype(pairs.margin, score)
     z = score / temperature
     if link == "logistic":
         first, second = -xp.log_sigmoid(z), -xp.log_sigmoid(-z)
