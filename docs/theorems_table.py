@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FILES = (
     "objectives/test_theorems.py",
+    "objectives/test_reward_model_laws.py",
     "objectives/test_reward_claims.py",
     "test_games.py",
     "algorithms/test_self_play.py",

@@ -77,7 +77,6 @@ def test_a_flip_is_the_swapped_pair_and_two_are_none(seed):
 
 
 def test_at_a_threshold_nothing_is_done():
-    """Below it alone: a strength that is the threshold is kept as it is."""
     scores = {
         "chosen": np.array([1.0, 1.0]),
         "rejected": np.zeros(2),
