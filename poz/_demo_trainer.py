@@ -63,8 +63,8 @@ def trainer_of(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
-        num_labels=WIDTH if "chosen_embedding" in spec.reads else 1,
     )
+    shape.num_labels = WIDTH if "chosen_embedding" in spec.reads else 1
     classes: tuple[Any, Any, Any] = (DPOTrainer, DPOConfig, LlamaForCausalLM)
     if rewards:
         classes = (RewardTrainer, RewardConfig, LlamaForSequenceClassification)

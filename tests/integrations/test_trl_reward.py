@@ -148,6 +148,18 @@ class TestColumns:
         with pytest.raises(ValueError, match=f"row 2: {re.escape(said)}"):
             trainer(tmp_path, pairs=rows)
 
+    def test_a_stream(self, tmp_path):
+        stream = datasets.Dataset.from_list(TIED).to_iterable_dataset()
+        found, plain = (trainer(tmp_path, train_dataset=rows) for rows in (stream, datasets.Dataset.from_list(TIED)))
+        assert found.columns == plain.columns == ("label", "margin", "tie")
+        rows = list(found.train_dataset)
+        close(found.compute_loss(found.model, found.data_collator(rows)), loss_and_gradients(plain)[0], "loss")
+        found.train()
+
+    def test_images(self, tmp_path):
+        with pytest.raises(ValueError, match=r"RewardTrainer with `bradley_terry` trains on text; .* holds images"):
+            trainer(tmp_path, pairs=[{**pair, "images": [1]} for pair in PAIRS])
+
     def test_texts_that_are_too_long_are_counted(self, tmp_path):
         with pytest.warns(UserWarning, match="left out 1 of 4 examples, whose texts are longer than max_length=27"):
             made = trainer(tmp_path, arguments={"max_length": 27})
@@ -203,6 +215,7 @@ class TestObjectives:
                 {"center_rewards_coefficient": 0.01},
                 r"center_rewards_coefficient=0.01\) sets TRL's own loss.*poz.bradley_terry",
             ),
+            ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1\) sets TRL's own loss.*poz.bradley_terry"),
             ({"center_rewards_coefficient": 0.0}, r"center_rewards_coefficient=0.0\) sets TRL's own loss"),
         ],
     )

@@ -131,8 +131,8 @@ def folder(model: Any, objective: Objective) -> str:
 
 
 def check_config(objective: Objective, args: Any, defaults: Mapping[str, Any]) -> None:
-    """Refuses settings of TRL's own loss."""
-    for field, default in defaults.items():
+    """Refuses settings of TRL's own loss, and transformers' smoothing, which all of TRL's trainers leave aside."""
+    for field, default in {**defaults, "label_smoothing_factor": 0.0}.items():
         if getattr(args, field) != default:
             raise ValueError(
                 f"{type(args).__name__}({field}={getattr(args, field)!r}) sets TRL's own loss, which "
