@@ -8,6 +8,8 @@ FILES = (
     "objectives/test_theorems.py",
     "objectives/test_reward_model_laws.py",
     "objectives/test_reward_claims.py",
+    "objectives/test_general_preference_laws.py",
+    "objectives/test_latent_laws.py",
     "test_games.py",
     "algorithms/test_self_play.py",
     "algorithms/test_lcpo_em.py",
