@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("rich")
 
 import poz
-from poz.bench import gpu, inputs, jobs, kernel_checks, measure, peers, report, run, shapes
+from poz.bench import gpu, inputs, jobs, kernel_checks, measure, objective_checks, peers, report, run, shapes
 from poz.bench.exact import errors, exact, loss, refusal
 from poz.bench.peers import PEERS, Outcome, Peer
 from poz.bench.report import Aim, document, draw, write
@@ -281,7 +281,7 @@ def test_a_wrong_kernel_is_out_of_tolerance(change, passes):
 
     leaves, signs = [torch.full((3,), -0.25, dtype=torch.float64)], torch.ones(3, dtype=torch.float64)
     # The loss is 1.1, so it is off by 2.2e-5; its scale, 1.1 + 1 + twice 0.5 for conditioning, allows 4 * 1.1e-6 * 3.1.
-    found = kernel_checks._shares(leaves, signs, losses, [], torch.float32)
+    found = objective_checks._shares(leaves, signs, losses, [], torch.float32)
     assert (found[0] <= 1) is passes
 
 
