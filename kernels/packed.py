@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from poz._extras import HAS_TRITON
 from poz.families import layout_of
 from poz.kernels import layout, twin
+from poz.kernels.packed_checks import check_anchors, check_borders, check_column, check_columns
 from poz.kernels.plan import ListPlan, PairPlan, plan
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def token_loss(
     if layout_of(objective.family).lists:
         raise ValueError(f"`{name}` reads lists; call list_loss.")
     sides = layout.sides(objective)
-    others = _anchors(objective, anchors)
-    offsets = _borders("offsets", offsets, logps, logps.numel())
+    others = check_anchors(objective, anchors)
+    offsets = check_borders("offsets", offsets, logps, logps.numel())
     count, over = divmod(offsets.numel() - 1, len(sides))
     if over:
         raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
@@ -89,11 +90,11 @@ def token_loss(
         ("lengths", lengths, offsets.numel() - 1),
         *((what, value, count) for what, value in given.items()),
     ):
-        _check(what, value, logps, size)
+        check_column(what, value, logps, size)
     given |= {"calibration": calibration, "ref_calibration": ref_calibration}
     ones = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
     given["label"] = ones if label is None else label
-    data = _columns_of(objective, given, columns or {}, logps, {"b": count, "bt": logps.numel()})
+    data = check_columns(objective, given, columns or {}, logps, {"b": count, "bt": logps.numel()})
     runs = implementation_for(implementation, logps)
     made = cast("PairPlan | None", _plan(objective, len(others), data, runs))
     if made is None:
@@ -155,16 +156,19 @@ def list_loss(
     objective = _objective(name, params)
     if not layout_of(objective.family).lists:
         raise ValueError(f"`{name}` reads no lists; call token_loss.")
-    others = _anchors(objective, anchors)
+    others = check_anchors(objective, anchors)
     count = offsets.numel() - 1
-    offsets, lists = _borders("offsets", offsets, logps, logps.numel()), _borders("lists", lists, logps, count)
+    offsets, lists = (
+        check_borders("offsets", offsets, logps, logps.numel()),
+        check_borders("lists", lists, logps, count),
+    )
     for what, value, size in (
         *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
         ("lengths", lengths, count),
         ("rewards", rewards, count),
     ):
-        _check(what, value, logps, size)
-    data = _columns_of(objective, {"rewards": rewards}, columns or {}, logps, {"bk": count})
+        check_column(what, value, logps, size)
+    data = check_columns(objective, {"rewards": rewards}, columns or {}, logps, {"bk": count})
     if longest is None:
         longest = int(lists.diff().max()) if lists.numel() > 1 else 0
     ragged = lists.device.type == "cpu" and bool((lists.diff() != longest).any())
@@ -274,76 +278,6 @@ def _launch() -> Any:
 
 def _segments(runs: str) -> type[twin.Segments]:
     return twin.Segments if runs == "torch" else cast("type[twin.Segments]", _launch().Segments)
-
-
-def _anchors(objective: Objective, anchors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    given, policies = tuple(anchors), layout.others(objective)
-    several = "opponents_" in policies
-    if len(given) < len(policies) or (len(given) > len(policies) and not several):
-        raise ValueError(
-            f"`{objective.name}` needs {len(policies)} anchor{'s' * (len(policies) != 1)}{' or more' * several} with these "
-            f"hyper-parameters (the reference first where it is read, then each other policy); got {len(given)}."
-        )
-    return given
-
-
-def _borders(what: str, borders: Tensor, logps: Tensor, end: int) -> Tensor:
-    _check_type("logps", logps)
-    _check_type(what, borders)
-    if logps.ndim != 1 or not logps.dtype.is_floating_point:
-        raise ValueError(f"logps must be one vector of floats; got {logps.dtype} of shape {tuple(logps.shape)}.")
-    if borders.ndim != 1 or borders.numel() == 0 or borders.dtype not in (torch.int32, torch.int64):
-        raise ValueError(f"{what} must be one vector of integers; got {borders.dtype} of shape {tuple(borders.shape)}.")
-    if borders.device != logps.device:
-        raise ValueError(f"{what} are on {borders.device} but logps on {logps.device}; move them together.")
-    if borders.device.type == "cpu" and (borders[0] < 0 or borders[-1] > end or (borders.diff() < 0).any()):
-        raise ValueError(f"{what} must ascend within 0 and {end}; got {borders[0]} to {borders[-1]}.")
-    return borders.long()
-
-
-def _check(what: str, value: Tensor | None, logps: Tensor, size: int, wide: bool = False) -> None:
-    if value is None:
-        return
-    _check_type(what, value)
-    if value.shape[:1] != (size,) or value.ndim != 1 + wide:
-        raise ValueError(f"{what} must have shape ({size},{' width' * wide}); got {tuple(value.shape)}.")
-    if value.device != logps.device:
-        raise ValueError(f"{what} is on {value.device} but logps on {logps.device}; move them together.")
-
-
-def _check_type(what: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{what} must be a torch tensor; got {type(value).__name__}.")
-
-
-def _columns_of(
-    objective: Objective,
-    arguments: Mapping[str, Tensor | None],
-    columns: Mapping[str, Tensor | None],
-    logps: Tensor,
-    sizes: Mapping[str, int],
-) -> dict[str, Tensor]:
-    known = layout.columns(objective)
-    if unknown := sorted(set(columns) - set(known)):
-        raise ValueError(
-            f"`{objective.name}` reads no column {', '.join(unknown)} with these hyper-parameters; "
-            f"it reads {', '.join(known) or 'none'}."
-        )
-    found = {}
-    for name, column in known.items():
-        value = arguments.get(name) if columns.get(name) is None else columns[name]
-        wide = column.dimensions[-1] in layout.VECTORS
-        dimensions = column.dimensions[:1] if wide else column.dimensions
-        if value is None and column.required:
-            per = {"b": "example", "bt": "token", "bk": "completion", "c": "further sample"}[dimensions]
-            raise ValueError(f"`{objective.name}` needs {name} with these hyper-parameters, one for each {per}.")
-        if value is not None:
-            _check_type(name, value)
-            _check(name, value, logps, sizes.get(dimensions, value.numel()), wide=wide)
-            if layout_of(objective.family).shapes[column.fields[0]][1] == "mask" and value.dtype != torch.bool:
-                raise TypeError(f"`{objective.name}` needs booleans for {name}; got {value.dtype}.")
-            found[name] = value
-    return found
 
 
 def _column(name: str, data: Mapping[str, Tensor], offsets: Tensor, lengths: Tensor | None) -> Tensor | None:
