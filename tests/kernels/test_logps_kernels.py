@@ -82,6 +82,25 @@ want[:3].scatter_add_(1, t[:3, None], -torch.ones(3, 1))
 assert torch.allclose(inplace, want, atol=1e-6, equal_nan=True)
 assert inplace.isnan().any(1).tolist() == [False, False, True, False, False]
 
+# A row in several blocks, the last one narrower: every statistic and the gradient are those of the row.
+kernels.PASS_BLOCK = kernels.GRADIENT_BLOCK = 128
+z, t, here = 4 * torch.randn(5, 300), torch.tensor([0, 299, 130, 128, 5]), Head(1.3, 0.8, 6.0, False)
+part = pass_over(z, None, t, here, frozenset(ALL))
+bent = torch.tanh(0.8 * z.double() / 6.0)
+want = 6.0 * bent / 1.3
+p = want.softmax(1)
+for name, value in dict(
+    others=want.scatter(1, t[:, None], -torch.inf).logsumexp(1), target_logit=want.gather(1, t[:, None])[:, 0],
+    total=want.logsumexp(1), mean_energy=(p * want).sum(1), log_square=(2 * want).logsumexp(1), logit_sum=want.sum(1),
+    best=want.amax(1), best_index=want.argmax(1),
+).items():
+    assert torch.allclose(getattr(part, name), value, rtol=1e-5, atol=1e-5), name  # roundings of 300 float32 terms
+made, one = torch.empty(5, 300), torch.ones(5, dtype=torch.float64)
+gradient_over(z, None, t, here, part.total, 2 * one, 0.5 * one, -3 * one, made)
+slopes = (p * (2 + 0.5 * want) * (1 - bent**2)).scatter(1, t[:, None], -3.0)
+assert torch.allclose(made.double(), slopes, rtol=1e-4, atol=1e-6)
+kernels.PASS_BLOCK = kernels.GRADIENT_BLOCK = 4096
+
 # Nothing to learn from: every target ignored, and nothing sent back where logits are made again
 h, w = torch.randn(70, 9, requires_grad=True), torch.randn(261, 9, requires_grad=True)
 t = torch.randint(0, 261, (70,))

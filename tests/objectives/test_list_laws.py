@@ -546,7 +546,9 @@ def test_group_robust_dpo(seed):
 
 
 @pytest.mark.parametrize(
-    "library", [np.asarray, lambda x: torch.tensor(x, requires_grad=x.dtype.kind == "f"), jnp.asarray]
+    "library",
+    [np.asarray, lambda x: torch.tensor(x, requires_grad=x.dtype.kind == "f"), lambda x: jnp.asarray(x)],
+    ids=["numpy", "torch", "jax"],
 )
 def test_the_loop_of_group_weights_runs_as_it_is_written(library):
     sides = -np.random.default_rng(0).exponential(3, (4, 6))
