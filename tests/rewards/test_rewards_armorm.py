@@ -203,6 +203,7 @@ def test_one_prompt_is_one_scalarisation():
     np.testing.assert_allclose(found, rewards @ weights, rtol=1e-13)
     np.testing.assert_allclose(weights.sum(), 2.0, rtol=1e-14)
     assert weights.min() > 0
+    np.testing.assert_allclose(fits.gated_score(rewards[0], logits, temperature=0.5, scale=2.0), found[0], rtol=1e-14)
 
 
 def test_one_attribute_is_bradley_terry():

@@ -106,7 +106,8 @@ def test_neither_order_nor_unit_matters(gradients):
     order = RNG.permutation(len(gradients))
     weights = fits.min_norm_weights(gradients)
     assert np.array_equal(fits.min_norm_weights(gradients[order]), weights[order])
-    np.testing.assert_allclose(fits.min_norm_weights(gradients * 1e180), weights, atol=1e-12)
+    for unit in (1e180, 1e-180):
+        np.testing.assert_allclose(fits.min_norm_weights(gradients * unit), weights, atol=1e-12)
 
 
 def test_nothing_is_left_to_do_where_0_lies_in_the_hull():
@@ -153,6 +154,11 @@ def test_a_source_without_a_pair_takes_no_weight_when_it_is_absent():
     np.testing.assert_allclose(weights, [1 / 17, 0, 16 / 17], rtol=1e-14)  # of 3 * 2 and 1.5 * 1
 
 
+def test_the_longer_gradient_of_a_smaller_loss_counts_for_less():
+    weights = fits.min_norm_weights(np.eye(2), normalise="loss", losses=[0.0, 1.0])  # gradients of 3 and 1.5
+    np.testing.assert_allclose(weights, [0.2, 0.8], rtol=1e-14)
+
+
 def test_units_of_gradients_of_0_stay_0():
     gradients = np.array([[3.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     for how in ("l2", "loss+"):
@@ -167,6 +173,7 @@ def test_gradients_average():
     assert np.array_equal(mean, [first[0], first[1], np.zeros(4)])
     mean = fits.average_gradients(mean, second, rate=0.3, present=~present)
     np.testing.assert_allclose(mean, [first[0], first[1], 0.3 * second[2]])
+    np.testing.assert_allclose(fits.average_gradients(first, second, rate=0.3), 0.7 * first + 0.3 * second)
     assert np.array_equal(fits.average_gradients(first, second, rate=1.0), second)
 
 
