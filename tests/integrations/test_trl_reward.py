@@ -23,7 +23,7 @@ from poz.integrations.trl_kto import KTOTrainer
 
 pytestmark = MARKS
 MARGINS = [{**pair, "margin": 0.5 * i - 0.5} for i, pair in enumerate(PAIRS)]
-TIED = [{**pair, "label": 1 - 0.2 * i, "margin": 0.3 * i, "tie": i == 2} for i, pair in enumerate(PAIRS)]
+TIED = [{**pair, "label": 1 - 0.2 * i, "margin": 0.3 * i, "tie": int(i == 2)} for i, pair in enumerate(PAIRS)]
 STEP = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.5, "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
 
 
