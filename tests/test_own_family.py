@@ -211,6 +211,32 @@ def test_a_family_that_nobody_draws_is_refused():
         conform(this)
 
 
+def test_scores_are_of_either_sign_and_of_no_tokens():
+    @family(SIDES, sides=("chosen", "rejected"), scores=True)
+    class Scores(NamedTuple):
+        chosen: Any
+        rejected: Any = None
+
+    @draws_of(Scores)
+    def scores(objective, rng, size, widest):
+        return Scores(*-np.abs(rng.normal(0, min(widest, 50.0), (2, size))))  # the edges alone are of either sign
+
+    def mine(xp, pairs):
+        return xp.softplus(pairs.rejected - pairs.chosen)
+
+    mine.__annotations__["pairs"] = Scores
+    this = objective(**SPEC, reads="chosen rejected", reference=lambda **pair: reference(**pair, margin=0.0))(mine)
+    assert conform(this, cases=2)
+    assert not conform(
+        this, lambda pairs: this(pairs._replace(chosen=np.minimum(pairs.chosen, 0))), backend="numpy", cases=2
+    )
+    with pytest.raises(TypeError, match="needs floating-point scores for chosen; got int64"):
+        this(Scores(np.arange(2), np.arange(2)))
+    scored = Scored(torch.zeros(2, 2), torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(TypeError, match="scores of a reward model, which a policy does not give"):
+        scored_losses(this, scored)
+
+
 WHOLE = {**SIDES, "mask": ("b", "mask")}
 
 
