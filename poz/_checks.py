@@ -162,7 +162,7 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
 def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ...], family: type) -> str:
     wanted = {"b": "(batch,)", "bk": "(batch, K)"}.get(dims, "(batch, width)")
     if layout_of(family).scores:
-        heads = "flatten them, all fields alike, and average the losses over the heads" * (dims == "b")
+        heads = "take poz.RewardPairs.from_heads, and average the losses over the heads" * (dims == "b")
         return (
             f"`{objective}` needs {'one score' if dims == 'b' else 'one vector'} per completion for {field}, shape {wanted}; got "
             f"shape {shape}. Put all examples in one dimension, or take vmap."

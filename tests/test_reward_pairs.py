@@ -47,18 +47,35 @@ def test_what_does_not_fit_is_refused(do, error, said):
         do()
 
 
-def test_heads_are_flattened():
-    """As the refusal says; the labels of each head with them."""
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor, jnp.asarray], ids=["numpy", "torch", "jax"])
+def test_heads_are_pairs_of_their_own(array):
     rng = np.random.default_rng(0)
     chosen, rejected, label = *rng.normal(0, 2, (2, 4, 5)), rng.choice([0.0, 0.5, 1.0], (4, 5))
-    heads = poz.RewardPairs(chosen, rejected, label)
-    with pytest.raises(
-        ValueError, match=r"one score per .*got shape \(4, 5\)\..*Of several heads, flatten them, all fields"
-    ):
-        poz.bradley_terry(heads)
-    flat = poz.RewardPairs(*(None if x is None else x.reshape(-1) for x in heads))
-    each = [poz.bradley_terry(poz.RewardPairs(*(None if x is None else x[:, h] for x in heads))) for h in range(5)]
-    np.testing.assert_allclose(poz.bradley_terry(flat).reshape(4, 5).mean(-1), np.mean(each, 0), rtol=1e-14)
+    margin, tie = rng.normal(0, 1, 4), np.array([True, False, True, False])
+    with pytest.raises(ValueError, match=r"one score per .*got shape \(4, 5\)\..*Of several heads, take .*from_heads"):
+        poz.bradley_terry(poz.RewardPairs(array(chosen), array(rejected)))
+    given = {"label": array(label), "margin": array(margin), "tie": array(tie)}
+    flat = poz.RewardPairs.from_heads(array(chosen), array(rejected), **given)
+    losses = np.asarray(poz.bradley_terry(flat, centering=0.1)).reshape(4, 5)
+    for h in range(5):
+        one = poz.RewardPairs(chosen[:, h], rejected[:, h], label[:, h], margin, tie)
+        rtol = 1e-6 if array is jnp.asarray else 1e-14  # JAX makes float32 of it
+        np.testing.assert_allclose(losses[:, h], poz.bradley_terry(one, centering=0.1), rtol=rtol)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "said"),
+    [
+        ({"margin": np.zeros(5)}, ValueError, r"needs \(4, 5\) for margin, as chosen; got \(5,\)"),
+        ({"margin": np.zeros((4, 1))}, ValueError, r"for margin, as chosen; got \(4, 1\)"),
+        ({"rejected": np.zeros(4)}, ValueError, r"for rejected, as chosen; got \(4,\)"),
+        ({"chosen": np.zeros(4)}, ValueError, r"shape \(batch, heads\) for chosen; got \(4,\)"),
+        ({"scales": np.zeros((4, 5))}, TypeError, "got scales, which is none"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(fields, error, said):
+    with pytest.raises(error, match=said):
+        poz.RewardPairs.from_heads(**{"chosen": np.zeros((4, 5)), "rejected": np.zeros((4, 5)), **fields})
 
 
 def test_swapping_turns_margin_and_strength_round():

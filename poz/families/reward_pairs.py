@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from poz.backends import Array
-from poz.families._family import family
+from poz.families._family import family, layout_of
 from poz.families._tokens import swapped_sides
 
 ANTISYMMETRIC = ("margin", "strength")
@@ -30,7 +32,8 @@ ANTISYMMETRIC = ("margin", "strength")
 class RewardPairs(NamedTuple):
     """Chosen against rejected as a reward model sees them.
 
-    Several heads, (batch, heads), are pairs of their own: flatten them, and average the losses over the heads.
+    Several heads, (batch, heads), are pairs of their own: `from_heads` makes them, and losses.reshape(batch, heads).mean(-1) is
+    the loss of each pair.
 
     Attributes:
         chosen: (batch,) score of the chosen completion, of any sign, in nats of preference.
@@ -72,3 +75,34 @@ class RewardPairs(NamedTuple):
         """The same pairs with the opposite label: margin and strength of the other sign."""
         turned = {name: -x for name in ANTISYMMETRIC if (x := getattr(self, name)) is not None}
         return self._replace(**swapped_sides(self), **turned, label=None if self.label is None else 1 - self.label)
+
+    @classmethod
+    def from_heads(cls, chosen: Array, rejected: Array, **fields: Array) -> RewardPairs:
+        """Each head of a reward model as a pair of its own, head after head of the first pair, then of the next.
+
+        Args:
+            chosen: (batch, heads) scores of the chosen completions.
+            rejected: (batch, heads) the same of the rejected completions.
+            **fields: `label`, `margin`, `tie`, `strength`, `auxiliary`: (batch, heads), or (batch,) of all heads.
+
+        Returns:
+            (batch * heads,) scores and fields.
+
+        Raises:
+            TypeError: A field that is not one number for each pair.
+            ValueError: Other shapes.
+        """
+        shape = tuple(chosen.shape)
+        if len(shape) != 2:
+            raise ValueError(f"from_heads needs scores of shape (batch, heads) for chosen; got {shape}.")
+        given = {"chosen": chosen, "rejected": rejected, **fields}
+        if wrong := [name for name in given if layout_of(cls).shapes.get(name, ("",))[0] != "b"]:
+            raise TypeError(
+                f"from_heads takes numbers of pairs; got {', '.join(wrong)}, which is none. Give it afterwards."
+            )
+        pairs = np.repeat(np.arange(shape[0]), shape[1])
+        for name, x in given.items():
+            if tuple(x.shape) not in (shape, shape[: 1 if name in fields else 2]):
+                raise ValueError(f"from_heads needs {shape} for {name}, as chosen; got {tuple(x.shape)}.")
+            given[name] = x.reshape(-1) if len(x.shape) == 2 else x[pairs]
+        return cls(**given)
