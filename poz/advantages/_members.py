@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from poz.backends import Array, Namespace
@@ -43,9 +44,16 @@ class Members:
         apart = x - self.first(x)
         return apart - self.sum(apart) / self.count(x)
 
+    def ascending(self, x: Array) -> Array:
+        """(batch,) places, sorted by group and then by x."""
+        order = self.xp.argsort(x)
+        return self.xp.gather(order, self.xp.argsort(self.xp.gather(self.index, order)))
+
     def std(self, x: Array, ddof: int) -> Array:
         """Deviation of x in the group, 0 where that has no more than `ddof` members."""
-        return deviation(self.xp, self.sum(self.centred(x) ** 2), self.count(x), ddof)
+        apart = self.centred(x)
+        last = self.xp.gather(self.ascending(abs(apart)), self.start + self.size - 1)
+        return deviation(self.xp, apart, self.xp.gather(abs(apart), last), self.sum, self.count(x), ddof)
 
 
 def members(xp: Namespace, groups: Array) -> Members:
@@ -59,10 +67,15 @@ def members(xp: Namespace, groups: Array) -> Members:
     return Members(xp, order, index, xp.gather(starts, index), xp.gather(sizes, index))
 
 
-def deviation(xp: Namespace, squares: Array, count: Array, ddof: int) -> Array:
-    """√(squares / (count - ddof)), 0 of no more than `ddof` numbers."""
+def deviation(
+    xp: Namespace, apart: Array, most: Array, total: Callable[[Array], Array], count: Array, ddof: int
+) -> Array:
+    """√(Σ apart² / (count - ddof)), 0 of no more than `ddof` numbers; in units of the largest, whose square may overflow."""
+    unit = xp.where(most > 0, most, xp.ones_like(most))
     enough = count > ddof
-    return root(xp, xp.where(enough, squares, 0 * squares) / xp.where(enough, count - ddof, xp.ones_like(count)))
+    squares = total((apart / unit) ** 2)
+    mean = xp.where(enough, squares, 0 * squares) / xp.where(enough, count - ddof, xp.ones_like(count))
+    return unit[..., 0] * root(xp, mean) if unit.ndim > mean.ndim else unit * root(xp, mean)
 
 
 def divided(xp: Namespace, x: Array, std: Array, epsilon: float) -> Array:

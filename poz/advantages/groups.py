@@ -23,7 +23,7 @@ from poz.advantages._members import (
     rewarded,
 )
 from poz.advantages._processes import over
-from poz.advantages.whitening import whiten
+from poz.advantages.whitening import spread_over, whiten
 from poz.backends import Array, Namespace
 from poz.rewards._arrays import same_shape, scores
 
@@ -119,7 +119,8 @@ def batch_std(rewards: Array, groups: Array, *, epsilon: float = 0.0, ddof: int 
     def compared(xp: Namespace, m: Members, x: Array) -> Array:
         apart = x - x[:1]
         spread = apart - xp.sum(apart) / max(x.shape[0], 1)
-        std = deviation(xp, xp.sum(spread**2), xp.constant(x.shape[0], x), ddof)
+        most = xp.amax(abs(spread), 0) if x.shape[0] else xp.sum(spread)
+        std = deviation(xp, spread, most, xp.sum, xp.constant(x.shape[0], x), ddof)
         return divided(xp, m.centred(x), std, epsilon)
 
     return _by_group("batch_std", compared, rewards, groups, processes)
@@ -148,8 +149,10 @@ def length_weighted(rewards: Array, groups: Array, lengths: Array, *, processes:
         )
     same_shape("length_weighted", rewards=rewards, lengths=lengths)
     known = xp.values(lengths)
-    if known is not None and (known < 0).any():
-        raise ValueError(f"length_weighted needs lengths of 0 or more; got {known.min()}.")
+    if known is not None and not ((known >= 0) & (known < float("inf"))).all():
+        raise ValueError(
+            f"length_weighted needs lengths of 0 or more; got {known[~((known >= 0) & (known < float('inf')))][0]}."
+        )
     lengths = xp.maximum(xp.astype(lengths, rewards), 1.0)
 
     def compared(x: Array, groups: Array, lengths: Array) -> Array:
@@ -182,12 +185,11 @@ def pass_at_k(
     epsilon = number("pass_at_k", "epsilon", epsilon)
 
     def compared(xp: Namespace, m: Members, x: Array) -> Array:
-        ascending = xp.argsort(x)
-        order = xp.gather(ascending, xp.argsort(xp.gather(m.index, ascending)))  # by group, the best one last
+        order = m.ascending(x)
         last = m.start + m.size - 1
         second = xp.gather(order, xp.where(m.size > 1, last - 1, last))
         best = xp.argsort(order) == last
-        gap = xp.where(best, x - xp.gather(x, second), 0 * x)
+        gap = xp.where(best, x - xp.gather(x, second), m.sum(0 * x))  # NaN where the group has one
         return divided(xp, gap, m.std(x, 1), epsilon) if normalize else gap
 
     return _by_group("pass_at_k", compared, rewards, groups, processes)
@@ -230,7 +232,7 @@ def gdpo(
     Args:
         rewards: (batch, rewards) R of each kind.
         groups: (batch,) integer ids of the prompts.
-        weights: One for each kind of reward; 1 for all where not given.
+        weights: One for each kind of reward, below 0 for what is to be avoided; 1 for all where not given.
         mask: (batch, tokens) true at tokens, over which it is then whitened; the completions where not given.
         epsilon: ε >= 0, added to each deviation.
         ddof: 1 for the deviation of a sample, 0 for that of the population.
@@ -243,6 +245,8 @@ def gdpo(
     xp, rewards = rewarded("gdpo", rewards, 2)
     kinds = rewards.shape[1]
     weights = [1.0] * kinds if weights is None else [float(w) for w in weights]
+    if not all(abs(w) < float("inf") for w in weights):
+        raise ValueError(f"gdpo needs finite weights; got {weights}.")
     if len(weights) != kinds or not kinds:
         raise ValueError(f"gdpo needs a weight for each kind of reward, {kinds}; got {len(weights)}.")
     options: dict[str, Any] = {"epsilon": epsilon, "ddof": ddof, "leave_one_out": leave_one_out}
@@ -250,7 +254,7 @@ def gdpo(
     summed = sum(parts[1:], parts[0])
     if mask is None:
         return whiten(summed, epsilon=epsilon, ddof=ddof, processes=processes)
-    whole = whiten(summed[:, None] + 0 * xp.astype(mask, summed), mask, epsilon=epsilon, ddof=ddof, processes=processes)
+    whole = whiten(spread_over("gdpo", xp, summed, mask), mask, epsilon=epsilon, ddof=ddof, processes=processes)
     return xp.sum(whole, 1) / xp.maximum(xp.sum(xp.astype(mask, summed), 1), 1.0)  # they are equal in a completion
 
 
@@ -274,7 +278,9 @@ def _deviation_of_others(xp: Namespace, m: Members, x: Array, ddof: int) -> Arra
     another = m.start + xp.where((places == m.start) & (m.size > 1), m.start * 0 + 1, m.start * 0)
     other = xp.gather(x, xp.gather(m.order, another))
     alike = (m.index[:, None] == m.index[None, :]) & (places[:, None] != places[None, :])
-    apart = xp.where(alike, x[None, :] - other[:, None], 0 * x[None, :])
+    zero = xp.constant(0.0, x)
+    apart = xp.where(alike, x[None, :] - other[:, None], zero)
     count = m.count(x) - 1
-    spread = xp.where(alike, apart - (xp.sum(apart, 1) / xp.maximum(count, 1.0))[:, None], 0 * apart)
-    return deviation(xp, xp.sum(spread**2, 1), count, ddof)
+    spread = xp.where(alike, apart - (xp.sum(apart, 1) / xp.maximum(count, 1.0))[:, None], zero)
+    most = xp.amax(abs(spread), 1)[:, None] if x.shape[0] else spread
+    return deviation(xp, spread, most, lambda squares: xp.sum(squares, 1), count, ddof)

@@ -12,7 +12,7 @@ from poz._given import given
 from poz.advantages._members import finite, ids, members, rewarded
 from poz.advantages._processes import over
 from poz.advantages.groups import group_mean
-from poz.advantages.whitening import allowed, whiten
+from poz.advantages.whitening import allowed, spread_over, whiten
 from poz.backends import Array, Namespace
 from poz.rewards._arrays import same_shape, scores
 
@@ -33,7 +33,7 @@ def at_last(rewards: Array, mask: Array) -> Array:
         ValueError: Shapes that do not fit, or a reward that is not finite.
     """
     xp, rewards = rewarded("at_last", rewards)
-    spread = _spread("at_last", xp, rewards, mask)
+    spread = spread_over("at_last", xp, rewards, mask)
     valid = xp.astype(mask, spread)
     return xp.where((xp.cumsum(valid, 1) == xp.sum(valid, 1)[:, None]) & mask, spread, 0 * spread)
 
@@ -151,7 +151,7 @@ def reinforce_plus_plus_baseline(
     """
     xp, rewards = rewarded("reinforce_plus_plus_baseline", rewards)
     centred = group_mean(rewards, groups, processes=processes)
-    spread = _spread("reinforce_plus_plus_baseline", xp, centred, mask)
+    spread = spread_over("reinforce_plus_plus_baseline", xp, centred, mask)
     return whiten(spread, mask, epsilon=epsilon, ddof=ddof, processes=processes)
 
 
@@ -190,6 +190,10 @@ def optimal_token_baseline(
     weights = xp.ones_like(rewards) if sampler_weights is None else scores(name, rewards=rewards, w=sampler_weights)[2]
     same_shape(name, rewards=rewards, logps=logps, collision=collision, sampler_weights=weights)
     rewards, logps, collision, weights = (_at_tokens(name, xp, x, mask) for x in (rewards, logps, collision, weights))
+    if ((known := xp.values(logps)) is not None and (known > 0).any()) or (
+        (known := xp.values(collision)) is not None and ((known < 0) | (known > 1)).any()
+    ):
+        raise ValueError(f"{name} needs log-probs, at most 0, and a collision within 0 and 1, no logarithm of it.")
     known = xp.values(mask)
     if known is not None and (known[:, 1:] & ~known[:, :-1]).any():
         raise ValueError(f"{name} compares completions place by place, so it needs a mask that is true up to its end.")
@@ -221,16 +225,6 @@ def _at_tokens(function: str, xp: Namespace, x: Array, mask: Array) -> Array:
     x = xp.where(allowed(function, xp, x, mask), x, xp.constant(0.0, x))
     finite(function, xp, numbers_of_tokens=x)
     return x
-
-
-def _spread(function: str, xp: Namespace, x: Array, mask: Array) -> Array:
-    """A number of each completion at each of its tokens."""
-    if not xp.is_array(mask) or xp.kind(mask) != "bool" or mask.ndim != 2 or mask.shape[0] != x.shape[0]:
-        raise ValueError(
-            f"{function} needs a mask of booleans of {xp.name}, shape ({x.shape[0]}, tokens); got "
-            f"{getattr(mask, 'dtype', type(mask).__name__)} {tuple(getattr(mask, 'shape', ()))}."
-        )
-    return x[:, None] + 0 * xp.astype(mask, x)
 
 
 def _shifted(xp: Namespace, x: Array, by: int) -> Array:

@@ -135,6 +135,26 @@ def test_near_rewards_keep_their_digits():
     assert adv.group(rewards, ids, leave_one_out=True)[0] == np.float32(1e6 - 0.1)
 
 
+@pytest.mark.parametrize("size", [1e20, 1e-24, 1e-30, 3e37])
+def test_the_scale_of_rewards_is_no_matter(size):
+    ids = np.array([0, 0, 0, 0, 1, 1, 1, 1])  # two groups of very different rewards
+    rewards = np.array([size, 0, 0, 0, 1, 0, 0, 0], np.float32)
+    for found in (adv.group(rewards, ids), adv.whiten(rewards[:4]), adv.batch_std(rewards[:4], ids[:4])):
+        np.testing.assert_allclose(found[:4], [1.5, -0.5, -0.5, -0.5], rtol=1e-6)
+    np.testing.assert_allclose(adv.group(rewards, ids)[4:], [1.5, -0.5, -0.5, -0.5], rtol=1e-6)
+    np.testing.assert_allclose(
+        adv.group(rewards, ids, leave_one_out=True)[1:4] * 3**0.5, [-1.0, -1, -1], rtol=1e-6
+    )  # (0 - size / 3) over the deviation size / √3 of (size, 0, 0)
+
+
+def test_an_unknown_reward_that_cannot_be_read_is_its_groups():
+    rewards, ids = jnp.array([jnp.nan, 1, 2, 3, 5]), jnp.array([0, 0, 0, 1, 1])
+    for name, call in CALLS.items():
+        found = np.isnan(np.asarray(jax.jit(call)(rewards, ids)))
+        assert found[:3].all(), name
+        assert name in ("batch_std", "gdpo") or not found[3:].any(), name  # these compare with all of the batch
+
+
 def test_leave_one_out_is_a_multiple_of_the_group_mean():
     size = np.array([(one == IDS).sum() for one in IDS])
     factor = size / np.maximum(size - 1, 1)
@@ -242,10 +262,21 @@ R, G, M = np.ones(3), np.zeros(3, int), np.ones((3, 2), bool)
         (lambda: adv.returns(np.ones((3, 2)), M, discount=1.1), "discount within 0 and 1; got 1.1"),
         (lambda: adv.gae(np.full((3, 2), np.inf), np.ones((3, 2)), M), "needs finite"),
         (
-            lambda: adv.optimal_token_baseline(*[np.ones((3, 2)), G, M ^ [[True, False]]], *[np.ones((3, 2))] * 2),
+            lambda: adv.optimal_token_baseline(
+                np.ones((3, 2)), G, M ^ [[True, False]], -np.ones((3, 2)), np.ones((3, 2))
+            ),
             "true up to its end",
         ),
         (lambda: adv.group(R, G, processes=object()), "torch tensors; got ndarray"),
+        (lambda: adv.whiten(np.array([1.0, np.nan])), "needs finite advantages"),
+        (lambda: adv.length_weighted(R, G, np.array([1, np.nan, 2])), "lengths of 0 or more; got nan"),
+        (lambda: adv.gdpo(R[:, None], G, weights=[np.inf]), "finite weights"),
+        (lambda: adv.gdpo(R[:, None], G, mask=M[:2]), r"shape \(3, tokens\)"),
+        (lambda: adv.optimal_token_baseline(np.ones((3, 2)), G, M, np.ones((3, 2)), np.ones((3, 2))), "at most 0"),
+        (
+            lambda: adv.optimal_token_baseline(np.ones((3, 2)), G, M, -np.ones((3, 2)), -np.ones((3, 2))),
+            "within 0 and 1",
+        ),
     ],
 )
 def test_bad_input_gets_a_sentence(call, said):
