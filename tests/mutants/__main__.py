@@ -157,7 +157,7 @@ def apart(interpreted: bool, everything: bool, *stages: Callable[[], list[Task]]
 
 def formula_tasks(mutants: list[Mutant]) -> list[Task]:
     def ended(mutant: Mutant, code: int, tree: Path, seconds: float) -> None:
-        if code == ELSEWHERE or (code and not mutant.was):
+        if code == ELSEWHERE or (code not in (0, NO_END) and not mutant.was):
             raise SystemExit(f"{mutant.path} fails as it is:\n" + (tree / "log").read_text()[-4000:])
         result = "no end" if code == NO_END else "seen" if code else "survived" if mutant.was else "plain"
         keep(mutant, result, seconds)
