@@ -251,6 +251,10 @@ HOLE = np.where([False, True], np.nan, Y)
         (lambda: fits.gated_score(Y[:, :0], Y[:, :0]), "one attribute at least"),
         (lambda: fits.gated_score(Y, Y, temperature=0.0), "temperature must be positive; got 0"),
         (lambda: fits.gated_loss(Y, Z, Y), "needs one shape for all"),
+        (lambda: fits.gated_loss(Y, Y, Y, scale=np.ones((3, 1))), r"shape \(\) or \(1,\); got \(3, 1\)"),
+        (lambda: fits.gated_score(Y, Y, scale=np.ones(3)), r"shape \(\) or \(1,\); got \(3,\)"),
+        (lambda: fits.gated_score(Y, Y, scale=np.nan), "scale must be finite; got nan"),
+        (lambda: fits.gated_score(Y, Y, scale=np.array([np.nan])), "scale must be finite"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, said):
@@ -261,5 +265,10 @@ def test_what_makes_no_sense_is_refused(call, said):
 def test_kinds_that_make_no_sense_are_refused():
     with pytest.raises(TypeError, match="got logits of torch but rewards of numpy"):
         fits.gated_score(Y, torch.ones(3, 2))
+    with pytest.raises(TypeError, match="got scale of torch but rewards of numpy"):
+        fits.gated_score(Y, Y, scale=torch.ones(1))
+    for scale in ("2", [2.0], None):
+        with pytest.raises(TypeError, match="needs a number or an array of numpy for scale"):
+            fits.gated_loss(Y, Y, Y, scale=scale)
     with pytest.raises(TypeError, match="needs floating-point numbers for rewards"):
         fits.debias(np.ones((2, 1), int), [1.0], verbosity=0)

@@ -66,6 +66,14 @@ def test_only_the_distances_count():
     assert np.isnan(fits.difference(np.array([1.0, np.nan])))
 
 
+def test_an_infinite_score_is_the_limit_of_a_far_one():
+    x = torch.tensor([np.inf, 0.0, 1.0], requires_grad=True)
+    far = torch.tensor([1e4, 0.0, 1.0], requires_grad=True)
+    (slope,), (wanted,) = (torch.autograd.grad(fits.difference(s), s) for s in (x, far))
+    assert fits.difference(x) == fits.difference(far)
+    assert torch.equal(slope, wanted)
+
+
 # -- the step
 
 

@@ -88,6 +88,25 @@ def test_the_gradients_are_those_of_the_losses():
     assert np.array_equal(found.count > 0, [True, False, False, True])
 
 
+@pytest.mark.parametrize("array", [np.array, torch.tensor, jnp.array])
+def test_a_pair_without_a_finite_score_is_its_own_source_s(array):
+    c, r, source = array([-np.inf, 1.0, 1.0, np.nan]), array([0.0] * 4), array([0, 1, 2, 3])
+    sure = np.log1p(np.exp(-1.0))
+    losses = fits.source_losses(c, r, source, sources=4)
+    np.testing.assert_allclose(losses, [np.inf, sure, sure, np.nan], rtol=1e-6)  # float32
+    features = array(np.ones((4, 1)))
+    slopes = fits.head_gradients(features, 0 * features, c, r, source, sources=4).gradients[:, 0]
+    np.testing.assert_allclose(slopes, [-1, -np.exp(-sure - 1), -np.exp(-sure - 1), np.nan], rtol=1e-6)
+    likely = fits.annotator_log_likelihoods(c[:, None], r[:, None], source, annotators=4)[:, 0]
+    np.testing.assert_allclose(likely, [-np.inf, -sure, -sure, np.nan], rtol=1e-6)
+
+
+def test_an_id_that_cannot_be_read_and_is_nobody_s_counts_for_nobody():
+    c, r, source = jnp.ones(4), jnp.zeros(4), jnp.array([0, -1, 2, 1])
+    found = jax.jit(lambda source: fits.source_losses(c, r, source, sources=2))(source)
+    np.testing.assert_allclose(found, np.log1p(np.exp(-1.0)) * np.ones(2), rtol=1e-6)  # float32
+
+
 # -- laws of the shortest point
 
 

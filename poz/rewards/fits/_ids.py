@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
 from poz.backends import Array, namespace
 
 
-def theirs(function: str, name: str, ids: Array, count: int, like: Array) -> Array:
-    """(batch, count) 1 where a pair is of an id, else 0: a comparison exists in every library, a scatter does not.
+def sums(function: str, name: str, ids: Array, count: int, like: Array) -> Callable[[Array], Array]:
+    """From (batch, width) rows to (count, width), the sums of those of each id; a row is nothing to another's sum.
 
     Args:
         function: For the sentences.
         name: What the ids are of.
         ids: (batch,) integers from 0.
         count: How many there are.
-        like: (batch, ...) numbers, whose kind and device the answer has.
+        like: (batch, ...) numbers, whose length and device the ids must have.
 
     Raises:
         TypeError: Ids that are no integers of the same library.
@@ -35,4 +35,7 @@ def theirs(function: str, name: str, ids: Array, count: int, like: Array) -> Arr
     known = xp.values(ids)
     if known is not None and known.size and not 0 <= known.min() <= known.max() < count:
         raise ValueError(f"{name} must lie from 0 to {count - 1}; got {known.min()} to {known.max()}.")
-    return xp.astype(xp.astype(ids, like)[:, None] == xp.constant(np.arange(count), like), like)
+    number = xp.astype(ids, like)
+    known_id = (number >= 0) & (number < count)  # one that could not be read may be nobody's
+    index = xp.where(known_id, ids, ids * 0)
+    return lambda rows: xp.segment_sum(xp.where(known_id[:, None], rows, xp.constant(0.0, rows)), index, count)

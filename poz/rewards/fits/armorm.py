@@ -13,6 +13,7 @@ the rest is on NumPy, torch and JAX. Correlations are SciPy's: pip install 'poz[
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -206,14 +207,15 @@ def gated_score(rewards: Array, logits: Array, *, temperature: float = 10.0, sca
         rewards: (..., attributes), cleared of verbosity or not.
         logits: (..., attributes) of the gate.
         temperature: T > 0; the authors take 10.
-        scale: e, a number or an array of one, which may be learnt.
+        scale: e, a number or an array of one, shape () or (1,), which may be learnt.
 
     Returns:
         (...) in the unit of the rewards times e.
 
     Raises:
-        TypeError: What are no floating-point arrays of one library.
-        ValueError: Shapes that differ, no attribute, or a temperature that is not positive.
+        TypeError: What are no floating-point arrays of one library, or a scale that is no number either.
+        ValueError: Shapes that differ, no attribute, a temperature that is not positive, a scale of another shape, or one
+            that is not finite, where it can be read.
     """
     xp, rewards, logits = scores("gated_score", rewards=rewards, logits=logits)
     same_shape("gated_score", rewards=rewards, logits=logits)
@@ -221,7 +223,7 @@ def gated_score(rewards: Array, logits: Array, *, temperature: float = 10.0, sca
         raise ValueError(f"gated_score needs one attribute at least; got rewards of shape {tuple(rewards.shape)}.")
     if not temperature > 0:
         raise ValueError(f"temperature must be positive; got {temperature}.")
-    return scale * xp.sum(_gate(xp, logits / temperature) * rewards, -1)
+    return _scale(xp, rewards, scale) * xp.sum(_gate(xp, logits / temperature) * rewards, -1)
 
 
 @given
@@ -245,6 +247,23 @@ def gated_loss(chosen: Array, rejected: Array, logits: Array, *, temperature: fl
     xp, chosen, rejected = scores("gated_loss", chosen=chosen, rejected=rejected)
     same_shape("gated_loss", chosen=chosen, rejected=rejected)
     return xp.softplus(-gated_score(chosen - rejected, logits, temperature=temperature, scale=scale))
+
+
+def _scale(xp: Namespace, rewards: Array, scale: Any) -> Any:
+    """e as a number or an array of the shape ()."""
+    known: Any
+    if isinstance(scale, numbers.Real):
+        scale = known = float(scale)  # NumPy's would make NumPy of the rest
+    elif hasattr(scale, "shape"):
+        _, _, scale = scores("gated_score", rewards=rewards, scale=scale)
+        if tuple(scale.shape) not in ((), (1,)):
+            raise ValueError(f"scale must be a number, or an array of one, shape () or (1,); got {tuple(scale.shape)}.")
+        scale, known = scale.reshape(()), xp.values(scale)
+    else:
+        raise TypeError(f"gated_score needs a number or an array of {xp.name} for scale; got {type(scale).__name__}.")
+    if known is not None and not np.all(np.isfinite(known)):
+        raise ValueError(f"scale must be finite; got {known}.")
+    return scale
 
 
 def _gate(xp: Namespace, a: Array) -> Array:

@@ -25,7 +25,7 @@ from poz.backends import Array
 from poz.rewards._arrays import same_shape, scores
 from poz.rewards._host import Floats, Places, finite, places
 from poz.rewards.fits import _logistic
-from poz.rewards.fits._ids import theirs
+from poz.rewards.fits._ids import sums
 
 
 class Mixture(NamedTuple):
@@ -66,8 +66,8 @@ def annotator_log_likelihoods(chosen: Array, rejected: Array, annotator: Array, 
     same_shape("annotator_log_likelihoods", chosen=chosen, rejected=rejected)
     if chosen.ndim != 2:
         raise ValueError(f"annotator_log_likelihoods needs scores of the shape (batch, K); got {tuple(chosen.shape)}.")
-    of = theirs("annotator_log_likelihoods", "annotator", annotator, annotators, chosen)
-    return xp.stop_gradient(of.swapaxes(0, 1) @ xp.log_sigmoid(chosen - rejected))
+    of_each = sums("annotator_log_likelihoods", "annotator", annotator, annotators, chosen)
+    return xp.stop_gradient(of_each(xp.log_sigmoid(chosen - rejected)))
 
 
 @given

@@ -16,6 +16,7 @@ running mean of gradients begins at a random head, ours at the first gradient. T
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from poz._given import given
 from poz.backends import Array, Namespace
 from poz.rewards._arrays import same_shape, scores
 from poz.rewards._host import Floats, finite
-from poz.rewards.fits._ids import theirs
+from poz.rewards.fits._ids import sums
 
 NORMALISED = ("none", "l2", "loss", "loss+")
 
@@ -58,8 +59,9 @@ def source_losses(chosen: Array, rejected: Array, source: Array, *, sources: int
         ValueError: Shapes that differ, or an id that is no source, where it can be read.
     """
     xp, chosen, rejected = scores("source_losses", chosen=chosen, rejected=rejected)
-    of = _theirs("source_losses", chosen, rejected, source, sources)
-    return _means(xp, xp.softplus(rejected - chosen)[:, None], of)[:, 0]
+    of_each = _of_each("source_losses", chosen, rejected, source, sources)
+    losses = xp.softplus(rejected - chosen)[:, None]
+    return _means(xp, of_each(losses), of_each(xp.ones_like(losses)))[:, 0]
 
 
 @given
@@ -87,14 +89,15 @@ def head_gradients(
         chosen_features=chosen_features, rejected_features=rejected_features, chosen=chosen, rejected=rejected,
     )  # fmt: skip
     same_shape("head_gradients", chosen_features=chosen_features, rejected_features=rejected_features)
-    of = _theirs("head_gradients", chosen, rejected, source, sources)
+    of_each = _of_each("head_gradients", chosen, rejected, source, sources)
     if chosen_features.ndim != 2 or chosen_features.shape[0] != chosen.shape[0]:
         raise ValueError(
             f"head_gradients needs features of the shape (batch, width), batch {chosen.shape[0]}; "
             f"got {tuple(chosen_features.shape)}."
         )
     slopes = -xp.sigmoid(rejected - chosen)[:, None] * (chosen_features - rejected_features)
-    return HeadGradients(xp.stop_gradient(_means(xp, slopes, of)), xp.sum(of, 0))
+    count = of_each(xp.ones_like(chosen)[:, None])
+    return HeadGradients(xp.stop_gradient(_means(xp, of_each(slopes), count)), count[:, 0])
 
 
 @given
@@ -215,14 +218,13 @@ def _present(present: npt.ArrayLike | None, count: int) -> npt.NDArray[np.bool_]
     return found
 
 
-def _means(xp: Namespace, rows: Array, of: Array) -> Array:
-    """(sources, width) means of (batch, width) rows; 0 of none."""
-    count = xp.sum(of, 0)[:, None]
-    return of.swapaxes(0, 1) @ rows / xp.where(count > 0, count, xp.ones_like(count))
+def _means(xp: Namespace, total: Array, count: Array) -> Array:
+    """(sources, width) sums over (sources, 1) counts; 0 of none."""
+    return total / xp.where(count > 0, count, xp.ones_like(count))
 
 
-def _theirs(function: str, chosen: Array, rejected: Array, source: Array, sources: int) -> Array:
+def _of_each(function: str, chosen: Array, rejected: Array, source: Array, sources: int) -> Callable[[Array], Array]:
     same_shape(function, chosen=chosen, rejected=rejected)
     if chosen.ndim != 1:
         raise ValueError(f"{function} needs scores of the shape (batch,); got {tuple(chosen.shape)}.")
-    return theirs(function, "source", source, sources, chosen)
+    return sums(function, "source", source, sources, chosen)
