@@ -87,6 +87,24 @@ def test_swapping_turns_margin_and_strength_round():
     assert swapped.rejected_factors is given.chosen_factors
 
 
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor, jnp.asarray], ids=["numpy", "torch", "jax"])
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int8])
+@pytest.mark.parametrize("family", [poz.Pairs, poz.RewardPairs, poz.TokenPairs])
+def test_swapping_turns_numbers_without_a_sign_round(array, kind, family):
+    most = np.iinfo(kind).min if kind is np.int8 else 1  # -128, which has no opposite of 8 bits
+    sides = array(np.zeros((2, 3) if family is poz.TokenPairs else 2, np.float32))
+    margin = {} if family is poz.TokenPairs else {"margin": array(np.array([most, 0], kind))}
+    swapped = family(sides, sides, label=array(np.array([1, 0], kind)), **margin).swap()
+    assert np.array_equal(swapped.label, [0, 1])
+    if margin:
+        assert np.array_equal(swapped.margin, [-int(most), 0])
+
+
+def test_swapping_needs_one_library():
+    with pytest.raises(TypeError, match="label is of numpy and the sides of torch; give one library's arrays"):
+        poz.RewardPairs(torch.zeros(2), torch.zeros(2), label=np.array([True, False])).swap()
+
+
 def test_a_kernel_takes_scores_in_their_family():
     given = poz.RewardPairs(torch.tensor([2.0, 1.0]), torch.tensor([1.0, -1.0]), tie=torch.tensor([False, True]))
     losses = fused_losses("bradley_terry", given, {"tie_weight": 0.5})

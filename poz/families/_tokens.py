@@ -7,15 +7,31 @@ from typing import Any
 from poz.backends import Array, Namespace, namespace
 
 
-def swapped_sides(batch: Any) -> dict[str, Array]:
-    """Of each field that names a side the field of the other side."""
+def swapped(batch: Any, antisymmetric: tuple[str, ...] = ()) -> dict[str, Array]:
+    """Of each field that names a side that of the other side, 1 - label, and the antisymmetric fields of the other sign."""
     other = {"chosen": "rejected", "rejected": "chosen"}
-    swapped = {}
+    made = {}
     for field in batch._fields:
         for side, opposite in other.items():
             if side in field:
-                swapped[field] = getattr(batch, field.replace(side, opposite))
-    return swapped
+                made[field] = getattr(batch, field.replace(side, opposite))
+    like = next((x for x in made.values() if x is not None), None)
+    for field in antisymmetric:
+        if (x := getattr(batch, field)) is not None:
+            made[field] = -_real(field, x, like)
+    if batch.label is not None:
+        made["label"] = 1 - _real("label", batch.label, like)
+    return made
+
+
+def _real(name: str, x: Array, like: Array) -> Array:
+    """The field; integers and booleans, which have no sign or wrap round, in the dtype of log-probs or scores."""
+    xp = namespace(x)
+    if xp.kind(x) not in ("integer", "bool"):
+        return x
+    if not xp.is_array(like):
+        raise TypeError(f"{name} is of {xp.name} and the sides of {namespace(like).name}; give one library's arrays.")
+    return xp.astype(x, xp.widen(like) if xp.kind(like) == "half" else like)
 
 
 def count(xp: Namespace, tokens: Array, mask: Array) -> Array:

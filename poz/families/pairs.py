@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from poz.backends import Array, namespace
 from poz.families._family import family
-from poz.families._tokens import count, fitting, masked_sum, same_tokens, swapped_sides
+from poz.families._tokens import count, fitting, masked_sum, same_tokens, swapped
 
 
 @family(
@@ -64,11 +64,7 @@ class Pairs(NamedTuple):
 
     def swap(self) -> Pairs:
         """The same pairs with the opposite label: the rejected completion is called chosen."""
-        return self._replace(
-            **swapped_sides(self),
-            margin=None if self.margin is None else -self.margin,
-            label=None if self.label is None else 1 - self.label,
-        )
+        return self._replace(**swapped(self, ("margin",)))
 
     @classmethod
     def from_tokens(

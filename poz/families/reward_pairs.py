@@ -8,7 +8,7 @@ import numpy as np
 
 from poz.backends import Array
 from poz.families._family import family, layout_of
-from poz.families._tokens import swapped_sides
+from poz.families._tokens import swapped
 
 ANTISYMMETRIC = ("margin", "strength")
 
@@ -73,8 +73,7 @@ class RewardPairs(NamedTuple):
 
     def swap(self) -> RewardPairs:
         """The same pairs with the opposite label: margin and strength of the other sign."""
-        turned = {name: -x for name in ANTISYMMETRIC if (x := getattr(self, name)) is not None}
-        return self._replace(**swapped_sides(self), **turned, label=None if self.label is None else 1 - self.label)
+        return self._replace(**swapped(self, ANTISYMMETRIC))
 
     @classmethod
     def from_heads(cls, chosen: Array, rejected: Array, **fields: Array) -> RewardPairs:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from poz.backends import Array
 from poz.families._family import family
-from poz.families._tokens import fitting, swapped_sides
+from poz.families._tokens import fitting, swapped
 
 
 @family(
@@ -66,7 +66,7 @@ class TokenPairs(NamedTuple):
 
     def swap(self) -> TokenPairs:
         """The same pairs with the opposite label."""
-        return self._replace(**swapped_sides(self), label=None if self.label is None else 1 - self.label)
+        return self._replace(**swapped(self))
 
     @classmethod
     def from_tokens(cls, chosen: Array, rejected: Array, **fields: Array) -> TokenPairs:
