@@ -60,6 +60,9 @@ class Namespace(Protocol):
     def astype(self, x: Array, like: Array) -> Array:
         """`x` (integer, boolean or real) in the dtype of `like`."""
 
+    def integers(self, x: Array) -> Array:
+        """`x` (integer or boolean) in the widest signed integers."""
+
     def is_array(self, x: object) -> bool:
         """Whether `x` is an array of this library."""
 

@@ -67,6 +67,11 @@ def astype(x: Real, like: Real) -> Real:
     return x.astype(like.dtype)
 
 
+def integers(x: Real) -> Real:
+    """`x` in 64 bit, or in 32 where JAX has no more."""
+    return x.astype(int)
+
+
 def is_array(x: object) -> bool:
     """Arrays and tracers."""
     return isinstance(x, jax.Array)

@@ -105,6 +105,11 @@ def astype(x: Real, like: Real) -> Real:
     return x.astype(like.dtype)
 
 
+def integers(x: Real) -> Real:
+    """`x` in 64 bit."""
+    return x.astype(np.int64)
+
+
 def is_array(x: object) -> bool:
     """Arrays and NumPy scalars."""
     return isinstance(x, np.ndarray | np.generic)

@@ -107,6 +107,11 @@ def astype(x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.dtype)
 
 
+def integers(x: Tensor) -> Tensor:
+    """`x` in 64 bit."""
+    return x.long()
+
+
 def is_array(x: object) -> bool:
     """Tensors, subclasses among them."""
     return isinstance(x, Tensor)

@@ -164,6 +164,12 @@ class TestColumns:
         made.objective = None  # as transformers' search for hyper-parameters does
         made.train()
 
+    def test_factors_keep_what_tells_them_apart(self):
+        collate = Columns(lambda examples: {}, ("chosen_factors", "rejected_factors"))
+        made = collate([{"chosen_factors": [1700000001.5, 0], "rejected_factors": [1700000001.0, 9]}])
+        losses = poz.heron(poz.RewardPairs(torch.tensor([2.0]), torch.tensor([0.0]), **made))
+        torch.testing.assert_close(losses, torch.tensor([math.log1p(math.exp(-2))]))
+
     def test_a_column_that_holds_no_numbers(self):
         collate = Columns(lambda examples: {}, ("margin", "annotator"))
         assert collate([{"annotator": 1}, {"annotator": 0}])["annotator"].tolist() == [1, 0]

@@ -1,5 +1,7 @@
 """HERON's rule: the first factor that differs by more than its threshold decides."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,29 @@ def test_an_unknown_factor_counts_where_it_is_reached():
         losses = poz.heron(pairs)  # of two infinite factors nobody knows which is the larger one
     assert np.isnan(losses).tolist() == [True, False, True, False, True]
     np.testing.assert_allclose(losses[[1, 3]], LABELS[1.0], rtol=1e-14)  # all five count
+
+
+NEAR = {
+    "counts": np.array([[16777217, 0], [16777216, 9]], np.int32),
+    "seconds": np.array([[1700000001, 0], [1700000000, 9]], np.int64),
+    "far apart": np.array([[2**31 - 1, 0], [-(2**31), 9]], np.int32),
+    "small": np.array([[127, 0], [-128, 9]], np.int8),
+    "doubles": np.array([[1 + 1e-12, 0], [1, 9]]),
+}
+
+
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor, jnp.asarray], ids=["numpy", "torch", "jax"])
+@pytest.mark.parametrize("which", NEAR)
+def test_factors_are_told_apart_in_their_own_numbers(which, array):
+    """Scores of 32 bits do not round factors of more, nor do integers overflow; the first factor is chosen's."""
+    with jax.enable_x64(NEAR[which].dtype.itemsize == 8):
+        better, worse = (array(x[None]) for x in NEAR[which])
+        scores = (array(np.float32([x])) for x in (1, 0))
+        pairs = poz.RewardPairs(*scores, chosen_factors=better, rejected_factors=worse)
+        for delta in (None, (1e-13, 0.0)):
+            losses = poz.heron(pairs, delta=delta)
+            assert losses.dtype == pairs.chosen.dtype
+            np.testing.assert_allclose(losses, LABELS[1.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from points import close, sigmoid, slopes, softplus
@@ -179,3 +182,20 @@ def test_scores_of_either_sign_are_drawn():
 
     assert conform(poz.bradley_terry, backend="numpy", cases=1)
     assert not conform(poz.bradley_terry, as_if_log_probs, backend="numpy", cases=1)
+
+
+@pytest.mark.parametrize("field", ["margin", "label"])
+def test_an_unknown_margin_or_label_of_a_tie_has_no_say_in_its_slope(field):
+    """A tie's slope is 2 (r_w - r_l), that of the other pair σ(r_w - r_l) - 1."""
+    numbers, tie = np.float32([[1.0, 2.0], [0.5, 2.5]]), np.array([True, False])
+    unknown = np.float32([np.nan, {"margin": 0.0, "label": 1.0}[field]])
+
+    def total(chosen, rejected, array):
+        batch = poz.RewardPairs(chosen, rejected, tie=array(tie), **{field: array(unknown)})
+        return poz.bradley_terry(batch).sum()
+
+    chosen, rejected = (torch.tensor(x, requires_grad=True) for x in numbers)
+    total(chosen, rejected, torch.tensor).backward()
+    wanted = [1.0, sigmoid(-0.5) - 1]
+    np.testing.assert_allclose(chosen.grad, wanted, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(total)(*map(jnp.asarray, numbers), jnp.asarray), wanted, rtol=1e-6)

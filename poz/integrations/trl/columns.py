@@ -55,6 +55,10 @@ def _tensor(name: str, values: list[Any]) -> torch.Tensor:
         raise ValueError(
             f"The column {name!r} must hold numbers, or lists of numbers of one length; got {values!r}."
         ) from error
+    if tensor.is_floating_point() and name.endswith(
+        "_factors"
+    ):  # which are compared, so that rounding makes ties of them
+        return torch.tensor(values, dtype=torch.float64)
     return tensor.float() if tensor.is_floating_point() or name.startswith("opponents_") else tensor
 
 

@@ -93,8 +93,12 @@ def bradley_terry(
     with the first entry of its target as the label.
     """
     apart = pairs.chosen - pairs.rejected
-    z = (apart if pairs.margin is None else apart - xp.astype(pairs.margin, apart)) / temperature
-    losses = terms.smoothed(xp, z, 0.0 if pairs.label is None else 1 - xp.astype(pairs.label, z))
+    decided = (
+        None if pairs.tie is None else ~pairs.tie
+    )  # what is unknown of a tie would be in the slope of its other side
+    z = apart if pairs.margin is None else apart - terms.masked(xp, xp.astype(pairs.margin, apart), decided)
+    wrong = 0.0 if pairs.label is None else terms.masked(xp, 1 - xp.astype(pairs.label, apart), decided)
+    losses = terms.smoothed(xp, z / temperature, wrong)
     if pairs.tie is not None:
         tied = terms.spared(xp, tie_weight, terms.masked(xp, apart, pairs.tie))
         losses = xp.where(pairs.tie, tie_weight * tied**2, losses)
