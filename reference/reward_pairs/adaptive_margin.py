@@ -28,7 +28,7 @@ def adaptive_margin(
     a = np.full(len(mu), label_smoothing)
     if smooth_below is not None:
         a[mu >= smooth_below] = 0.0
-    z = first - second - margin_scale * mu
+    z = first - second - times(margin_scale, mu)
     losses = times(1.0 - a, softplus(-z)) + times(a, softplus(z))
     # dL/dz = σ(z) - (1 - a) = a - σ(-z), which is that of the first side of a swapped pair
     slope = np.where(swapped, -1.0, 1.0) * (a - sigmoid(-z))

@@ -132,6 +132,10 @@ def test_a_temperature_learns_also_below_the_floor_of_the_authors(library, tau):
         ),
         (pairs(np.ones((2, 0)), np.ones((2, 0))), "embeddings of an even width, 2 k outputs .* got width 0"),
         (pairs(np.ones((2, 4)), np.ones((2, 4)), scales=np.ones((2, 4))), "2 scales for a width of 4; got 4"),
+        (
+            pairs(np.ones((2, 4)), np.ones((2, 4)), scales=np.array([[1.0, 0.0], [1.0, -0.5]])),
+            "scales of 0 or more; got -0.5",
+        ),
         (pairs(np.ones((2, 2)), np.ones((2, 2)), label=np.array([1.0, -1.0])), r"labels in \[0, 1\]"),
     ],
 )

@@ -37,6 +37,11 @@ CERTAIN = {
     "ref_chosen": np.array([[-1.0, -1.0], [-1.0, -0.5]]),
     "ref_rejected": np.array([[-0.3, -1.0], [-1.0, -0.5]]),
 }
+RATED = {
+    "chosen": numbers(2.0, -INF, 0.5),
+    "rejected": numbers(1.0, 3.0, 0.0),
+    "strength": numbers(-INF, -INF, 0.0),
+}
 CASES = {
     "tis_dpo: a token of weight 0": ("tis_dpo", TOKENS, {}),
     "sampo: a token that is not drawn": ("sampo", TOKENS, {}),
@@ -45,6 +50,7 @@ CASES = {
     "wpo: a weight of 0": ("wpo", CERTAIN, {"collision": False, "beta": 0.3}),
     "wpo: a weight of 0, smoothed": ("wpo", CERTAIN, {"collision": False, "beta": 0.3, "label_smoothing": 0.2}),
     "aqfl: the hinge has weight 0 beside an infinite spread": ("aqfl", SUMS, {"beta": 0.3}),
+    "adaptive_margin: λ = 0": ("adaptive_margin", RATED, {"margin_scale": 0.0}),
     "alpha_dpo: α = 0": (
         "alpha_dpo",
         {**SUMS, "chosen_len": numbers(1, 2, 3, 1), "rejected_len": numbers(2, 2, 1, 4)},

@@ -78,7 +78,7 @@ def adaptive_margin(
     all are smoothed alike.
     """
     strength = xp.astype(pairs.strength, pairs.chosen)
-    z = pairs.chosen - pairs.rejected - margin_scale * strength
+    z = pairs.chosen - pairs.rejected - terms.times(xp, margin_scale, strength)
     if flip_below is not None:
         flipped = strength < flip_below
         z, strength = xp.where(flipped, -z, z), xp.where(flipped, -strength, strength)

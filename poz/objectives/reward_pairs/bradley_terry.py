@@ -55,7 +55,7 @@ def _plain(pairs: RewardPairs) -> tuple[RewardPairs, Pairs]:
         Deviation(
             "Kwai-YuanQi/MM-RLHF@7c8af1d",
             "adds the mean over the pairs without ties to w times the mean over the ties; raises where it is given ties and margins",
-            "with l = poz.bradley_terry(pairs, centering=0): l[~tie].mean() + l[tie].mean() + c * ((chosen + rejected) ** 2).mean()",
+            "with l = poz.bradley_terry(pairs, centering=0): l[~tie].sum() / max((~tie).sum(), 1) + l[tie].sum() / max(tie.sum(), 1) + c * ((chosen + rejected) ** 2).mean()",
         ),
         Deviation(
             "tgxs002/HPSv2@866735e", "sums over the pairs", "poz.bradley_terry(pairs).sum(), the label that of image 0"

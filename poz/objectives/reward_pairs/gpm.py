@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from poz import terms
+from poz._checks import least
 from poz.backends import Array, Namespace, namespace
 from poz.domains import Choice, Real
 from poz.families import RewardPairs
@@ -17,6 +18,8 @@ def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
         raise ValueError(f"`gpm` needs embeddings of an even width, 2 k outputs of the value head; got width {width}.")
     if scales is not None and scales.shape[-1] != width // 2:
         raise ValueError(f"`gpm` needs {width // 2} scales for a width of {width}; got {scales.shape[-1]}.")
+    if scales is not None and (low := least(xp, scales)) < 0:
+        raise ValueError(f"`gpm` needs scales of 0 or more; got {low:g}, which turns preferences round. Swap the pair.")
 
 
 def _on_a_line(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
