@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +41,22 @@ def test_dir_shows_what_there_is():
 def test_a_misspelled_name_is_set_right(name, meant):
     with pytest.raises(AttributeError, match=f"`poz` has no attribute '{name}'. Did you mean '{meant}'"):
         getattr(poz, name)
+
+
+def test_modules_are_there_without_a_second_import(root):
+    """Of the packages that need NumPy alone."""
+    names = (root / "tests/public_names.txt").read_text().split()
+    lines = [name for name in names if name.startswith(("poz.algorithms.", "poz.rewards.", "poz.testing."))]
+    assert "poz.algorithms.latents" in lines
+    code = "import sys, poz\nassert 'poz.algorithms' not in sys.modules\n" + "\n".join(lines)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_module_that_is_not_there_is_said():
+    with pytest.raises(AttributeError, match=r"`poz\.algorithms` has no attribute 'latent'; its modules are .*latents"):
+        _ = poz.algorithms.latent
+    assert "lcpo_em" in dir(poz.algorithms)
 
 
 def test_what_is_no_name_is_not_there():

@@ -7,6 +7,9 @@ Inputs and hyper-parameters are drawn from what the objective declares; there is
 `poz.testing.strategies` offers the same draws to hypothesis.
 """
 
+from typing import TYPE_CHECKING
+
+from poz import _lazy
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
 from poz.testing.conformance import verify as verify
@@ -22,3 +25,6 @@ from poz.testing.runners import runs as runs
 from poz.testing.tolerances import Mismatch as Mismatch
 from poz.testing.tolerances import assert_close as assert_close
 from poz.testing.verdict import Result as Result
+
+if not TYPE_CHECKING:  # else checkers would take any name for one that is there
+    __getattr__ = _lazy.modules(__name__, __path__)[2]
