@@ -43,7 +43,7 @@ def check_columns(objective: Objective, columns: Sequence[str], where: str) -> N
         if name not in given:
             raise ValueError(
                 f"`{objective.name}` reads the column {name!r}, which {where} does not have; it has "
-                f"{', '.join(sorted(given))}. Add it, {_MEANING[name]}."
+                f"{', '.join(sorted(given)) or 'no columns'}. Add it, {_MEANING[name]}."
             )
 
 

@@ -118,16 +118,18 @@ class Weights(Domain):
 
     Attributes:
         per: What each of them belongs to.
+        infinite: Whether inf is one too.
     """
 
     per: str = "opponent"
+    infinite: bool = False
 
     def describe(self) -> str:
         """In words."""
-        return "a tuple of numbers >= 0, or None"
+        return f"a tuple of numbers >= 0{' (inf too)' * self.infinite}, or None"
 
     def problem(self, value: Any) -> str | None:
-        """Negative, infinite or no numbers."""
+        """Negative, infinite where that is none, or no numbers."""
         if value is None or len(getattr(value, "shape", ())) == 1:
             return None
         given = isinstance(value, tuple | list) and len(value)
@@ -139,7 +141,7 @@ class Weights(Domain):
 
     def _weight(self, w: Any) -> bool:
         if type(w) in NUMBERS:
-            return bool(0 <= w < math.inf)
+            return bool(0 <= w < math.inf or (self.infinite and w == math.inf))
         return type(w).__name__ == "SymFloat" or getattr(w, "shape", None) == ()
 
 

@@ -19,6 +19,10 @@ LISTS = {2: [1.0, 0.0], 3: [1.0, 1.0, 0.0], 4: [1.0, 0.0, 0.0, 0.0]}
 """By the number of completions in a list: 1 for those that are as good as chosen."""
 
 
+WIDE = "dfhz"
+"""The axes of fields that hold several numbers for each completion or pair, which no margin stands for."""
+
+
 def curve(objective: Objective, margins: Floats) -> tuple[Floats, Floats]:
     """Losses and the derivative of each with respect to the margin, from the float64 reference.
 
@@ -43,6 +47,12 @@ def _batch(objective: Objective, z: Floats) -> Any:
                 f"`{objective.name}` reads no {'score' if layout.scores else 'rejected completion'}, so there is no margin to "
                 "draw it against."
             )
+        beside = [name for name, (dims, _) in layout.shapes.items() if name in objective.reads and dims[-1] in WIDE]
+        if beside:
+            raise ValueError(
+                f"`{objective.name}` reads {' and '.join(beside)}, on which its loss depends as on the margin, so there is no "
+                "curve to draw it as."
+            )
         return _read(objective, _pairs(objective, layout, z))
     if not layout.ranked:
         raise ValueError(f"`{objective.name}` reads {named(objective.family)}, which has no margin to draw it against.")
@@ -57,7 +67,7 @@ def _batch(objective: Objective, z: Floats) -> Any:
 def _pairs(objective: Objective, layout: Layout, z: Floats) -> Any:
     fields = {}
     for name, (dims, content) in layout.shapes.items():
-        if dims[-1] not in "dfhz":
+        if dims[-1] not in WIDE:
             shape = {"b": z.shape, "mb": (1, z.size), "c": z.shape}.get(dims, (z.size, 1))
             fields[name] = _plain(layout, name, content, shape)
     chosen, rejected = layout.sides

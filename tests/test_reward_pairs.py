@@ -8,6 +8,7 @@ import torch
 from flax import nnx
 
 import poz
+from poz.jax import train_step
 from poz.kernels.loss import fused_losses
 from poz.plotting import curve
 from poz.torch import LCPO, Scored, fused_objective, implicit_rewards, scored_losses
@@ -26,6 +27,13 @@ def scores(**fields):
     ("do", "error", "said"),
     [
         (lambda: scored_losses("bradley_terry", SCORED), TypeError, rf"RewardTrainer\. Or {OWN}"),
+        (lambda: scored_losses("heron", SCORED), TypeError, r"RewardTrainer\. Or call it in a loop .*rejected_factors="),
+        (lambda: scored_losses("adaptive_margin", SCORED), TypeError, r"RewardTrainer\. Or call it in a loop .*strength="),
+        (lambda: scored_losses("odpo", SCORED), ValueError, "'margin', which the scored batch does not have; it has no columns"),
+        (lambda: curve(poz.heron, ZEROS), ValueError, "`heron` reads chosen_factors and rejected_factors, on which"),
+        (lambda: curve(poz.vpl, ZEROS), ValueError, "reads latent_mean and latent_log_variance, on which"),
+        (lambda: train_step(2, id), TypeError, "train_step needs a text or an Objective for objective; got 2"),
+        (lambda: train_step("bradly_terry", id), KeyError, "Did you mean 'bradley_terry'"),
         (lambda: implicit_rewards(poz.bradley_terry, SCORED), TypeError, OWN),
         (lambda: implicit_rewards(poz.diffusion_dpo, SCORED), TypeError, "reads poz.Denoising, which pairs"),
         (lambda: fused_objective(poz.bradley_terry, *HEAD), ValueError, "log-probs of tokens. Call it on what the model gives"),
@@ -126,12 +134,10 @@ class Linear(nnx.Module):
 
 def test_a_reward_model_is_trained_in_jax():
     """And its margin and accuracy are told."""
-    from poz.jax import train_step
-
     model, rows = Linear(), jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [3.0, 0.0]]])
     optimizer = nnx.Optimizer(model, optax.sgd(1.0), wrt=nnx.Param)
     step = train_step(
-        poz.bradley_terry, lambda model, rows: poz.RewardPairs(*jnp.swapaxes(rows @ model.weight[...], 0, 1))
+        "bradley_terry", lambda model, rows: poz.RewardPairs(*jnp.swapaxes(rows @ model.weight[...], 0, 1))
     )
     first, second = step(model, optimizer, rows), step(model, optimizer, rows)
     assert float(first["loss"]) == pytest.approx(np.log(2))

@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from poz._given import given
 from poz.families import layout_of
 from poz.objective import Objective
+from poz.zoo import zoo
 
 Array = Any
 Step = Callable[[nnx.Module, Any, Any], Mapping[str, Array]]
 
 
-def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any]) -> Step:
+@given
+def train_step(objective: str | Objective, batch_of: Callable[[nnx.Module, Any], Any]) -> Step:
     """A compiled step: losses of the batch, their mean, its gradient, and one move of the optimiser.
 
         step = train_step(poz.simpo.bind(beta=2.0), lambda model, rows: pairs_of(model, rows))
@@ -27,7 +30,7 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
     `poz.jax.linear_logps`.
 
     Args:
-        objective: With its hyper-parameters bound.
+        objective: A name, or an objective with its hyper-parameters bound.
         batch_of: (model, data) -> what the objective is given: `poz.Pairs`, `poz.TokenPairs`, `poz.Ranked`, or of a reward
             model `poz.RewardPairs`.
 
@@ -35,13 +38,18 @@ def train_step(objective: Objective, batch_of: Callable[[nnx.Module, Any], Any])
         (model, optimizer, data) -> metrics: `loss` in nats, and for pairs the model's mean `margin` (summed log-prob
         or score of chosen minus that of rejected, in nats) and `accuracy`, how often it is positive. Model and optimiser
         are updated in place.
+
+    Raises:
+        TypeError: Neither a name nor an objective.
+        poz.UnknownObjective: No objective of that name.
     """
+    spec = zoo[objective] if isinstance(objective, str) else objective
 
     @nnx.jit
     def step(model: nnx.Module, optimizer: Any, data: Any) -> Mapping[str, Array]:
         def loss_of(current: nnx.Module) -> tuple[Array, Mapping[str, Array]]:
             batch = batch_of(current, data)
-            return jnp.mean(objective(batch)), _margins(batch)
+            return jnp.mean(spec(batch)), _margins(batch)
 
         picked = nnx.DiffState(0, optimizer.wrt)
         (loss, metrics), slopes = nnx.value_and_grad(loss_of, argnums=picked, has_aux=True)(model)

@@ -123,11 +123,11 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
     if calibration not in CALIBRATION:
         raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
     scored.check()
-    check_columns(spec, list(scored.columns), "the scored batch")
     known = dict.fromkeys((*COLUMNS, *spec.family._fields))
     if unknown := [name for name in scored.columns if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no column that an objective reads; those are {', '.join(known)}.")
     made = family_batch(spec, scored, calibration=calibration)
+    check_columns(spec, list(scored.columns), "the scored batch")
     return whole_batch(spec, made) if spec.coupled else objective(made)
 
 

@@ -60,6 +60,7 @@ def test_a_threshold_that_nothing_reaches_drops_its_factor(never):
         one._replace(**{name: torch.tensor(x) for name, x in one._asdict().items() if x is not None}) for one in tensors
     )
     losses = poz.heron(longer, delta=torch.tensor([never, 1.0, 0.0], dtype=torch.float64))
+    assert torch.equal(losses, poz.heron(longer, delta=(never, 1.0, 0.0)))
     assert torch.equal(losses, poz.heron(shorter, delta=(1.0, 0.0)))
     assert not torch.equal(losses, poz.heron(longer, delta=(0.0, 1.0, 0.0)))
 

@@ -91,7 +91,9 @@ def heron(
     delta: Annotated[
         tuple[float, ...] | None,
         Weights(
-            "δ, by how much each factor must differ to decide, in units of the factor; None: by anything", per="factor"
+            "δ, by how much each factor must differ to decide, in units of the factor; inf: never; None: by anything",
+            per="factor",
+            infinite=True,
         ),
     ] = None,
 ) -> Array:
