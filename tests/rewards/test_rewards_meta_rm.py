@@ -71,6 +71,7 @@ def test_an_infinite_score_is_the_limit_of_a_far_one():
     far = torch.tensor([1e4, 0.0, 1.0], requires_grad=True)
     (slope,), (wanted,) = (torch.autograd.grad(fits.difference(s), s) for s in (x, far))
     assert fits.difference(x) == fits.difference(far)
+    assert fits.difference(x.detach().numpy()) == fits.difference(far.detach().numpy())  # without a warning
     assert torch.equal(slope, wanted)
 
 

@@ -41,9 +41,8 @@ def difference(scores: Array) -> Array:
     if not scores.ndim or scores.shape[-1] < 2:
         raise ValueError(f"difference compares two responses at least, (..., k); got shape {tuple(scores.shape)}.")
     k = scores.shape[-1]
-    other = xp.constant(1 - np.eye(k), scores) > 0
-    ahead = scores[..., :, None] - scores[..., None, :]
-    ahead = xp.where(other, ahead, xp.constant(0.0, scores))  # an infinite score is as far from itself as any
+    other, zero = xp.constant(1 - np.eye(k), scores) > 0, xp.constant(0.0, scores)  # inf is not far from itself
+    ahead = xp.where(other, scores[..., :, None], zero) - xp.where(other, scores[..., None, :], zero)
     apart = xp.sigmoid(xp.relu(ahead) + xp.relu(-ahead))  # |x|, of slope 0 at 0
     return (xp.sum(xp.sum(apart, -1), -1) - k / 2) / k**2  # without the k on the diagonal, each 1/2
 
