@@ -16,7 +16,7 @@ def odds(chosen, rejected, columns, params):
     ∂/∂x = d e^x / (1 + d e^x), ∂/∂d = e^x / (1 + d e^x); dx/dp = -1, dd/dp = -e^p, dx/dq = 1 / (1 - e^q). A rejected
     completion that is certain counts as q = -1e-12 and gets no gradient.
     """
-    certain = rejected > -1e-12
+    certain = rejected >= -1e-12
     q = tl.where(certain, -1e-12, rejected)
     room, doubt = -expm1(q), -expm1(chosen)
     x = q - chosen - tl.log(room)

@@ -3,8 +3,8 @@
 An objective is written against `xp`, one of the modules of this package, chosen by the type of the arrays it is
 given. A library that was not imported by the caller is never imported here.
 
-The derivatives count as much as the values: `softplus` has slope 1/2 at 0, `relu` has slope 0 at 0, and none of them
-overflows. Operators (`+ - * / @`, comparisons, indexing) are the library's own.
+The derivatives count as much as the values: `softplus` has slope 1/2 at 0, `relu` has slope 0 at 0, as `maximum`, `minimum`
+and `clip` at their edges, and none of them overflows. Operators (`+ - * / @`, comparisons, indexing) are the library's own.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Namespace(Protocol):
     def relu(self, x: Array) -> Array: ...  # noqa: D102
     def where(self, condition: Array, x: Array, y: Array) -> Array: ...  # noqa: D102
     def maximum(self, x: Array, least: float) -> Array: ...  # noqa: D102
+    def minimum(self, x: Array, most: float) -> Array: ...  # noqa: D102
     def clip(self, x: Array, low: float, high: float) -> Array: ...  # noqa: D102
     def sum(self, x: Array, axis: int | None = None) -> Array: ...  # noqa: D102
     def mean(self, x: Array) -> Array: ...  # noqa: D102

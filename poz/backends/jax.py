@@ -14,10 +14,25 @@ Real = Any
 
 name = "jax"
 
-exp, log, where, clip, cumsum = jnp.exp, jnp.log, jnp.where, jnp.clip, jnp.cumsum
+exp, log, where, cumsum = jnp.exp, jnp.log, jnp.where, jnp.cumsum
 expm1, log1p, arctan = jnp.expm1, jnp.log1p, jnp.arctan
 sigmoid, log_sigmoid, softplus, relu = jax.nn.sigmoid, jax.nn.log_sigmoid, jax.nn.softplus, jax.nn.relu
-maximum, mean, ones_like, stop_gradient = jnp.maximum, jnp.mean, jnp.ones_like, jax.lax.stop_gradient
+mean, ones_like, stop_gradient = jnp.mean, jnp.ones_like, jax.lax.stop_gradient
+
+
+def maximum(x: Real, least: float) -> Real:
+    """max(x, least)."""
+    return jnp.where(x <= least, least, x)  # jnp.maximum has slope 1/2 at the kink
+
+
+def minimum(x: Real, most: float) -> Real:
+    """min(x, most)."""
+    return jnp.where(x >= most, most, x)
+
+
+def clip(x: Real, low: float, high: float) -> Real:
+    """x held within [low, high]."""
+    return minimum(maximum(x, low), high)
 
 
 def sum(x: Real, axis: int | None = None) -> Real:  # noqa: A001

@@ -12,7 +12,7 @@ Real = Any
 
 name = "numpy"
 
-exp, log, expm1, log1p, arctan, where, maximum, clip, cumsum, ones_like = (
+exp, log, expm1, log1p, arctan, where, maximum, minimum, clip, cumsum, ones_like = (
     np.exp,
     np.log,
     np.expm1,
@@ -20,6 +20,7 @@ exp, log, expm1, log1p, arctan, where, maximum, clip, cumsum, ones_like = (
     np.arctan,
     np.where,
     np.maximum,
+    np.minimum,
     np.clip,
     np.cumsum,
     np.ones_like,

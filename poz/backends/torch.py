@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 
 name = "torch"
 
-exp, log, expm1, log1p, arctan, sigmoid, log_sigmoid, relu, where, clip, ones_like, stop_gradient = (
+exp, log, expm1, log1p, arctan, sigmoid, log_sigmoid, relu, where, ones_like, stop_gradient = (
     torch.exp,
     torch.log,
     torch.expm1,
@@ -23,7 +23,6 @@ exp, log, expm1, log1p, arctan, sigmoid, log_sigmoid, relu, where, clip, ones_li
     F.logsigmoid,
     torch.relu,
     torch.where,
-    torch.clamp,
     torch.ones_like,
     torch.Tensor.detach,
 )
@@ -49,7 +48,17 @@ def softplus(x: Tensor) -> Tensor:
 
 def maximum(x: Tensor, least: float) -> Tensor:
     """max(x, least)."""
-    return torch.clamp(x, min=least)
+    return torch.where(x <= least, least, x)  # torch.clamp has slope 1 at the kink
+
+
+def minimum(x: Tensor, most: float) -> Tensor:
+    """min(x, most)."""
+    return torch.where(x >= most, most, x)
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """x held within [low, high]."""
+    return minimum(maximum(x, low), high)
 
 
 def sum(x: Tensor, axis: int | None = None) -> Tensor:  # noqa: A001

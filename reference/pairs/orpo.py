@@ -30,5 +30,5 @@ def orpo(
     top = np.maximum(p, q)
     share = np.exp(q - top) / (np.exp(p - top) * -np.expm1(q) + np.exp(q - top) * -np.expm1(p))
     up = -1.0 - odds_weight * share
-    down = np.where(mean > CERTAIN, 0.0, odds_weight * share * np.expm1(p) / np.expm1(q))
+    down = np.where(mean >= CERTAIN, 0.0, odds_weight * share * np.expm1(p) / np.expm1(q))
     return losses, {"chosen": up / n_chosen, "rejected": down / n_rejected}

@@ -34,9 +34,9 @@ def vpl(
         v = np.clip(latent_log_variance[:, j], -bound, bound)
         low, beyond = np.minimum(v, LIMIT), np.maximum(v - LIMIT, 0.0)
         losses = losses + times(kl_weight * factor, (np.expm1(low) - low) + np.expm1(LIMIT) * beyond + mu**2)
-        # dKL/dμ = 2 factor μ, dKL/dv = factor (e^v - 1); 0 beyond the clamp
-        d_mean[:, j] = times(kl_weight * 2.0 * factor, mu) * (np.abs(latent_mean[:, j]) <= bound)
-        d_log_variance[:, j] = kl_weight * factor * np.expm1(low) * (np.abs(latent_log_variance[:, j]) <= bound)
+        # dKL/dμ = 2 factor μ, dKL/dv = factor (e^v - 1); 0 from the clamp on
+        d_mean[:, j] = times(kl_weight * 2.0 * factor, mu) * (np.abs(latent_mean[:, j]) < bound)
+        d_log_variance[:, j] = kl_weight * factor * np.expm1(low) * (np.abs(latent_log_variance[:, j]) < bound)
     # dL/dd = (1 - P) σ(d) - P σ(-d)
     slope = (1.0 - P) * sigmoid(d) - P * sigmoid(-d)
     return losses, {

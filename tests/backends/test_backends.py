@@ -249,3 +249,33 @@ def test_torch_func_transforms_work():
     torch.testing.assert_close(losses, poz.dpo(poz.Pairs(*pairs)), rtol=0, atol=0)
     slope = torch.func.grad(lambda c: poz.lcpo(poz.Pairs(c, *pairs[1:])).sum())(pairs[0])
     assert torch.isfinite(slope).all()
+
+
+EDGES = {
+    "vpl": (
+        {"chosen": [1, 2], "rejected": [0, 0], "latent_mean": [[1], [-1]], "latent_log_variance": [[-1], [1]]},
+        {"clamp": 1.0, "kl_weight": 1.0},
+    ),
+    "orpo": ({"chosen": [-1], "rejected": [-1e-12], "chosen_len": [1], "rejected_len": [1]}, {}),
+    "rspo": (
+        {"logps": [[-1]], "ref_logps": [[-3]], "anchor_logps": [[-1]], "winrates": [[0.5]]},
+        {"regularizer": "chi2", "clamp": 2.0, "eta": 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_at_the_edge_of_a_clamp_every_library_has_the_slope_of_the_reference(name):
+    fields, params = ({key: np.array(x, float) for key, x in EDGES[name][0].items()}, EDGES[name][1])
+    wanted = getattr(poz.reference, name)(**fields, **params)[1]
+    family, objective = poz.zoo[name].family, poz.zoo[name].bind(**params)
+    given = {key: torch.tensor(x, requires_grad=key in wanted) for key, x in fields.items()}
+    objective(family(**given)).sum().backward()
+    with jax.enable_x64(True):
+        rest = {key: jnp.asarray(x) for key, x in fields.items()}
+        slopes = jax.grad(lambda leaves: objective(family(**{**rest, **leaves})).sum())(
+            {key: rest[key] for key in wanted}
+        )
+    for key, slope in wanted.items():
+        np.testing.assert_allclose(given[key].grad, slope, rtol=1e-12, atol=1e-15, err_msg=f"torch, {key}")
+        np.testing.assert_allclose(slopes[key], slope, rtol=1e-12, atol=1e-15, err_msg=f"jax, {key}")

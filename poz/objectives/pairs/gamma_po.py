@@ -83,9 +83,9 @@ def _shares(xp: Namespace, reward: Array, gamma: Array, tau: Array) -> Array:
         for _ in range(30):
             size = size / 2
             middle = floor + size
-            u = xp.exp(xp.clip(middle, -np.inf, most))
+            u = xp.exp(xp.minimum(middle, most))
             floor = xp.where(tau * middle + gamma * xp.sigmoid(gamma * u - reward) < c, middle, floor)
-        return xp.clip(floor, -np.inf, most)
+        return xp.minimum(floor, most)
 
     for _ in range(3):  # mean(u) - 1 increases with c: keep one of the 64 intervals
         c = low + width * grid

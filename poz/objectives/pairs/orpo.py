@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import numpy as np
-
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
@@ -57,7 +55,7 @@ def orpo(
     The loss is finite for an empty rejected completion, whose log-prob then gets no gradient.
     """
     p = terms.average(xp, pairs.chosen, pairs.chosen_len)
-    q = xp.clip(terms.average(xp, pairs.rejected, pairs.rejected_len), -np.inf, CERTAIN)
+    q = xp.minimum(terms.average(xp, pairs.rejected, pairs.rejected_len), CERTAIN)
     # log(1 + odds(q) / odds(p)) = log(1 + (1 - e^p) e^x): nothing here is singular at p = 0.
     x, doubt = q - p - xp.log(-xp.expm1(q)), -xp.expm1(p)
     large = x > LARGE

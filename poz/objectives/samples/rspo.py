@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import numpy as np
-
 from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
@@ -96,7 +94,7 @@ def rspo(
     elif regularizer == "entropy":
         size = terms.spared(xp, regularization_weight, samples.logps) ** 2
     else:
-        size = xp.exp(xp.clip(d if regularizer == "chi2" else -d, -np.inf, clamp))
+        size = xp.exp(xp.minimum(d if regularizer == "chi2" else -d, clamp))
         if regularizer == "forward_reverse_kl":
             size = size + terms.times(xp, reverse_weight, terms.spared(xp, reverse_weight, d) ** 2)
     return anchored + regularization_weight * xp.sum(size, -1)

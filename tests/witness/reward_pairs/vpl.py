@@ -74,4 +74,21 @@ ROWS = [
         losses=[1.502086901146],
         gradients={"chosen": [-0.5], "latent_mean": [[0.0, -0.5]], "latent_log_variance": [[0.0, 0.0]]},
     ),
+    # at its edges a clamp has derivative 0: log 2 + ½ (e + 1 - 1 - 1), then log 2 + ½ (1/e + 1 - 1 + 1)
+    Row(
+        item="VPL, at the edges of its clamp",
+        fields={
+            "chosen": [0, 0],
+            "rejected": [0, 0],
+            "latent_mean": [[1], [-1]],
+            "latent_log_variance": [[1], [-1]],
+        },
+        params={"kl_weight": 1.0, "half": True, "clamp": 1.0},
+        losses=[1.552288094789, 1.377086901146],
+        gradients={
+            "chosen": [-0.5, -0.5],
+            "latent_mean": [[0.0], [0.0]],
+            "latent_log_variance": [[0.0], [0.0]],
+        },
+    ),
 ]
