@@ -40,8 +40,10 @@ def sample(
             raise ValueError(f"clamp must be positive, or None for none; got {clamp}.")
         mean, log_variance = xp.clip(mean, -clamp, clamp), xp.clip(log_variance, -clamp, clamp)
     z = mean + xp.exp(log_variance / 2) * noise
-    if not normalized:
+    if not normalized or not z.shape[-1]:
         return z
+    largest = xp.amax(abs(xp.stop_gradient(z)), -1)[..., None]  # by which no square overflows or is lost
+    z = z / xp.where(largest > 0, largest, xp.ones_like(largest))
     length = root(xp, xp.sum(z**2, -1) / z.shape[-1])[..., None]
     return z / xp.where(length > 0, length, xp.ones_like(length))
 

@@ -105,3 +105,15 @@ def test_other_kinds_are_refused():
         latents.sample(MEAN, LOGS, NOISE.astype(int))
     with pytest.raises(TypeError, match=r"annealing needs a whole number for step"):
         latents.annealing(0.5, 4)
+
+
+@pytest.mark.parametrize("unit", [1e25, 1e-25])
+def test_a_latent_of_any_size_is_stretched(unit):
+    """Where the squares of float32 overflow or are lost; the slope is the smaller, the larger the latent."""
+    mean, none = torch.tensor(MEAN, dtype=torch.float32), torch.zeros(MEAN.shape)
+    far, near = (unit * mean).requires_grad_(), mean.clone().requires_grad_()
+    there, here = (latents.sample(one, none, none, normalized=True) for one in (far, near))
+    torch.testing.assert_close(there, here)
+    slopes = [torch.autograd.grad((z * torch.tensor(NOISE)).sum(), one)[0] for z, one in ((there, far), (here, near))]
+    torch.testing.assert_close(slopes[0] * unit, slopes[1])
+    assert latents.sample(none[:, :0], none[:, :0], none[:, :0], normalized=True).shape == (5, 0)
