@@ -144,3 +144,19 @@ def test_a_reward_model_is_trained_in_jax():
     # slope of the weights: -((1, -1) + (-3, 2)) / 4 = (0.5, -0.25), so they are (-0.5, 0.25): margins -0.75 and 2
     assert float(second["margin"]) == pytest.approx(0.625)
     assert float(second["accuracy"]) == 0.5
+
+
+def test_accuracy_in_jax_is_of_what_is_known_to_be_better():
+    """Right, right, wrong; of a draw and of a tie nothing is."""
+    from poz.jax import train_step
+
+    model, margins = Linear(), jnp.array([1.0, -1.0, 1.0, -1.0, -1.0])
+    model.weight[...] = jnp.array([1.0, 0.0])
+    label, tie = jnp.array([0.8, 0.2, 0.2, 0.5, 1.0]), jnp.arange(5) == 4
+    step = train_step(
+        poz.bradley_terry,
+        lambda model, rows: poz.RewardPairs(rows * model.weight[0], 0 * rows, label=label, tie=tie),
+    )
+    metrics = step(model, nnx.Optimizer(model, optax.sgd(1.0), wrt=nnx.Param), margins)
+    assert float(metrics["accuracy"]) == pytest.approx(2 / 3)
+    assert float(metrics["margin"]) == pytest.approx(-0.2)

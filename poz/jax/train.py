@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from poz._agreement import agreement
 from poz._given import given
 from poz.families import layout_of
 from poz.objective import Objective
@@ -36,8 +37,9 @@ def train_step(objective: str | Objective, batch_of: Callable[[nnx.Module, Any],
 
     Returns:
         (model, optimizer, data) -> metrics: `loss` in nats, and for pairs the model's mean `margin` (summed log-prob
-        or score of chosen minus that of rejected, in nats) and `accuracy`, how often it is positive. Model and optimiser
-        are updated in place.
+        or score of chosen minus that of rejected, in nats) and `accuracy`, how often it has the sign of what is known to be
+        better: of a `label` below 1/2 rejected is, ties and labels of 1/2 do not count, and factors are not looked at.
+        Model and optimiser are updated in place.
 
     Raises:
         TypeError: Neither a name nor an objective.
@@ -70,4 +72,5 @@ def _margins(batch: Any) -> dict[str, Array]:
             logps = jnp.where(mask, logps, 0.0)
         sides.append(logps.sum(-1) if layout.per_token else logps)
     margin = jax.lax.stop_gradient(sides[0] - sides[1])
-    return {"margin": jnp.mean(margin), "accuracy": jnp.mean(margin > 0)}
+    right, known = agreement(margin, getattr(batch, "label", None), getattr(batch, "tie", None))
+    return {"margin": jnp.mean(margin), "accuracy": jnp.mean(right, where=known)}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poz._agreement import agreement
 from poz.algorithms.winrates import preference_scores
 from poz.columns import columns_read
 from poz.families import layout_of, named
@@ -46,9 +47,10 @@ class RewardTrainer(Counted, Seamed, Base):  # type: ignore[misc]
       the training with an error.
     * A step is the mean over all pairs of its micro-batches and processes, whatever their sizes. TRL takes the mean of
       the means, in which a pair of a smaller micro-batch counts more.
-    * `accuracy` is the share of pairs with chosen above rejected, and `margin` the mean difference of their scores, over
-      all examples since the last log; `min_reward`, `mean_reward` and `max_reward` are over all of these scores, where
-      TRL logs the mean of the batches' least and greatest ones.
+    * `accuracy` is the share of pairs with chosen above rejected, or below where the `label` is under 1/2, of those that
+      are neither a tie nor of a label of 1/2; what factors say has no part in it. `margin` is the mean of chosen minus
+      rejected over all examples since the last log; `min_reward`, `mean_reward` and `max_reward` are over all of these
+      scores, where TRL logs the mean of the batches' least and greatest ones.
 
     Args:
         model: As for TRL: a model for sequence classification, or the path of one.
@@ -161,7 +163,7 @@ class RewardTrainer(Counted, Seamed, Base):  # type: ignore[misc]
         pairs = self.examples_here(len(scores) // 2)
         scores, columns = halves(scores, pairs), {name: x[:pairs] for name, x in columns.items()}
         losses = reward_losses(self._objective, scores, columns)
-        totals = {LOSS: total(losses), **self._measured(mode, scores.detach())}
+        totals = {LOSS: total(losses), **self._measured(mode, scores.detach(), columns)}
         self.count(mode, totals, inputs["attention_mask"].sum())
         if num_items_in_batch is None or self._objective.coupled:
             loss = losses.mean() if len(losses) else losses.sum()
@@ -196,7 +198,7 @@ class RewardTrainer(Counted, Seamed, Base):  # type: ignore[misc]
             )
         return scores if scores.dtype == torch.float64 else scores.float()
 
-    def _measured(self: Any, mode: str, scores: Tensor) -> dict[str, Tensor]:
+    def _measured(self: Any, mode: str, scores: Tensor, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """TRL's metrics.
 
         Raises:
@@ -212,16 +214,18 @@ class RewardTrainer(Counted, Seamed, Base):  # type: ignore[misc]
                 "weights, and at what 16 bit can hold."
             )
         if self._embeds:
-            margin = preference_scores(torch.stack(scores.chunk(2), 1))[:, 0, 1]
-            return {"accuracy": total(margin > 0), "margin": total(margin)}
+            margin = preference_scores(torch.stack(scores.chunk(2), 1))[:, :1, 1]
+        else:
+            chosen, rejected = scores.chunk(2)
+            margin = chosen - rejected
+        label, tie = (columns[name][:, None] if name in columns else None for name in ("label", "tie"))
+        right, known = agreement(margin, label, None if tie is None else tie.bool())
+        measured = {"accuracy": total(right, known), "margin": total(margin)}
+        if self._embeds:
+            return measured
         self.logged[mode]["min_reward"].append(min(found[0]))
         self.logged[mode]["max_reward"].append(max(found[1]))
-        chosen, rejected = scores.chunk(2)
-        return {
-            "accuracy": total(chosen > rejected),
-            "margin": total(chosen - rejected),
-            "mean_reward": total(scores),
-        }
+        return {**measured, "mean_reward": total(scores)}
 
 
 SCORES, EMBEDDINGS = {"chosen", "rejected"}, {"chosen_embedding", "rejected_embedding"}
