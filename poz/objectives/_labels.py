@@ -1,11 +1,11 @@
-"""Checks of labels, entropies and probabilities, which several objectives on pairs read."""
+"""Checks of labels, entropies and probabilities, which several objectives on pairs read, and differences of known numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from poz._checks import least
-from poz.backends import Namespace
+from poz.backends import Array, Namespace
 from poz.families import Pairs, RewardPairs, TokenPairs
 
 ROUNDED = 1e-3  # nats per token: what rounding adds to a completion that is certain
@@ -48,3 +48,15 @@ def check_entropy(xp: Namespace, objective: str, pairs: Pairs) -> None:
             f"`{objective}` needs an entropy in (0, 1], a share of the log of the vocabulary size; got {outside[0]}. Divide "
             "entropies in nats by that."
         )
+
+
+def difference(xp: Namespace, chosen: Array, rejected: Array, like: Array) -> Array:
+    """Chosen minus rejected in the widest dtype of them and `like`; of integers exact before it is rounded."""
+    kinds = [xp.kind(x) for x in (chosen, rejected)]
+    for x, kind in zip((chosen, rejected), kinds, strict=True):
+        like = x if kind == "real" and x.dtype.itemsize > like.dtype.itemsize else like
+    gap = xp.astype(chosen, like) - xp.astype(rejected, like)
+    if not {"integer", "bool"}.issuperset(kinds):
+        return gap
+    exact = xp.integers(chosen) - xp.integers(rejected)
+    return xp.where((exact > 0) == (chosen > rejected), xp.astype(exact, like), gap)  # else it has overflown

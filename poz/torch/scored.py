@@ -123,7 +123,7 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
     if calibration not in CALIBRATION:
         raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
     scored.check()
-    known = dict.fromkeys((*COLUMNS, *spec.family._fields))
+    known = dict.fromkeys((*COLUMNS, *layout_of(spec.family).shapes))
     if unknown := [name for name in scored.columns if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no column that an objective reads; those are {', '.join(known)}.")
     made = family_batch(spec, scored, calibration=calibration)

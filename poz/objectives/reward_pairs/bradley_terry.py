@@ -93,9 +93,7 @@ def bradley_terry(
     with the first entry of its target as the label.
     """
     apart = pairs.chosen - pairs.rejected
-    decided = (
-        None if pairs.tie is None else ~pairs.tie
-    )  # what is unknown of a tie would be in the slope of its other side
+    decided = None if pairs.tie is None else ~pairs.tie  # unknown numbers of a tie would reach its slope
     z = apart if pairs.margin is None else apart - terms.masked(xp, xp.astype(pairs.margin, apart), decided)
     wrong = 0.0 if pairs.label is None else terms.masked(xp, 1 - xp.astype(pairs.label, apart), decided)
     losses = terms.smoothed(xp, z / temperature, wrong)

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Weights
 from poz.families import RewardPairs
 from poz.objective import Deviation, Limit, Values, objective
+from poz.objectives._labels import difference
 
 
 def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
@@ -22,25 +23,13 @@ def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
 
 def labels(xp: Namespace, chosen: Array, rejected: Array, delta: Array, like: Array) -> Array:
     """1 where chosen is the better one, -1 where rejected is, 0 where no factor tells, NaN where one is unknown; (batch,)."""
-    gap = _gap(xp, chosen, rejected, like)
+    gap = difference(xp, chosen, rejected, like)
     threshold = 0.0 if delta is None else xp.astype(delta, gap) if xp.is_array(delta) else xp.constant(delta, gap)
     tells = xp.astype(~(abs(gap) <= threshold), gap)  # an unknown gap does not go on to the next factor
     first = tells * xp.astype(xp.cumsum(tells, -1) == 1, gap)
     one = xp.ones_like(gap)
     sign = xp.where(gap > 0, one, xp.where(gap < 0, -one, gap))
     return xp.astype(xp.sum(terms.masked(xp, sign, first > 0), -1), like)
-
-
-def _gap(xp: Namespace, chosen: Array, rejected: Array, like: Array) -> Array:
-    """Chosen minus rejected in the widest dtype of them and `like`; of integers exact before it is rounded."""
-    kinds = [xp.kind(x) for x in (chosen, rejected)]
-    for x, kind in zip((chosen, rejected), kinds, strict=True):
-        like = x if kind == "real" and x.dtype.itemsize > like.dtype.itemsize else like
-    gap = xp.astype(chosen, like) - xp.astype(rejected, like)
-    if not {"integer", "bool"}.issuperset(kinds):
-        return gap
-    exact = xp.integers(chosen) - xp.integers(rejected)
-    return xp.where((exact > 0) == (chosen > rejected), xp.astype(exact, like), gap)  # else it has overflown
 
 
 def share(xp: Namespace, y: Array) -> Array:
