@@ -20,7 +20,7 @@ from poz.algorithms import (
     winrates,
 )
 from poz.rewards import selection
-from poz.rewards.fits import armorm, maxmin, meta_rm, more, properties
+from poz.rewards.fits import armorm, gate, maxmin, meta_rm, more, properties
 from poz.rewards.metrics import accuracy, calibration, ranking, ratings, strength
 from poz.testing import conform
 from poz.torch import LCPO, slopes, whole_batch
@@ -29,7 +29,7 @@ from poz.torch.extragradient import Extragradient
 MODULES = (
     *(apo_nesterov, baseline, beta_dpo, games, group_weights, lcpo_em, self_play, tabular, weights, winrates),
     *(accuracy, calibration, ranking, ratings, strength, selection),
-    *(armorm, maxmin, meta_rm, more, properties),
+    *(armorm, gate, maxmin, meta_rm, more, properties),
 )
 WRONG = {
     "None": None,

@@ -79,6 +79,7 @@ def test_heads_are_pairs_of_their_own(array):
         ({"rejected": np.zeros(4)}, ValueError, r"for rejected, as chosen; got \(4,\)"),
         ({"chosen": np.zeros(4)}, ValueError, r"shape \(batch, heads\) for chosen; got \(4,\)"),
         ({"scales": np.zeros((4, 5))}, TypeError, "got scales, which is none"),
+        ({"label": [1.0] * 4}, TypeError, "An array of NumPy, torch or JAX is needed; got list"),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(fields, error, said):

@@ -75,7 +75,7 @@ def deviation(
     enough = count > ddof
     squares = total((apart / unit) ** 2)
     mean = xp.where(enough, squares, 0 * squares) / xp.where(enough, count - ddof, xp.ones_like(count))
-    return unit[..., 0] * root(xp, mean) if unit.ndim > mean.ndim else unit * root(xp, mean)
+    return unit * root(xp, mean)
 
 
 def divided(xp: Namespace, x: Array, std: Array, epsilon: float) -> Array:

@@ -13,6 +13,8 @@ def over(processes: Any, function: Callable[..., Array], *arrays: Array) -> Arra
     if processes is None:
         return function(*arrays)
     torch = _torch(arrays[0])
+    from poz.torch.whole_batch import gather_shares
+
     rank, world = torch.distributed.get_rank(processes), torch.distributed.get_world_size(processes)
     if rank < 0:
         raise ValueError("This process is not in the group that it was given; only its members share the batch.")
@@ -26,7 +28,7 @@ def over(processes: Any, function: Callable[..., Array], *arrays: Array) -> Arra
                 f"{other}, as (completions, other dimensions, dtype)."
             )
     sizes = [there[0][0] for there in said]
-    whole = function(*(_gathered(torch, x, sizes, processes) for x in arrays))
+    whole = function(*(torch.cat(gather_shares(x, 0, sizes, rank, processes)) for x in arrays))
     before = sum(sizes[:rank])
     return whole[before : before + sizes[rank]]
 
@@ -55,10 +57,3 @@ def _torch(x: Any) -> Any:
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"Processes share a batch of torch tensors; got {type(x).__name__}.")
     return torch
-
-
-def _gathered(torch: Any, x: Any, sizes: list[int], processes: Any) -> Any:
-    padded = torch.cat([x, x.new_zeros(max(sizes) - x.shape[0], *x.shape[1:])]).contiguous()
-    parts = [torch.empty_like(padded) for _ in sizes]
-    torch.distributed.all_gather(parts, padded, group=processes)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -279,8 +279,8 @@ def _deviation_of_others(xp: Namespace, m: Members, x: Array, ddof: int) -> Arra
     other = xp.gather(x, xp.gather(m.order, another))
     alike = (m.index[:, None] == m.index[None, :]) & (places[:, None] != places[None, :])
     zero = xp.constant(0.0, x)
-    apart = xp.where(alike, x[None, :] - other[:, None], zero)
+    apart = xp.where(alike, x[:, None] - other, zero)  # of a column the others, in its rows
     count = m.count(x) - 1
-    spread = xp.where(alike, apart - (xp.sum(apart, 1) / xp.maximum(count, 1.0))[:, None], zero)
-    most = xp.amax(abs(spread), 1)[:, None] if x.shape[0] else spread
-    return deviation(xp, spread, most, lambda squares: xp.sum(squares, 1), count, ddof)
+    spread = xp.where(alike, apart - xp.sum(apart, 0) / xp.maximum(count, 1.0), zero)
+    most = xp.amax(abs(spread), 0) if x.shape[0] else x
+    return deviation(xp, spread, most, lambda squares: xp.sum(squares, 0), count, ddof)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from poz.backends import Array
+from poz.backends import Array, namespace
 from poz.families._family import family, layout_of
 from poz.families._tokens import swapped
 
@@ -88,9 +88,11 @@ class RewardPairs(NamedTuple):
             (batch * heads,) scores and fields.
 
         Raises:
-            TypeError: A field that is not one number for each pair.
+            TypeError: What is no array, or a field that is not one number for each pair.
             ValueError: Other shapes.
         """
+        for x in (chosen, rejected, *fields.values()):
+            namespace(x)  # no array has a sentence of its own
         shape = tuple(chosen.shape)
         if len(shape) != 2:
             raise ValueError(f"from_heads needs scores of shape (batch, heads) for chosen; got {shape}.")

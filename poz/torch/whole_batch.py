@@ -69,7 +69,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         dims = layout_of(objective.family).shapes[name][0]
         axis = dims.index("b") if "b" in dims else 0
         sizes = [share.rows if "b" in dims else share.samples for share in shares]
-        gathered[name] = torch.cat(_gather(getattr(batch, name), axis, sizes, rank, group), axis)
+        gathered[name] = torch.cat(gather_shares(getattr(batch, name), axis, sizes, rank, group), axis)
     losses = cast(Tensor, _learned(objective, 1 / world)(type(batch)(**gathered)))
     return cast(Tensor, apply(losses, sum(share.rows for share in shares[:rank]), here.rows, scale))
 
@@ -254,8 +254,8 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
     return losses.detach(), type(batch)(**{**empty, **dict(zip(moving, found, strict=True))})
 
 
-def _gather(value: Tensor, axis: int, sizes: list[int], rank: int, group: Any) -> list[Tensor]:
-    # Shares may differ in size along `axis`; this process's own keeps its graph.
+def gather_shares(value: Tensor, axis: int, sizes: list[int], rank: int, group: Any) -> list[Tensor]:
+    """The shares of all processes, which may differ in size along `axis`; this process's own keeps its graph."""
     given = value.detach().movedim(axis, 0).contiguous()
     padded = torch.cat([given, given.new_zeros(max(sizes) - given.shape[0], *given.shape[1:])])
     parts = [torch.empty_like(padded) for _ in sizes]

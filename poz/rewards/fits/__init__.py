@@ -1,7 +1,7 @@
 """What is fitted, alternated or weighted on the way to a reward model, beside the losses of the zoo.
 
-`more` weighs the sources of preferences by their gradients; `armorm` reads attributes off features, clears them of
-verbosity and mixes them by a gate; `maxmin` finds the groups among annotators; `meta_rm` takes MetaRM's step;
+`more` weighs the sources of preferences by their gradients; `armorm` reads attributes off features and clears them of
+verbosity, `gate` mixes them; `maxmin` finds the groups among annotators; `meta_rm` takes MetaRM's step;
 `properties` says what a property of a completion does to its win rate.
 """
 
@@ -9,12 +9,11 @@ from poz.rewards.fits.armorm import (
     Cleared,
     Ridge,
     debias,
-    gated_loss,
-    gated_score,
     ridge,
     ridge_by_validation,
     verbosity_penalties,
 )
+from poz.rewards.fits.gate import gated_loss, gated_score
 from poz.rewards.fits.maxmin import Mixture, annotator_log_likelihoods, assign, fit_mixture
 from poz.rewards.fits.meta_rm import difference, meta_step
 from poz.rewards.fits.more import HeadGradients, average_gradients, head_gradients, min_norm_weights, source_losses
