@@ -16,6 +16,7 @@ from poz.families import Denoising as Denoising
 from poz.families import Pairs as Pairs
 from poz.families import Ranked as Ranked
 from poz.families import RewardPairs as RewardPairs
+from poz.families import Rollouts as Rollouts
 from poz.families import Samples as Samples
 from poz.families import TokenPairs as TokenPairs
 from poz.families import Unpaired as Unpaired
@@ -41,7 +42,17 @@ _PARTS = (
 """What else there is; `poz.torch` and so on are imported when they are asked for."""
 
 if not TYPE_CHECKING:  # else checkers would take any name for one that is there
-    _OTHERS = ["Denoising", "Objective", "Pairs", "Ranked", "RewardPairs", "Samples", "TokenPairs", "Unpaired"]
+    _OTHERS = [
+        "Denoising",
+        "Objective",
+        "Pairs",
+        "Ranked",
+        "RewardPairs",
+        "Rollouts",
+        "Samples",
+        "TokenPairs",
+        "Unpaired",
+    ]
     _OTHERS += ["UnknownObjective", "combine", "zoo"]
     __all__ = [*_OTHERS, *zoo]
 

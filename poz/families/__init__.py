@@ -18,6 +18,7 @@ from poz.families.denoising import Denoising as Denoising
 from poz.families.pairs import Pairs as Pairs
 from poz.families.ranked import Ranked as Ranked
 from poz.families.reward_pairs import RewardPairs as RewardPairs
+from poz.families.rollouts import Rollouts as Rollouts
 from poz.families.samples import Samples as Samples
 from poz.families.token_pairs import TokenPairs as TokenPairs
 from poz.families.unpaired import Unpaired as Unpaired

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from poz.objective import Objective
 
+from poz.objectives.rollouts.reinforce import reinforce as reinforce
+from poz.objectives.rollouts.ppo_clip import ppo_clip as ppo_clip
 from poz.objectives.pairs.sft import sft as sft
 from poz.objectives.reward_pairs.bradley_terry import bradley_terry as bradley_terry
 from poz.objectives.ranked.rrhf import rrhf as rrhf
@@ -32,12 +34,14 @@ from poz.objectives.unpaired.kto import kto as kto
 from poz.objectives.ranked.all_pairs import all_pairs as all_pairs
 from poz.objectives.ranked.lipo_lambda import lipo_lambda as lipo_lambda
 from poz.objectives.ranked.listnet import listnet as listnet
+from poz.objectives.rollouts.grpo import grpo as grpo
 from poz.objectives.ranked.info_nca import info_nca as info_nca
 from poz.objectives.ranked.nca import nca as nca
 from poz.objectives.pairs.gpo_link import gpo_link as gpo_link
 from poz.objectives.pairs.odpo import odpo as odpo
 from poz.objectives.pairs.relative_po import relative_po as relative_po
 from poz.objectives.pairs.dpop import dpop as dpop
+from poz.objectives.rollouts.rloo import rloo as rloo
 from poz.objectives.pairs.robust_dpo import robust_dpo as robust_dpo
 from poz.objectives.pairs.orpo import orpo as orpo
 from poz.objectives.pairs.online_ipo import online_ipo as online_ipo
@@ -54,6 +58,7 @@ from poz.objectives.pairs.simpo import simpo as simpo
 from poz.objectives.pairs.mallows_dpo import mallows_dpo as mallows_dpo
 from poz.objectives.pairs.rpo_regularized import rpo_regularized as rpo_regularized
 from poz.objectives.ranked.tpo import tpo as tpo
+from poz.objectives.rollouts.dro import dro as dro
 from poz.objectives.pairs.vpo import vpo as vpo
 from poz.objectives.pairs.selm import selm as selm
 from poz.objectives.pairs.dpo_gamma import dpo_gamma as dpo_gamma
@@ -103,16 +108,27 @@ from poz.objectives.samples.rspo import rspo as rspo
 from poz.objectives.pairs.dil import dil as dil
 from poz.objectives.pairs.repo import repo as repo
 from poz.objectives.pairs.egpo import egpo as egpo
+from poz.objectives.rollouts.dapo import dapo as dapo
+from poz.objectives.rollouts.dr_grpo import dr_grpo as dr_grpo
 from poz.objectives.ranked.mapl import mapl as mapl
+from poz.objectives.rollouts.kl_cov import kl_cov as kl_cov
 from poz.objectives.pairs.bpo import bpo as bpo
 from poz.objectives.pairs.gamma_po import gamma_po as gamma_po
 from poz.objectives.token_pairs.confpo import confpo as confpo
+from poz.objectives.rollouts.cispo import cispo as cispo
 from poz.objectives.ranked.reward_partition import reward_partition as reward_partition
 from poz.objectives.samples.qrpo import qrpo as qrpo
+from poz.objectives.rollouts.gspo import gspo as gspo
+from poz.objectives.rollouts.gspo_token import gspo_token as gspo_token
+from poz.objectives.rollouts.gmpo import gmpo as gmpo
 from poz.objectives.ranked.ranklist import ranklist as ranklist
 from poz.objectives.pairs.mnpo import mnpo as mnpo
 from poz.objectives.pairs.lcpo import lcpo as lcpo
 from poz.objectives.pairs.amapo import amapo as amapo
+from poz.objectives.rollouts.sapo import sapo as sapo
+from poz.objectives.rollouts.dppo_tv import dppo_tv as dppo_tv
+from poz.objectives.rollouts.luspo import luspo as luspo
+from poz.objectives.rollouts.vespo import vespo as vespo
 from poz.objectives.pairs.hypo import hypo as hypo
 
 if not TYPE_CHECKING:  # checkers see the imports

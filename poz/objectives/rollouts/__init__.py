@@ -1,0 +1,1 @@
+"""Objectives on `poz.Rollouts`, each in a file of its name."""

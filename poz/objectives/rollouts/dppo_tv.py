@@ -1,0 +1,39 @@
+"""DPPO: tokens whose probability has moved too far already are left out, by total variation."""
+
+from typing import Annotated
+
+from poz import terms
+from poz.backends import Array
+from poz.domains import Real
+from poz.objective import Published, objective
+from poz.objectives.rollouts import _steps as steps
+from poz.objectives.rollouts._clipped import least
+
+
+@objective(
+    title="Divergence PPO, binary total variation",
+    paper="arXiv:2602.04879",
+    equation="as verl has it",
+    formula=r"-\operatorname{sg}[m\min(r,c)]A\log\pi,\quad m=[\pi-\pi_{old}\le\delta_h]\text{ where }A>0,\ [\pi-\pi_{old}\ge-\delta_l]\text{ elsewhere},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
+    published=[
+        Published("verl@1dda039", {"divergence_low": (0.2,), "divergence_high": (0.2,), "ratio_cap": (20.0,)}),
+    ],
+    basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json. The paper was not read.",
+    **steps.DECLARED,
+)
+@steps.member(aggregation="token_mean")
+def dppo_tv(
+    at: steps.Steps,
+    *,
+    divergence_low: Annotated[
+        float, Real("how far down the policy may have moved a token that did badly", low=0)
+    ] = 0.2,
+    divergence_high: Annotated[float, Real("how far up a token that did well", low=0)] = 0.2,
+    ratio_cap: Annotated[float, Real("c, the ratio is at most that", low=1, usual=(1.0, 30.0))] = 20.0,
+) -> Array:
+    """REINFORCE with a capped ratio, of the tokens that are within the region of trust."""
+    xp, moved = at.xp, at.xp.exp(at.logps) - at.xp.exp(at.logps - at.log_ratio)
+    within = xp.where(at.advantages > 0, moved <= divergence_high, moved >= -divergence_low)
+    ratio = xp.exp(least(xp, at.log_ratio, xp.log(terms.numbers(xp, ratio_cap, moved))))
+    kept = xp.stop_gradient(xp.where(within, ratio, xp.constant(0.0, ratio)))
+    return at.surrogate(terms.times(xp, kept, at.logps))

@@ -1,0 +1,1 @@
+"""References of the objectives on `poz.Rollouts`."""

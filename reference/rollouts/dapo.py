@@ -1,0 +1,17 @@
+"""DAPO: Yu et al. 2025, arXiv 2503.14476, eq. 8.
+
+x = -min(r A, clip(r, 1 - ε_l, 1 + ε_h) A), r = e^d, the mean over all tokens
+"""
+
+import numpy as np
+
+from poz.reference._stable import Array
+from poz.reference.rollouts._completions import One, clipped, member
+
+
+@member(aggregation="token_mean")
+def dapo(one: One, *, epsilon_low: float = 0.2, epsilon_high: float = 0.28) -> tuple[Array, Array]:
+    """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
+    # dx/dl = -A R'(d)
+    ratio, slope = clipped(one.d, one.a, epsilon_low, epsilon_high)
+    return -one.a * ratio, np.diag(-one.a * slope)

@@ -1,0 +1,24 @@
+from witness._rollouts import clips, mean, objective, surrogate
+from witness._rows import Row
+
+
+def term(token, batch, p):
+    return surrogate(mean(token.all), token.a, p["epsilon_low"], p["epsilon_high"])
+
+
+formula, constant = objective(term, aggregation="sequence_sum")
+kinks = clips(lambda tokens, token: mean(tokens))
+
+# d = (0.5, -0.2), A = 2
+ONE = {"logps": [[-1, -2]], "old_logps": [[-1.5, -1.8]], "advantages": [2]}
+
+ROWS = [
+    # the mean of d is 0.15, s = e^0.15 is within the band: -2 s twice, of which either token has half of the slope
+    Row(
+        item="LUSPO",
+        fields=ONE,
+        params={"epsilon_low": 0.2, "epsilon_high": 0.2, "aggregation": "sequence_sum"},
+        losses=[-4.64733697091],
+        gradients={"logps": [[-2.32366848546, -2.32366848546]]},
+    ),
+]
