@@ -23,7 +23,7 @@ def test_a_star_import_brings_public_names_alone():
     names = {}
     exec("from poz import *", names)
     del names["__builtins__"]
-    families = {"Pairs", "TokenPairs", "Ranked", "Unpaired", "Samples", "Denoising", "RewardPairs"}
+    families = {"Pairs", "TokenPairs", "Ranked", "Unpaired", "Samples", "Denoising", "RewardPairs", "Rollouts"}
     assert set(names) == families | {"Objective", "UnknownObjective", "combine", "zoo"} | set(poz.zoo)
 
 

@@ -116,6 +116,8 @@ def losses(
         if not valid.any():
             continue
         x, matrix = term(one)
+        if old_logps is None:  # the ratio is 1 whatever l, also an infinite one, which has no slope
+            matrix = np.where(np.isinf(one.l), 0.0, matrix)
         weight = np.ones(len(x)) if weighs else tangent_exp(one.w)
         if p["off_policy_limit"] is not None:
             sampled = (old if sampler_logps is None else sampler_logps)[i, valid]

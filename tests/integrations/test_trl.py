@@ -21,7 +21,11 @@ REFUSED = {
     "ddpo": "reads .*_changed",
     "tdpo": "reads .*_kl",
     "kto": "reads kl_logps, kl_ref_logps.*KTOTrainer makes them, and estimator='zero', .* needs none.$",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising, poz.RewardPairs)},
+    **{
+        name: "reads"
+        for name, spec in poz.zoo.items()
+        if spec.family in (poz.Samples, poz.Denoising, poz.RewardPairs, poz.Rollouts)
+    },
 }
 """The objectives that pairs of completions cannot serve, and why."""
 
