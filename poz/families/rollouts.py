@@ -15,6 +15,7 @@ from poz.families._family import family
         "mask": ("bt", "mask"),
         "advantages": ("b", "number"),
         "token_advantages": ("bt", "number"),
+        "noise": ("bt", "number"),
     },
     sides=("logps",),
     masks={"logps": "mask"},
@@ -33,6 +34,8 @@ class Rollouts(NamedTuple):
         mask: (batch, tokens) true at tokens of the completion that the policy wrote; all where not given.
         advantages: (batch,) how much better than expected the completion did; `poz.advantages` makes them.
         token_advantages: (batch, tokens) the same of each token.
+        noise: (batch, tokens) numbers by which tokens are chosen at random, the smallest first; others for each batch, as
+            `torch.rand(shape, generator=generator)` are.
     """
 
     logps: Array
@@ -43,3 +46,4 @@ class Rollouts(NamedTuple):
     mask: Array = None
     advantages: Array = None
     token_advantages: Array = None
+    noise: Array = None

@@ -17,13 +17,14 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """A completion: l, d, A and log w of its tokens (T,), and all completions of the batch with it."""
+    """A completion: l, d, A and log w of its tokens (T,), all completions of the batch with it, and its noise (T,)."""
 
     l: Array  # noqa: E741
     d: Array
     a: Array
     w: Array
     batch: list[Any]
+    noise: Array | None
 
 
 Term = Callable[..., tuple[Array, Array]]
@@ -56,6 +57,7 @@ def fields(
     mask: Mask | None = None,
     advantages: Array | None = None,
     token_advantages: Array | None = None,
+    noise: Array | None = None,
 ) -> None:
     """Signature of what is given."""
 
@@ -96,6 +98,7 @@ def losses(
     mask: Mask | None = None,
     advantages: Array | None = None,
     token_advantages: Array | None = None,
+    noise: Array | None = None,
     **p: Any,
 ) -> Result:
     """Losses (B,) in nats and the gradient of their sum, by completion."""
@@ -107,7 +110,8 @@ def losses(
         apart = None if sampler_logps is None else (old - sampler_logps)[i, valid]
         weights = corrected(apart, p) if p["correction"] != "none" else np.zeros(valid.sum())
         ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
-        batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, batch))
+        chance = None if noise is None else noise[i, valid]
+        batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, batch, chance))
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}
     there["entropy"] = entropy
     slopes = {name: np.zeros(logps.shape) for name, given in there.items() if given is not None}

@@ -18,6 +18,8 @@ def kl_cov(one: One, *, share: float = 0.002, kl_strength: float = 1.0) -> tuple
     chosen = np.isin(np.arange(len(order)), order[: max(1, int(share * len(order)))])
     first = sum(len(other.l) for other in one.batch[: next(i for i, o in enumerate(one.batch) if o is one)])
     held = chosen[first : first + len(one.l)]
+    unknown = 0 * (worth.mean() + logps.mean())  # which ones are held, where that is not finite
     # dx/dl = -A r + κ sign(d) where it is held
     slope = -one.a * tangent_exp_slope(one.d) + np.where(held, kl_strength * np.sign(one.d), 0.0)
-    return -one.a * tangent_exp(one.d) + np.where(held, kl_strength * np.abs(one.d), 0.0), np.diag(slope)
+    held_back = np.where(held, kl_strength * np.abs(one.d), 0.0)
+    return -one.a * tangent_exp(one.d) + held_back + unknown, np.diag(slope)

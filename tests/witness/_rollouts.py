@@ -16,6 +16,7 @@ class Token(NamedTuple):
     log_weight: Any
     all: list[Any]
     still: Any
+    noise: Any = None
 
     @property
     def d(self):
@@ -38,8 +39,9 @@ def completions(fields, held, params):
         moved, still = [], []
         for k, t in enumerate(at):
             rest = (old[i][t], worth[t], weights[k] if weights else mp.zero)
-            still.append(Token(held["logps"][i][t], *rest, still, None))
-            moved.append(Token(row[t], *rest, moved, still[-1]))
+            noise = held["noise"][i][t] if "noise" in held else None
+            still.append(Token(held["logps"][i][t], *rest, still, None, noise))
+            moved.append(Token(row[t], *rest, moved, still[-1], noise))
         out.append((at, moved))
     return out
 
@@ -122,7 +124,7 @@ def objective(term, weighs=False, **own):
     return formula, constant
 
 
-FIELDS = ("logps", "entropy", "mask", "advantages")
+FIELDS = ("logps", "entropy", "mask", "advantages", "noise")
 
 
 def share(size, sizes, params):

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-import numpy as np
-
 from poz import terms
 from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
+from poz.objectives.rollouts._covariance import covariance, first
 
 
 @objective(
@@ -35,14 +34,7 @@ def kl_cov(
     kl_strength: Annotated[float, Real("κ, weight of their absolute log-ratio", low=0)] = 1.0,
 ) -> Array:
     """The unclipped surrogate, and a penalty on those few tokens that would lose most entropy."""
-    xp = at.xp
-    flat = [xp.stop_gradient(x * xp.ones_like(at.logps)).reshape(-1) for x in (at.valid, at.advantages, at.logps)]
-    valid, advantages, logps = flat
-    number = xp.sum(valid)
-    means = [xp.sum(valid * x) / xp.maximum(number, 1.0) for x in (advantages, logps)]
-    covariance = xp.where(valid > 0, (advantages - means[0]) * (logps - means[1]), valid - np.inf)
-    rank = xp.astype(xp.argsort(xp.argsort(-covariance)), logps) + 1
-    most = xp.maximum(share * number, 1.0)
-    held = ((rank <= most) & (valid > 0)).reshape(at.logps.shape)
-    plain = at.surrogate(terms.exponential(xp, at.log_ratio))
+    xp, (found, mean) = at.xp, covariance(at)
+    held = first(at, -found, at.valid > 0, share)
+    plain = at.surrogate(terms.exponential(xp, at.log_ratio)) + 0 * mean  # beside an infinity none is largest
     return plain + kl_strength * xp.where(held, xp.relu(at.log_ratio) + xp.relu(-at.log_ratio), xp.constant(0.0, plain))

@@ -29,4 +29,5 @@ def rollouts(objective: Objective, rng: np.random.Generator, size: int, widest: 
     fields["entropy"] = np.exp(rng.uniform(-5, 1.5, shape))
     fields["advantages"] = with_zeros(rng.normal(0, 1, size))
     fields["token_advantages"] = with_zeros(rng.normal(0, 1, shape))
+    fields["noise"] = rng.random(shape)
     return Rollouts(**fields)
