@@ -128,6 +128,7 @@ from poz.objectives.pairs.lcpo import lcpo as lcpo
 from poz.objectives.pairs.amapo import amapo as amapo
 from poz.objectives.rollouts.sapo import sapo as sapo
 from poz.objectives.rollouts.dppo_tv import dppo_tv as dppo_tv
+from poz.objectives.rollouts.dppo_kl import dppo_kl as dppo_kl
 from poz.objectives.rollouts.luspo import luspo as luspo
 from poz.objectives.rollouts.vespo import vespo as vespo
 from poz.objectives.pairs.hypo import hypo as hypo

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from poz import terms
 from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
-from poz.objectives.rollouts._clipped import least
+from poz.objectives.rollouts._region import trusted
 
 
 @objective(
@@ -32,8 +31,5 @@ def dppo_tv(
     ratio_cap: Annotated[float, Real("c, the ratio is at most that", low=1, usual=(1.0, 30.0))] = 20.0,
 ) -> Array:
     """REINFORCE with a capped ratio, of the tokens that are within the region of trust."""
-    xp, moved = at.xp, at.xp.exp(at.logps) - at.xp.exp(at.logps - at.log_ratio)
-    within = xp.where(at.advantages > 0, moved <= divergence_high, moved >= -divergence_low)
-    ratio = xp.exp(least(xp, at.log_ratio, xp.log(terms.numbers(xp, ratio_cap, moved))))
-    kept = xp.stop_gradient(xp.where(within, ratio, xp.constant(0.0, ratio)))
-    return at.surrogate(terms.times(xp, kept, at.logps))
+    xp, moved = at.xp, at.xp.exp(at.xp.stop_gradient(at.logps)) - at.xp.exp(at.old)
+    return trusted(at, xp.where(at.advantages > 0, moved > divergence_high, moved < -divergence_low), ratio_cap)
