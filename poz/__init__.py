@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from poz.combination import combine as combine
+from poz.counts import Counts as Counts
 from poz.families import Denoising as Denoising
 from poz.families import Pairs as Pairs
 from poz.families import Ranked as Ranked
@@ -43,6 +44,7 @@ _PARTS = (
 
 if not TYPE_CHECKING:  # else checkers would take any name for one that is there
     _OTHERS = [
+        "Counts",
         "Denoising",
         "Objective",
         "Pairs",

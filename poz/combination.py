@@ -15,6 +15,7 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace, namespace
+from poz.counts import Counts
 from poz.domains import NUMBERS
 from poz.families import layout_of, named
 from poz.objective import Objective, holds_arrays, tracing
@@ -34,6 +35,12 @@ class Combination(Objective):
         object.__setattr__(
             self, "_deep", any(holds_arrays(part) or hasattr(weight, "dtype") for part, weight in self.parts)
         )
+
+    def within(self, whole: Counts) -> Objective:
+        """See `Objective.within`; of all parts."""
+        if not self.coupled:
+            return super().within(whole)
+        return combine([(part.within(whole), weight) for part, weight in self.parts])
 
     def __repr__(self) -> str:
         return f"poz.combine([{', '.join(f'({part!r}, {weight!r})' for part, weight in self.parts)}])"

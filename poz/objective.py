@@ -16,6 +16,7 @@ import numpy as np
 from poz import families
 from poz._checks import another_family, prepared
 from poz.backends import Array, Namespace, namespace
+from poz.counts import Counts
 from poz.domains import Domain, Weights
 
 Values = Mapping[str, Any]
@@ -125,6 +126,7 @@ class Objective:
     gradient_stops: str = ""
     basis: str = ""
     couples: Callable[[Values], str] = _nothing
+    counted: Callable[[Values, Counts], tuple[Values, Any]] | None = None
     constraint: Callable[[Values], str | None] = lambda values: None
     check_values: Callable[..., None] | None = None
     reference: Callable[..., Any] | None = None
@@ -166,6 +168,31 @@ class Objective:
         changes it.
         """
         return self.couples(self.values)
+
+    def within(self, whole: Counts) -> Objective:
+        """The same on any part of a batch whose counts are known, where only those tie its examples together.
+
+        Each loss is what it is in the whole batch, whose mean is the sum of those of all parts by `whole.completions`. An
+        objective that ties nothing together is given back as it is.
+
+        Raises:
+            TypeError: `whole` are no counts.
+            ValueError: More than counts ties the examples together.
+        """
+        if not isinstance(whole, Counts):
+            raise TypeError(f"`whole` must be what a batch counts, as poz.Counts.of(mask) gives it; got {whole!r:.80}.")
+        if not self.coupled:
+            return self
+        values, factor = ({}, 1.0) if self.counted is None else self.counted(self.values, whole.read())
+        made = self.bind(**values)
+        if made.coupled:
+            raise ValueError(
+                f"`{self.name}` is defined over the whole batch ({made.coupled}), of which counts do not tell enough. Call it "
+                "on all of it: poz.torch.whole_batch does over processes, poz.torch.slopes over micro-batches."
+            )
+        from poz.combination import combine  # which makes objectives
+
+        return made if type(factor) is float and factor == 1 else combine([(made, factor)])
 
     def bind(self, **params: Any) -> Objective:
         """The same objective with other hyper-parameters, validated once.
@@ -360,6 +387,7 @@ def objective(
     gradient_stops: str = "",
     basis: str = "",
     coupled: str | Callable[[Values], str] = "",
+    counted: Callable[[Values, Counts], tuple[Values, Any]] | None = None,
     constraint: Callable[[Values], str | None] = lambda values: None,
     check_values: Callable[..., None] | None = None,
     reference: Callable[..., Any] | None = None,
@@ -368,7 +396,9 @@ def objective(
 
     The family and the domains of the hyper-parameters are read from the signature. `reads` are field names with
     spaces between them, and `coupled` says what ties the examples of a batch together; each is a string, or a function
-    from the hyper-parameters to one. `constraint` returns what is wrong with a combination of hyper-parameters.
+    from the hyper-parameters to one. `counted(values, whole)` gives, where what the whole batch counts is all that ties it
+    together, hyper-parameters that do without, and a factor of the losses. `constraint` returns what is wrong with a
+    combination of hyper-parameters.
     `check_values(xp, batch, values)` raises for values of the inputs that are not defined, where they can be read
     without waiting (see `Namespace.values`). `reference` is what `poz.testing.conform` compares with: a function of float64
     NumPy arrays by field name and of the hyper-parameters, written independently, that gives the losses and a dictionary
@@ -398,6 +428,7 @@ def objective(
             gradient_stops=gradient_stops,
             basis=basis,
             couples=_text(coupled),
+            counted=counted,
             constraint=constraint,
             check_values=check_values,
             reference=reference,

@@ -24,7 +24,7 @@ def test_a_star_import_brings_public_names_alone():
     exec("from poz import *", names)
     del names["__builtins__"]
     families = {"Pairs", "TokenPairs", "Ranked", "Unpaired", "Samples", "Denoising", "RewardPairs", "Rollouts"}
-    assert set(names) == families | {"Objective", "UnknownObjective", "combine", "zoo"} | set(poz.zoo)
+    assert set(names) == families | {"Counts", "Objective", "UnknownObjective", "combine", "zoo"} | set(poz.zoo)
 
 
 def test_dir_shows_what_there_is():

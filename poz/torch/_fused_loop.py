@@ -1,4 +1,4 @@
-"""The loss inside the loop over chunks: whole pairs or lists at a time, gradients made at once, nothing kept."""
+"""The loss inside the loop over chunks: whole examples at a time, gradients made at once, nothing kept."""
 
 from __future__ import annotations
 
@@ -36,13 +36,24 @@ class LoopSettings(NamedTuple):
     origins: tuple[Tensor, ...]
 
 
-def fields_made(objective: Any, logps: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """What comes from the log-probs of the tokens, by field name."""
+def axis_of(objective: Any) -> int:
+    """Where the examples of `targets` lie: behind the two sides of a pair."""
+    return int(layout_of(objective.family).paired)
+
+
+def outputs_of(objective: Any) -> tuple[str, ...]:
+    """What the head gives that it reads: log-probs, and entropies where those are an output of the policy."""
+    policys = layout_of(objective.family).shapes.get("entropy") == ("bt", "feature")
+    return ("logps", "entropy") if policys and "entropy" in objective.reads | objective.optional else ("logps",)
+
+
+def fields_made(objective: Any, mask: Tensor, logps: Tensor, entropy: Tensor | None = None) -> dict[str, Tensor]:
+    """What comes from the log-probs, and the entropy, of the tokens, by field name."""
     layout = layout_of(objective.family)
     made, lengths = (logps if layout.per_token else logps.sum(-1)), mask.sum(-1).to(logps.dtype)
-    fields: dict[str, Tensor] = {}
+    fields: dict[str, Tensor] = {} if entropy is None else {"entropy": entropy}
     for place, side in enumerate(layout.sides):
-        at = ... if layout.lists else place
+        at = place if layout.paired else ...
         found = {
             side: made,
             layout.lengths.get(side): lengths,
@@ -64,15 +75,14 @@ class _Chunk(NamedTuple):
     settings: LoopSettings
     low: int
     high: int
-    lists: bool
 
     def take(self, tensor: Tensor) -> Tensor:
-        return tensor[self.low : self.high] if self.lists else tensor[:, self.low : self.high]
+        return tensor.narrow(axis_of(self.settings.objective), self.low, self.high - self.low)
 
-    def batch(self, logps: Tensor, mask: Tensor) -> Any:
+    def batch(self, mask: Tensor, logps: Tensor, entropy: Tensor | None = None) -> Any:
         objective = self.settings.objective
         fields = {name: self._slice(name, value) for name, value in self.settings.fields.items()}
-        return objective.family(**{**fields_used(objective, fields_made(objective, logps, mask)), **fields})
+        return objective.family(**{**fields_used(objective, fields_made(objective, mask, logps, entropy)), **fields})
 
     def _slice(self, name: str, value: Any) -> Any:
         if value is None:
@@ -94,19 +104,18 @@ class LossInTheLoop(torch.autograd.Function):
         targets: Tensor,
         example_weights: Tensor,
         settings: LoopSettings,
-        lists: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = compute_dtype(hidden)
+        dtype, objective = compute_dtype(hidden), settings.objective
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         need_bias = need_bias and bias is not None
-        examples = targets.shape[0] if lists else targets.shape[1]
+        examples, outputs = targets.shape[axis_of(objective)], outputs_of(objective)
         losses = torch.zeros(examples, dtype=dtype, device=hidden.device)
         logps = torch.zeros(targets.shape[:2], dtype=dtype, device=hidden.device)
         grad_hidden = torch.zeros_like(hidden, dtype=dtype) if need_hidden else None
         grad_weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if need_weight else None
         grad_bias = torch.zeros(weight.shape[0], dtype=dtype, device=weight.device) if need_bias else None
-        for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples, lists):
-            chunk = _Chunk(settings, low, high, lists)
+        for low, high, mode, plan in _chunks(hidden, weight, bias, targets, settings, examples):
+            chunk = _Chunk(settings, low, high)
             part, chosen = chunk.take(targets), chunk.take(hidden).reshape(-1, hidden.shape[-1])
             flat, mask = part.reshape(-1), part != settings.ignore_index
             index = taking_part(flat, None, settings.ignore_index)
@@ -114,15 +123,17 @@ class LossInTheLoop(torch.autograd.Function):
             call = _call(settings, mode, plan, weight)
             results = operators.linear_logps_forward(*inputs, *call)
             with torch.enable_grad():
-                leaf = results[0].view(part.shape).requires_grad_()
-                made = settings.objective(chunk.batch(leaf, mask))
+                leaves = [results[OUTPUTS.index(name)].view(part.shape).requires_grad_() for name in outputs]
+                made = objective(chunk.batch(mask, *leaves))
                 total = (made * example_weights[low:high].to(made.dtype)).sum()
-                coefficients = torch.autograd.grad(total, leaf)[0].reshape(-1) if mode != "forward" else None
+                slopes = torch.autograd.grad(total, leaves) if mode != "forward" else None
             losses[low:high] = made.detach()
-            chunk.take(logps).copy_(leaf.detach().sum(-1))
-            if coefficients is None:
+            by_token = leaves[0].detach()
+            chunk.take(logps).copy_(by_token.sum(-1) if targets.dim() == 3 else by_token)
+            if slopes is None:
                 continue
-            upstream = Upstream((coefficients if index is None else coefficients[index]).double(), None, None)
+            by = [(slope.reshape(-1) if index is None else slope.reshape(-1)[index]).double() for slope in slopes]
+            upstream = Upstream(by[0], None, by[1] if "entropy" in outputs else None)
             into = Into(need_hidden, grad_weight, grad_bias, add=True)
             rows = passes.gradients(inputs, index, call, Saved(*results[len(OUTPUTS) :]), upstream, into)
             if grad_hidden is not None:
@@ -157,7 +168,7 @@ class LossInTheLoop(torch.autograd.Function):
                     gradient = (gradient.mul_(upstream) if scaled else gradient).to(dtype)
                 gradients.append(gradient)
         origins = (upstream, *ctx.origins)
-        return (*(None if value is None else once(NO_SECOND, value, *origins) for value in gradients), *(None,) * 4)
+        return (*(None if value is None else once(NO_SECOND, value, *origins) for value in gradients), *(None,) * 3)
 
 
 def _chunks(
@@ -167,13 +178,12 @@ def _chunks(
     targets: Tensor,
     settings: LoopSettings,
     examples: int,
-    lists: bool,
 ) -> list[tuple[int, int, str, Any]]:
     """(first, last + 1, mode, plan) of each chunk: the most examples whose probabilities fit the memory."""
     per_example = max(1, targets.numel() // max(examples, 1))
     limit = bytes_of(settings.memory)
     grad = any(tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias))
-    head = settings.head
+    head, outputs = settings.head, outputs_of(settings.objective)
     rows = min(per_example * examples, 4096)
     with torch.no_grad():
         plan = make_plan(
@@ -182,15 +192,16 @@ def _chunks(
             bias,
             max(rows, per_example),
             softcap=head.softcap,
-            outputs=frozenset(("logps",)),
+            outputs=frozenset(outputs),
             memory=settings.memory,
             fast=head.fast,
             implementation=settings.implementation,
         )
     item = implementation_of(plan.implementation).factor_dtype(hidden, head.fast).itemsize
     fitting = (limit - plan.workspace) // (weight.shape[0] * item)
-    mode = "forward" if not grad else "keep" if fitting >= padded(per_example) else "recompute"
-    size = max(1, min(int(fitting) if mode == "keep" else rows, 4096) // padded(per_example))
+    keeps = fitting >= padded(per_example) and "entropy" not in outputs  # its gradient asks for the logits
+    mode = "forward" if not grad else "keep" if keeps else "recompute"
+    size = max(1, min(int(fitting) if mode == "keep" else 4096, 4096) // padded(per_example))
     return [(low, min(low + size, examples), mode, plan) for low in range(0, examples, size)]
 
 
@@ -198,7 +209,7 @@ def _call(settings: LoopSettings, mode: str, plan: Plan, weight: Tensor) -> Sett
     return Settings(
         settings.ignore_index,
         *settings.head,
-        outputs="logps",
+        outputs=",".join(outputs_of(settings.objective)),
         mode=mode,
         block_rows=plan.block_rows,
         implementation=plan.implementation,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import poz
+from poz.counts import Counts
 from poz.families import layout_of, named
-from poz.torch._fused_loop import LoopSettings, LossInTheLoop, fields_made, fields_used
+from poz.torch._fused_loop import LoopSettings, LossInTheLoop, axis_of, fields_made, fields_used, outputs_of
 from poz.torch.head.checks import check_scaling, check_tensors
 from poz.torch.head.doors import check_kinds
 from poz.torch.head.plan import choose_implementation
@@ -25,7 +26,8 @@ class FusedLoss(NamedTuple):
         loss: () weighted sum of the losses; differentiable in hidden, weight and bias, once: its gradients are handed over
             by the first backward pass, and a second derivative raises.
         losses: (B,) losses per example, nats; without gradient.
-        logps: log-prob of each completion, summed over its tokens, nats: (2, B) for pairs, (B, K) for lists; no gradient.
+        logps: log-prob of each completion, summed over its tokens, nats: (2, B) for pairs, (B, K) for lists; for rollouts of
+            each token, (B, T), 0 where there is none; no gradient.
     """
 
     loss: Tensor
@@ -41,6 +43,7 @@ def fused_objective(
     *,
     fields: Mapping[str, Tensor] | None = None,
     example_weights: Tensor | None = None,
+    whole: Counts | None = None,
     bias: Tensor | None = None,
     ignore_index: int = -100,
     temperature: float = 1.0,
@@ -52,21 +55,25 @@ def fused_objective(
 ) -> FusedLoss:
     """The loss of a separable objective, with gradients made in the same pass over the vocabulary (6NVD operations).
 
-    A chunk is as many whole pairs or lists as fit `memory`; one that does not fit alone has its logits made twice. The result
+    A chunk is as many whole pairs, lists or completions as fit `memory`; one that does not fit alone, and what reads entropies,
+    has its logits made twice. A mean over the tokens of the batch, or over its completions that are not empty, is served too,
+    for `targets` tell of how many before anything is computed. The result
     is that of `linear_logps` followed by the objective, to rounding, and its log-probabilities are the same to the bit, under
     `torch.autocast` too; those of a head of a few tokens only to rounding, as its matrix product depends on where in a chunk a
     row stands (seen on a CPU for 2 to 11 tokens). Gradients of 16-bit inputs stay in float32 until the backward pass, so that
     they are rounded once.
 
     Args:
-        objective: a `poz` objective over `Pairs`, `TokenPairs` or `Ranked`, bound to hyper-parameters that are the same for all
-            examples and require no gradient.
-        hidden: (2, B, T, D), chosen then rejected; for lists (B, K, T, D).
+        objective: a `poz` objective over `Pairs`, `TokenPairs`, `Ranked` or `Rollouts`, bound to hyper-parameters that are the
+            same for all examples and require no gradient.
+        hidden: (2, B, T, D), chosen then rejected; for lists (B, K, T, D), for rollouts (B, T, D).
         weight: (V, D).
-        targets: (2, B, T) or (B, K, T) int64; `ignore_index` where there is no completion token.
-        fields: what else the objective reads, by field name, such as `ref_chosen` (B,); log-probs of the policy, lengths and
-            masks are filled in. They are data: none may require a gradient.
-        example_weights: (B,) factor of each example; 1/B where not given, which is the mean.
+        targets: (2, B, T), (B, K, T) or (B, T) int64; `ignore_index` where there is no completion token.
+        fields: what else the objective reads, by field name, such as `ref_chosen` (B,) or `old_logps` (B, T); log-probs and
+            entropies of the policy, lengths and masks are filled in. They are data: none may require a gradient.
+        example_weights: (B,) factor of each example; 1/B where not given, which is the mean, or 1 / `whole.completions`.
+        whole: what the whole batch counts where this is a part of it, on another process or a micro-batch. The losses are then
+            those of the whole batch, and the `loss` of all parts adds up to its mean.
         bias: as in `linear_logps`, like all that follow.
         ignore_index: target that marks rows to leave out.
         temperature: divides the logits.
@@ -79,7 +86,8 @@ def fused_objective(
         implementation: "auto", "torch" or "triton".
 
     Raises:
-        ValueError: the objective couples examples, so that no chunk's loss is known before all are done; or bad arguments.
+        ValueError: the objective couples examples by more than what they count, so that no chunk's loss is known before all
+            are done; or bad arguments.
         TypeError: something else than an objective or a tensor, or fields that the objective does not read.
     """
     if not isinstance(objective, poz.Objective):
@@ -101,13 +109,11 @@ def fused_objective(
     check_tensors(hidden, weight, targets, bias, None)
     choose_implementation(implementation, hidden.device, hidden.dtype)
     _check_separable(objective)
-    lists = layout_of(objective.family).lists
-    if targets.dim() != 3 or (not lists and targets.shape[0] != 2):
-        shape = "(B, K, T)" if lists else "(2, B, T), chosen then rejected"
-        raise ValueError(f"`{objective.name}` needs `targets` of shape {shape}; got {tuple(targets.shape)}.")
-    examples = targets.shape[0] if lists else targets.shape[1]
+    _check_targets(objective, targets)
+    objective, total = _apart(objective, targets != ignore_index, whole)
+    examples = targets.shape[axis_of(objective)]
     if example_weights is None:
-        example_weights = hidden.new_full((examples,), 1 / max(examples, 1), dtype=compute_dtype(hidden))
+        example_weights = hidden.new_full((examples,), 1 / max(int(total), 1), dtype=compute_dtype(hidden))
     if not isinstance(example_weights, Tensor):
         kind = type(example_weights).__name__
         raise TypeError(f"`example_weights` must be a tensor ({examples},); got a {kind}. Give torch.tensor(...).")
@@ -130,7 +136,7 @@ def fused_objective(
     )
     apply: Any = LossInTheLoop.apply
     with torch.autocast(hidden.device.type, enabled=False):
-        return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings, lists))
+        return FusedLoss(*apply(hidden, weight, bias, targets, example_weights.detach(), settings))
 
 
 def _origins(*tensors: Tensor | None) -> tuple[Tensor, ...]:
@@ -139,25 +145,59 @@ def _origins(*tensors: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _check_separable(objective: Any) -> None:
-    reason, layout = objective.coupled, layout_of(objective.family)
-    if reason:
-        reason = f"it is defined over the whole batch ({reason})"
-    elif "calibration" in objective.reads:
-        reason = "it also differentiates the log-probs of calibration completions"
-    elif not layout.tokens or not (layout.paired or layout.ranked):
-        made = "pairs or lists" if layout.tokens else "the log-probs of tokens"
-        reason = f"its family, {named(objective.family)}, is not made of {made}"
-    if reason:
-        how = "Use poz.torch.linear_logps and call the objective on its result."
-        if not layout.tokens:
-            how = f"Call it on what the model gives, as in poz.{objective.name}({named(objective.family)}(...))."
-        raise ValueError(f"`{objective.name}` cannot be computed inside the loop: {reason}. {how}")
+    layout = layout_of(objective.family)
+    if "calibration" in objective.reads:
+        raise _refusal(objective, "it also differentiates the log-probs of calibration completions")
+    if not layout.tokens or not (layout.paired or layout.ranked or layout.per_token):
+        made = "pairs, lists or rollouts" if layout.tokens else "the log-probs of tokens"
+        raise _refusal(objective, f"its family, {named(objective.family)}, is not made of {made}")
+
+
+def _check_targets(objective: Any, targets: Tensor) -> None:
+    layout = layout_of(objective.family)
+    shape, size = ("(B, K, T)", 3) if layout.lists else ("(B, T)", 2)
+    if layout.paired:
+        shape, size = "(2, B, T), chosen then rejected", 3
+    if targets.dim() != size or (layout.paired and targets.shape[0] != 2):
+        raise ValueError(f"`{objective.name}` needs `targets` of shape {shape}; got {tuple(targets.shape)}.")
+
+
+def _apart(objective: Any, mask: Tensor, whole: Counts | None) -> tuple[Any, Any]:
+    """The objective where the losses of a part need no other, and the examples of the whole batch."""
+    if mask.dim() != 2:
+        if whole is not None:
+            raise ValueError(
+                f"`whole` counts completions with tokens of their own, and `{objective.name}` reads {named(objective.family)}. "
+                "Leave it out, and give `example_weights`."
+            )
+        if objective.coupled:
+            raise _refusal(objective, f"it is defined over the whole batch ({objective.coupled})")
+        return objective, mask.shape[axis_of(objective)]
+    here = Counts.of(mask.cpu())
+    whole = here if whole is None else whole
+    try:
+        apart = objective.within(whole)
+    except ValueError as error:
+        raise _refusal(objective, f"it is defined over the whole batch ({objective.coupled})") from error
+    for name, of_all, of_part in zip(Counts._fields, whole, here, strict=True):
+        if of_all < of_part:
+            raise ValueError(
+                f"`whole` must count this part too; got {name}={of_all}, and `targets` alone have {of_part}."
+            )
+    return apart, whole.completions
+
+
+def _refusal(objective: Any, reason: str) -> ValueError:
+    how = "Use poz.torch.linear_logps and call the objective on its result."
+    if not layout_of(objective.family).tokens:
+        how = f"Call it on what the model gives, as in poz.{objective.name}({named(objective.family)}(...))."
+    return ValueError(f"`{objective.name}` cannot be computed inside the loop: {reason}. {how}")
 
 
 def _check_fields(objective: Any, fields: Mapping[str, Any], shape: torch.Size, hidden: Tensor) -> None:
     """Refuses what the objective would refuse of the whole batch: a chunk alone cannot tell a field that is too long."""
     logps = torch.zeros(shape, dtype=compute_dtype(hidden), device=hidden.device)
-    made = fields_made(objective, logps, logps == 0)
+    made = fields_made(objective, logps == 0, *(logps for _ in outputs_of(objective)))
     read = objective.reads | objective.optional
     for name in fields:
         if name in made:

@@ -103,6 +103,8 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
     `poz.columns` says which columns and whether a reference the objective reads, and `poz.torch.implicit_rewards` what
     to log. An objective that ties a batch together sees the batches of all processes.
 
+    Rollouts need none of this: their fields are what a trainer has, `poz.dapo(poz.Rollouts(logps, mask=mask, advantages=...))`.
+
     Args:
         objective: A name, an objective with its hyper-parameters bound, or a `poz.torch.LCPO`, whose `step` stays the
             caller's.
@@ -144,7 +146,7 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
     family, layout = objective.family, layout_of(objective.family)
     if layout.scores:
         raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS} Or {_own(objective)}")
-    if not layout.tokens or (layout.lists and not layout.ranked):
+    if not layout.tokens or (layout.lists and not layout.ranked) or (layout.per_token and not layout.paired):
         raise TypeError(
             f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {_own(objective)}"
         )

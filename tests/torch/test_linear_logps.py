@@ -534,7 +534,7 @@ def fields_of(objective, shape, generator):
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("memory", ["1GiB", "2MiB"])
-@pytest.mark.parametrize("name", list(poz.zoo))
+@pytest.mark.parametrize("name", [name for name in poz.zoo if poz.zoo[name].family is not poz.Rollouts])
 def test_loss_in_the_loop_equals_the_objective(name, memory):
     objective = poz.zoo[name]
     loops = objective.family in (poz.Pairs, poz.TokenPairs, poz.Ranked) and not objective.coupled

@@ -11,6 +11,7 @@ import numpy as np
 
 from poz import terms
 from poz.backends import Array, Namespace
+from poz.counts import Counts
 from poz.domains import FLAG, Choice, Real
 from poz.families import Rollouts
 from poz.objective import Values
@@ -98,10 +99,19 @@ def coupled(p: Values) -> str:
     return "" if p["count_empty"] else "the completions with a token are counted"
 
 
+def counted(p: Values, whole: Counts) -> tuple[Values, Any]:
+    """What does without the rest of a batch that counts so much, and what its losses lack."""
+    completions, tokens, counting = (n + (n == 0) for n in (*whole[:2], whole.completions - whole.empty))
+    if p["aggregation"] == "token_mean":
+        return {"aggregation": "sequence_sum", "length": tokens / completions, "count_empty": True}, 1.0
+    return {"count_empty": True}, completions / counting
+
+
 DECLARED: dict[str, Any] = {
     "reads": needs,
     "optional": "mask old_logps sampler_logps",
     "coupled": coupled,
+    "counted": counted,
     "gradient_stops": "all log-probs but the policy's, advantages, and the weights that correct the sampler",
 }
 """What every objective on rollouts declares."""
