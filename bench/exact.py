@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from poz.bench.inputs import BETA, IGNORED, Inputs
+from poz.bench.inputs import BETA, IGNORED, Inputs, dapo
 from poz.bench.shapes import Mode
 
 TILE = 1 << 27
@@ -19,6 +19,8 @@ LIMITS = {"float64": (1e-9, 1e-9), "float32": (1e-4, 1e-3), "bfloat16": (0.1, 0.
 They stop what is wrong, not what is coarse: 16-bit logits (0.02 to 0.04 nat) and 16-bit sums over chunks pass, a lost
 token, a wrong sign or a missing factor does not.
 """
+CLIPPED = 4
+"""In 16 bit that much more of the gradient error passes where a loss clips: logits move tokens over the edge of the clip."""
 
 
 class Exact(NamedTuple):
@@ -61,7 +63,7 @@ def exact(inputs: Inputs, mode: Mode, mean: bool = False) -> Exact:
     Args:
         inputs: What was given.
         mode: Which gradients.
-        mean: Of minus the mean log-prob, rather than with the coefficients `inputs.upstream`, those of the DPO loss.
+        mean: Of minus the mean log-prob, rather than of the loss of the case.
     """
     rows = inputs.rows
     weight, hidden = inputs.weight.double(), inputs.hidden[rows].double()
@@ -80,6 +82,9 @@ def exact(inputs: Inputs, mode: Mode, mean: bool = False) -> Exact:
         logps[here] = (at_target - lse)[:, 0]
         if mode == "forward":
             continue
+        if inputs.case.objective == "dapo" and not mean:
+            leaf = logps[here].clone().requires_grad_()
+            (factor[here],) = torch.autograd.grad(dapo(inputs, leaf, rows[here]), leaf)
         tile.sub_(lse).exp_().mul_(-factor[here, None])
         tile.scatter_(1, column, -torch.expm1(at_target - lse) * factor[here, None])
         grad_hidden[rows[here]] = tile @ weight
@@ -89,9 +94,11 @@ def exact(inputs: Inputs, mode: Mode, mean: bool = False) -> Exact:
 
 
 def loss(inputs: Inputs, logps: Tensor, task: str) -> float:
-    """The loss of a task, from the log-probs (n,) of the tokens that have a target: minus their mean, or the mean DPO loss."""
-    if task != "dpo":
+    """The loss of a task, from the log-probs (n,) of the tokens that have a target: minus their mean, or that of the case."""
+    if task == "mean":
         return -logps.mean().item()
+    if task == "dapo":
+        return dapo(inputs, logps, inputs.rows).item()
     pairs = inputs.case.sequences[0] // 2
     sums = torch.zeros(len(inputs.targets), dtype=torch.float64, device=logps.device)
     sums[inputs.rows] = logps
@@ -123,9 +130,11 @@ def errors(outcome: tuple[Any, Any, Any], answer: Exact, inputs: Inputs, task: s
     return found._replace(rms=gap.square().mean().sqrt().item(), bias=gap.mean().item(), worst=worst)
 
 
-def refusal(found: Errors, dtype: str) -> str | None:
+def refusal(found: Errors, dtype: str, objective: str = "dpo") -> str | None:
     """Why a row gets no number, or None where its errors are those of rounding."""
     logp_limit, gradient_limit = LIMITS[dtype]
+    if objective == "dapo" and dtype in ("bfloat16", "float16"):
+        gradient_limit *= CLIPPED
     checks = (
         ("log-prob rms error", found.rms, logp_limit),
         ("largest log-prob error", found.worst, 30 * logp_limit),

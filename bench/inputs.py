@@ -29,6 +29,8 @@ STD = 6.0
 LOGP = -1.5
 SPREAD = 4.0
 BETA = 0.01
+CLIP = (0.2, 0.28)
+STALE = 0.15
 IGNORED = -100
 TILE = 1 << 28
 
@@ -43,7 +45,9 @@ class Inputs(NamedTuple):
         targets: (N,) int64, -100 where there is no target.
         rows: (n,) int64, where there is one.
         upstream: (N,) float32, gradient of the mean DPO loss (beta 0.01, no reference) with respect to the log-probs,
-            0 where there is no target.
+            0 where there is no target; 0 in a case of DAPO, whose rows make the loss of their own log-probs.
+        old: (N,) float32, log-probs of an older policy, which the policy's are spread about by 0.15 nat.
+        advantages: (sequences,) float32.
     """
 
     case: Case
@@ -52,6 +56,8 @@ class Inputs(NamedTuple):
     targets: Tensor
     rows: Tensor
     upstream: Tensor
+    old: Tensor
+    advantages: Tensor
 
 
 def make(case: Case, device: str | torch.device = "cpu", seed: int = 0) -> Inputs:
@@ -88,7 +94,10 @@ def make(case: Case, device: str | torch.device = "cpu", seed: int = 0) -> Input
     skipped = length - case.scored // count
     targets.view(count, length)[:, :skipped] = IGNORED
     valid = targets != IGNORED
-    return Inputs(case, hidden, weight, targets, valid.nonzero()[:, 0], _upstream(case, logps * valid, valid))
+    old = logps + torch.randn(tokens, generator=generator, device=device) * STALE
+    advantages = torch.randn(count, generator=generator, device=device)
+    upstream = _upstream(case, logps * valid, valid) if case.objective == "dpo" else advantages.new_zeros(tokens)
+    return Inputs(case, hidden, weight, targets, valid.nonzero()[:, 0], upstream, (old * valid).float(), advantages)
 
 
 def _centre(drawn: Tensor, entropy: Tensor) -> float:
@@ -108,6 +117,17 @@ def _upstream(case: Case, logps: Tensor, valid: Tensor) -> Tensor:
     margin = BETA * (sums[: count // 2] - sums[count // 2 :])
     slope = -BETA * torch.sigmoid(-margin) / (count // 2)
     return (torch.cat([slope, -slope])[:, None].expand(count, length).reshape(-1) * valid).float()
+
+
+def dapo(inputs: Inputs, logps: Tensor, rows: Tensor | None = None) -> Tensor:
+    """DAPO's loss as trainers write it, of the log-probs (N,) of all tokens or of those of `rows`."""
+    which = slice(None) if rows is None else rows
+    length = inputs.case.sequences[1]
+    advantages = inputs.advantages.repeat_interleave(length)[which].to(logps.dtype)
+    ratio = (logps - inputs.old[which].to(logps.dtype)).exp()
+    clipped = ratio.clamp(1 - CLIP[0], 1 + CLIP[1])
+    terms = -torch.min(ratio * advantages, clipped * advantages)
+    return (terms * (inputs.targets[which] != IGNORED)).sum() / max(len(inputs.rows), 1)
 
 
 def tiles(hidden: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:

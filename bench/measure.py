@@ -96,11 +96,11 @@ def measure(
     clock: str = "wall",
     tell: Callable[[str], None] = lambda text: None,
 ) -> Measured:
-    """Gate and time all peers of the case's library.
+    """Gate and time all peers that have to do with the case.
 
     Args:
         case: What to measure.
-        peers: Implementations; those of the other library are left out.
+        peers: Implementations; those of the other library or objective are left out.
         device: "cpu" or "cuda".
         seconds: To spend on timing; at least `ROUNDS[0]` rounds are made whatever they take.
         until: Of `time.monotonic`, when all of the case should be done; takes the place of `seconds`.
@@ -112,7 +112,7 @@ def measure(
     answers: dict[bool, Exact] = {}
     rows, runs = [], {}
     for peer in peers:
-        if peer.library != case.library:
+        if not peer.serves(case):
             continue
         tell(f"{case.name}: {peer.name}")
         mean = peer.task == "mean"
@@ -155,7 +155,7 @@ def _gate(peer: Peer, given: generator.Inputs, device: str, answer: Exact | None
         peak, result = (_jax_peak(peer, given), run()) if peer.library == "jax" else peak_bytes(run, device)
         found = errors(result, answer, given, peer.task)
         del result
-        refused = refusal(found, case.dtype)
+        refused = refusal(found, case.dtype, case.objective)
         if refused:
             return Row(peer.name, peer.task, "refused", refused, errors=_plain(found)), None
     except Exception as error:  # a peer that breaks is a result

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 import poz
-from poz.bench.inputs import BETA, IGNORED, Inputs, for_jax
+from poz.bench.inputs import BETA, CLIP, IGNORED, Inputs, dapo, for_jax
 from poz.bench.shapes import Case, Mode
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")  # torch needs the rest, in the same process
-Task = Literal["tokens", "dpo", "mean"]
+Task = Literal["tokens", "dpo", "dapo", "mean"]
+TASKS = {"dpo": ("tokens", "dpo", "mean"), "dapo": ("tokens", "dapo")}
+"""Who takes part in a case of an objective."""
 TRL_CHUNK = 32768
 """Vocabulary columns per tile in TRL's trainers."""
 
@@ -41,8 +43,9 @@ class Peer:
 
     Attributes:
         name: Shown in the table; ours begin with "poz".
-        task: "tokens": log-probs of all tokens, any coefficients in the gradient. "dpo": the mean DPO loss, whose gradient
-            has the coefficients that the others are given. "mean": the mean log-prob only, so no preference loss can be
+        task: "tokens": log-probs of all tokens, any coefficients in the gradient; in a case of DAPO the loss is made of them
+            in plain torch. "dpo": the mean DPO loss, whose gradient has the coefficients that the others are given. "dapo":
+            DAPO's loss. "mean": the mean log-prob only, so no preference loss can be
             made of it; such a row is shown, and is no one's best peer.
         build: Takes the inputs and gives the function (hidden, weight) -> values; its own time is not measured.
         missing: Takes the case and the kind of device, and says why it cannot run there, or None.
@@ -54,6 +57,10 @@ class Peer:
     build: Callable[[Inputs], Callable[[Any, Any], Any]]
     missing: Callable[[Case, str], str | None] = lambda case, device: None
     library: str = "torch"
+
+    def serves(self, case: Case) -> bool:
+        """Whether it has to do with a case at all."""
+        return self.library == case.library and self.task in TASKS[case.objective]
 
     def available(self, case: Case, device: str) -> str | None:
         """None, or the reason why it cannot do this case."""
@@ -93,6 +100,8 @@ class Peer:
             if mode == "forward":
                 return Outcome(values)
             upstream = inputs.upstream.to(values.dtype) if self.task == "tokens" else None
+            if self.task == "tokens" and inputs.case.objective == "dapo":
+                return Outcome(values.detach(), *torch.autograd.grad(dapo(inputs, values), wanted))
             return Outcome(values.detach(), *torch.autograd.grad(values, wanted, upstream))
 
         return run
@@ -182,6 +191,18 @@ def _in_the_loop(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
     )
 
 
+def _dapo_in_the_loop(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
+    from poz.torch import fused_objective
+
+    shape = inputs.case.sequences
+    objective = poz.dapo.bind(epsilon_low=CLIP[0], epsilon_high=CLIP[1])
+    fields = {"old_logps": inputs.old.view(shape), "advantages": inputs.advantages}
+    targets = inputs.targets.view(shape)
+    return lambda hidden, weight: (
+        fused_objective(objective, hidden.view(*shape, -1), weight, targets, fields=fields).loss
+    )
+
+
 def _logits(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """What trainers write: logits in the dtype of the inputs, float32 log-softmax, gather."""
     logps = (hidden @ weight.t()).float().log_softmax(-1)
@@ -218,9 +239,10 @@ def _torch_chunked(reduction: str) -> Callable[[Inputs], Callable[[Tensor, Tenso
 
 
 def _trl(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
-    """As TRL's trainers call it: rows with a target gathered by a mask on a GPU, all rows scored on a CPU."""
+    """As TRL's trainers call it: on a GPU rows with a target, gathered by a mask, on a CPU all; GRPO's with entropies."""
     function = importlib.import_module("trl.kernels").ChunkedLogProbFunction
-    targets, rest = inputs.targets, (1.0, TRL_CHUNK, None, 1.0, ())
+    more = ("entropy",) if inputs.case.objective == "dapo" else ()
+    targets, rest = inputs.targets, (1.0, TRL_CHUNK, None, 1.0, more)
 
     def gathered(hidden: Tensor, weight: Tensor) -> Tensor:
         mask = targets != IGNORED
@@ -232,6 +254,22 @@ def _trl(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
         return logps.masked_fill(targets == IGNORED, 0)
 
     return gathered if inputs.hidden.is_cuda else dense
+
+
+def _trl_logits(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
+    """Logits of a few completions at a time, as those trainers of TRL's do that have no head of their own."""
+    selected = importlib.import_module("trl.trainer.utils").selective_log_softmax
+    shape = inputs.case.sequences
+    targets = inputs.targets.view(shape)
+
+    def logps(hidden: Tensor, weight: Tensor) -> Tensor:
+        parts = [
+            selected(h @ weight.t(), t.clamp(min=0))
+            for h, t in zip(hidden.view(*shape, -1).split(2), targets.split(2), strict=True)
+        ]
+        return dapo(inputs, torch.cat(parts).view(-1).float())
+
+    return logps
 
 
 def _liger_linear(reduction: str) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
@@ -250,6 +288,18 @@ def _liger_dpo(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
     loss = made(ignore_index=IGNORED, beta=BETA, use_ref_model=False, average_log_prob=False)
     shape = inputs.case.sequences
     return lambda hidden, weight: loss(weight, hidden.view(*shape, -1), inputs.targets.view(shape))[0]
+
+
+def _liger_dapo(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
+    made = importlib.import_module("liger_kernel.chunked_loss").LigerFusedLinearGRPOLoss
+    loss = made(
+        beta=0.0, compiled=False, use_ref_model=False, epsilon_low=CLIP[0], epsilon_high=CLIP[1], loss_type="dapo"
+    )
+    shape = inputs.case.sequences
+    targets, old = inputs.targets.view(shape), inputs.old.view(shape)
+    there = targets != IGNORED
+    rest = (targets.clamp(min=0), there, inputs.advantages)
+    return lambda hidden, weight: loss(hidden.view(*shape, -1), weight, *rest, old_per_token_logps=old)[0]
 
 
 def _cce(exact: bool) -> Callable[[Inputs], Callable[[Tensor, Tensor], Tensor]]:
@@ -326,6 +376,9 @@ PEERS = (
     Peer("trl", "tokens", _trl, _needs("trl.kernels")),
     Peer("liger", "tokens", _liger_linear("none"), _needs("liger_kernel.ops.fused_linear_cross_entropy", gpu=True)),
     Peer("liger dpo", "dpo", _liger_dpo, _needs("liger_kernel.chunked_loss")),
+    Peer("poz dapo", "dapo", _dapo_in_the_loop),
+    Peer("liger dapo", "dapo", _liger_dapo, _needs("liger_kernel.chunked_loss")),
+    Peer("trl logits", "dapo", _trl_logits, _needs("trl.trainer.utils")),
     Peer("cce", "tokens", _cce(False), _needs("cut_cross_entropy", gpu=True)),
     Peer("cce exact", "tokens", _cce(True), _needs("cut_cross_entropy", gpu=True)),
     Peer("torch chunked mean", "mean", _torch_chunked("mean"), _has_linear_cross_entropy),

@@ -176,7 +176,7 @@ def table(measured: Measured) -> Table:
 
 def _cells(row: Row) -> list[str | Text]:
     seconds, errors = row.seconds, row.errors
-    name = row.peer + {"tokens": "", "dpo": " (loss)", "mean": " *"}[row.task]
+    name = row.peer + {"tokens": "", "dpo": " (loss)", "dapo": " (loss)", "mean": " *"}[row.task]
 
     def error(key: str) -> str:
         value = errors.get(key)
@@ -211,7 +211,8 @@ LEGEND = (
     "/floor: median over the time of the bare matrix products (or of moving the bytes, where longer) in the same run. "
     "MiB: peak beyond what was there before the call, results included. "
     "rms, bias, max: of log-probs, nats; dH, dW: relative errors of the gradients; all against float64 on the same inputs. "
-    "(loss): makes the DPO loss itself. *: gives a mean only, so no preference loss can be made of it."
+    "(loss): makes the loss itself, DPO's or that which the case names. "
+    "*: gives a mean only, so no preference loss can be made of it."
 )
 
 

@@ -25,7 +25,7 @@ from poz.bench.peers import PEERS, Peer
 from poz.bench.report import Aim
 from poz.bench.shapes import CPU_HEADS, HEADS, MODES, TOKENS, VALID, Case, Head
 
-QUICK = ("poz", "naive", "trl")
+QUICK = ("poz", "naive", "trl", "poz dapo", "liger dapo", "trl logits")
 """Who takes part in a quick run; the others are named as not asked for."""
 QUICK_MINUTES = 2.4
 FIXED = Case(CPU_HEADS["fixed"], 32, 1.0, "train", "float32")
@@ -39,6 +39,7 @@ def quick_cases() -> list[Case]:
         Case(head, 1024, 1.0, "train", "float32"),
         Case(head, 1024, 1.0, "frozen", "float32"),
         Case(head, 1024, 1.0, "train", "bfloat16"),
+        Case(head, 1024, 1.0, "train", "float32", objective="dapo"),
         Case(head, 1024, 1.0, "train", "float32", "jax"),
         FIXED,
     ]
@@ -50,6 +51,8 @@ def cpu_cases() -> list[Case]:
     torch_cases = [Case(head, 1024, 1.0, mode, dtype) for mode in MODES for dtype in ("float32", "bfloat16")]
     parts = [Case(head, 1024, share, "train", "float32") for share in VALID if share < 1]
     odd = [Case(CPU_HEADS["narrow"], 2048, 1.0, "train", "float32")]
+    of_dapo = ((1.0, "float32"), (0.5, "float32"), (1.0, "bfloat16"))
+    odd += [Case(head, 1024, share, "train", dtype, objective="dapo") for share, dtype in of_dapo]
     return [*torch_cases, *parts, *odd, FIXED, *(Case(head, 1024, 1.0, mode, "float32", "jax") for mode in MODES)]
 
 
@@ -62,6 +65,7 @@ def gpu_cases() -> list[Case]:
     names = list(HEADS)
     first = [
         *modes("llama-3-8b", 8192), *modes("qwen3-0.6b", 8192), *modes("llama-3-8b", 2048),
+        Case(HEADS["llama-3-8b"], 8192, 1.0, "train", "bfloat16", objective="dapo"),
         *modes("llama-3-8b", 8192, 1.0, "jax"), *modes("gemma-2-9b", 8192), *modes("qwen2.5-7b", 8192),
         *modes("llama-3-8b", 8192, 0.5), *modes("llama-3-8b", 512), *modes("llama-3-8b", 32768), *modes("qwen3-0.6b", 2048),
     ]  # fmt: skip
@@ -133,6 +137,10 @@ def aims(measured: Iterable[Measured], device: str) -> list[Aim]:
         if case["head"]["name"] != "reach" or case["valid"] != 1:
             continue
         kind = (case["mode"], case["dtype"], case["library"])
+        if case["objective"] == "dapo":
+            for rival in ("trl", "liger dapo"):
+                found.append(_ratio(one, one.row("poz dapo"), one.row(rival), 0.50))
+            continue
         for rival, limit in _CPU_AIMS.get(kind, {}).items():
             found.append(_ratio(one, one.row("poz"), one.row(rival), limit))
         if kind == ("train", "float32", "jax"):
@@ -193,7 +201,7 @@ def main(
     """Run, print, and write what is asked for.
 
     Args:
-        quick: The CPU aims only: four cases and the implementations they name, under three minutes on two cores unless
+        quick: The CPU aims only: six cases and the implementations they name, under three minutes on two cores unless
             `minutes` says otherwise.
         json: Where to write every number; "-" is standard output.
         plot: Where to write the picture, a PNG.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Mode = Literal["train", "frozen", "forward"]
+Objective = Literal["dpo", "dapo"]
 MODES: tuple[Mode, ...] = ("train", "frozen", "forward")
 MATMULS: dict[Mode, tuple[str, ...]] = {
     "train": ("forward", "hidden", "weight"),
@@ -66,6 +67,7 @@ class Case(NamedTuple):
         mode: "train": gradients of hidden states and head; "frozen": of the hidden states; "forward": none.
         dtype: Of hidden states and head.
         library: "torch" or "jax".
+        objective: Whose loss the gradients are of.
     """
 
     head: Head
@@ -74,17 +76,19 @@ class Case(NamedTuple):
     mode: Mode = "train"
     dtype: str = "bfloat16"
     library: str = "torch"
+    objective: Objective = "dpo"
 
     @property
     def name(self) -> str:
         """A short name, such as `reach train float32 N=1024`."""
         share = "" if self.valid == 1 else f" {self.valid:.0%} valid"
-        return f"{self.head.name} {self.mode} {self.dtype} N={self.tokens}{share}" + " jax" * (self.library == "jax")
+        more = " jax" * (self.library == "jax") + f" {self.objective}" * (self.objective != "dpo")
+        return f"{self.head.name} {self.mode} {self.dtype} N={self.tokens}{share}{more}"
 
     @property
     def sequences(self) -> tuple[int, int]:
-        """Sequences and tokens of each: chosen completions, then as many rejected ones, of at most 1024 tokens."""
-        length = min(1024, self.tokens // 2)
+        """Sequences and tokens of each, at most 1024: chosen, then as many rejected ones; or the completions of a group."""
+        length = min(1024, self.tokens // (2 if self.objective == "dpo" else 8))
         return self.tokens // length, length
 
     @property

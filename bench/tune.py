@@ -203,7 +203,7 @@ def ways() -> Iterator[Row]:
         case = Case(head, 8192)
         given = make(case, "cuda")
         for peer in PEERS:
-            if peer.library == "torch" and peer.name.startswith("poz") and peer.available(case, "cuda") is None:
+            if peer.serves(case) and peer.name.startswith("poz") and peer.available(case, "cuda") is None:
                 taken = milliseconds(functools.partial(_discard, peer.prepare(given, "train")), 5)
                 yield {"head": head.name, "what": peer.name, "ms": taken}
 

@@ -69,6 +69,44 @@ def test_half_of_the_tokens_have_a_target_and_the_upstream_is_that_of_dpo(given)
     assert loss(given, logps.detach()[given.rows], "dpo") == pytest.approx(value.item(), rel=1e-12)
 
 
+@pytest.fixture(scope="module")
+def rollouts():
+    return inputs.make(shapes.Case(TINY, 256, 0.5, "train", "float32", objective="dapo"))
+
+
+def test_the_loss_of_rollouts_is_that_of_dapo_and_clips_some_tokens(rollouts):
+    shape = rollouts.case.sequences
+    assert shape == (8, 32)
+    hidden, weight = rollouts.hidden.double().requires_grad_(), rollouts.weight.double().requires_grad_()
+    logps = (hidden @ weight.T).log_softmax(1).gather(1, rollouts.targets.clamp(0)[:, None])[:, 0]
+    fields = {"old_logps": rollouts.old.double().view(shape), "advantages": rollouts.advantages.double()}
+    batch = poz.Rollouts(logps.view(shape), mask=(rollouts.targets != inputs.IGNORED).view(shape), **fields)
+    value = poz.dapo(batch, epsilon_low=inputs.CLIP[0], epsilon_high=inputs.CLIP[1]).mean()
+    slopes = torch.autograd.grad(value, (logps, hidden, weight))
+    answer = exact(rollouts, "train")
+    assert loss(rollouts, answer.logps, "dapo") == pytest.approx(value.item(), rel=1e-12)
+    torch.testing.assert_close((answer.hidden, answer.weight), slopes[1:], rtol=1e-9, atol=1e-14)
+    moving = slopes[0][rollouts.rows] != 0
+    assert 0.02 < (~moving).float().mean() < 0.3
+
+
+def test_rows_of_rollouts_are_gated_like_the_others(rollouts, monkeypatch):
+    monkeypatch.setattr(measure, "COPIED", {"cpu": 1 << 20})
+    pytest.importorskip("liger_kernel.chunked_loss")
+    names = ("poz", "naive", "poz dapo", "poz in the loop", "liger dapo", "torch chunked mean")
+    right = [peer for peer in PEERS if peer.library == "torch" and peer.name in names]
+    wrong = Peer(
+        "unclipped", "dapo", lambda given: lambda h, w: inputs.dapo(given._replace(old=given.old - 9), (h @ w.T)[:, 0])
+    )
+    made = measure.measure(rollouts.case, [*right, wrong], seconds=0)
+    assert {row.peer: row.status for row in made.rows} == {
+        **dict.fromkeys(("poz", "naive", "poz dapo", "liger dapo"), "measured"),
+        "unclipped": "refused",
+    }
+    assert made.row("poz dapo").errors["loss"] is not None
+    assert made.row("poz").errors["rms"] < 1e-5
+
+
 @pytest.mark.parametrize("mean", [False, True])
 def test_exact_is_what_autograd_gives(given, mean):
     hidden, weight = given.hidden.double().requires_grad_(), given.weight.double().requires_grad_()
