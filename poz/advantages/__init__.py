@@ -30,6 +30,7 @@ from poz.advantages.tokens import (
     reinforce_plus_plus_baseline,
     returns,
 )
+from poz.advantages.values import optimal
 from poz.advantages.whitening import whiten
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "group_mean",
     "leave_one_out",
     "length_weighted",
+    "optimal",
     "optimal_token_baseline",
     "pass_at_k",
     "reinforce_plus_plus",

@@ -17,7 +17,7 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """A completion: l, d, A and log w of its tokens (T,), all completions of the batch with it, log π_old and noise (T,)."""
+    """A completion: l, d, A and log w of its tokens (T,), all of the batch with it, log π_old, log π_ref and noise."""
 
     l: Array  # noqa: E741
     d: Array
@@ -25,6 +25,7 @@ class One(NamedTuple):
     w: Array
     batch: list[Any]
     o: Array
+    q: Array | None
     noise: Array | None
 
 
@@ -111,8 +112,10 @@ def losses(
         apart = None if sampler_logps is None else (old - sampler_logps)[i, valid]
         weights = corrected(apart, p) if p["correction"] != "none" else np.zeros(valid.sum())
         ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
-        chance = None if noise is None else noise[i, valid]
-        batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, batch, old[i, valid], chance))
+        q, chance = (None if x is None else x[i, valid] for x in (ref_logps, noise))
+        batch.append(
+            One(logps[i, valid], ratio, given[i, valid].astype(float), weights, batch, old[i, valid], q, chance)
+        )
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}
     there["entropy"] = entropy
     slopes = {name: np.zeros(logps.shape) for name, given in there.items() if given is not None}

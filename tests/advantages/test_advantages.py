@@ -253,6 +253,8 @@ R, G, M = np.ones(3), np.zeros(3, int), np.ones((3, 2), bool)
         (lambda: adv.length_weighted(R, G, np.array([1, -1, 2])), "lengths of 0 or more; got -1"),
         (lambda: adv.length_weighted(R, G, np.ones(2)), "one shape for all"),
         (lambda: adv.greedy_baseline(R, R[:2]), "one shape for all"),
+        (lambda: adv.optimal(R, R), r"reference_rewards of shape \(3, samples\)"),
+        (lambda: adv.optimal(R, R[:, None], beta=0.0), "beta above 0; got 0.0"),
         (lambda: adv.gdpo(R, G), r"\(batch, rewards\); got \(3,\)"),
         (lambda: adv.gdpo(R[:, None], G, weights=[1.0, 2.0]), "a weight for each kind of reward, 1; got 2"),
         (lambda: adv.at_last(R, M[:2]), r"shape \(3, tokens\)"),

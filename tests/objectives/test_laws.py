@@ -300,7 +300,7 @@ def competing(objective):
     """Whether infinities may meet: a loss on rollouts does so with its KL, its corrections and its penalties."""
     values = objective.values
     if objective.family is poz.Rollouts:
-        return values["kl_weight"] or values["correction"] != "none" or objective.name in ("dro", "kl_cov")
+        return values["kl_weight"] or values["correction"] != "none" or objective.name in ("dro", "kl_cov", "a2po")
     return objective.name in COMPETING
 
 

@@ -16,6 +16,7 @@ class Token(NamedTuple):
     log_weight: Any
     all: list[Any]
     still: Any
+    q: Any = None
     noise: Any = None
 
     @property
@@ -39,9 +40,9 @@ def completions(fields, held, params):
         moved, still = [], []
         for k, t in enumerate(at):
             rest = (old[i][t], worth[t], weights[k] if weights else mp.zero)
-            noise = held["noise"][i][t] if "noise" in held else None
-            still.append(Token(held["logps"][i][t], *rest, still, None, noise))
-            moved.append(Token(row[t], *rest, moved, still[-1], noise))
+            more = [held[name][i][t] if name in held else None for name in ("ref_logps", "noise")]
+            still.append(Token(held["logps"][i][t], *rest, still, None, *more))
+            moved.append(Token(row[t], *rest, moved, still[-1], *more))
         out.append((at, moved))
     return out
 

@@ -33,6 +33,7 @@ class Steps(NamedTuple):
         valid: 1 at tokens, 0 elsewhere.
         count: (batch, 1) how many tokens there are, at least 1.
         log_weights: Log of what corrects the sampler, (batch, tokens) or (batch, 1), -∞ where nothing is left; held constant.
+        ref: q, the log-probs of the reference, held constant, where they are given.
         noise: What tokens are chosen by at random, where it is given.
     """
 
@@ -44,6 +45,7 @@ class Steps(NamedTuple):
     valid: Array
     count: Array
     log_weights: Array
+    ref: Array
     noise: Array
 
     def mean(self, x: Array) -> Array:
@@ -153,9 +155,8 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     advantages = r.token_advantages if p["per_token"] else r.advantages[..., None]
     advantages = xp.stop_gradient(xp.astype(advantages, logps))
     advantages = terms.masked(xp, advantages, r.mask) if p["per_token"] else advantages
-    steps = Steps(
-        xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), xp.constant(0.0, count), r.noise
-    )
+    plain = xp.constant(0.0, count)
+    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), plain, ref, r.noise)
     x = term(steps)
     if p["correction"] != "none":
         steps = steps._replace(log_weights=log_weights(steps, old - sampler, p))
