@@ -51,6 +51,13 @@ def test_ranked_from_tokens():
     np.testing.assert_array_equal(lists.lengths, [[2, 0]])
 
 
+def test_masks_of_tokens_become_booleans_on_either_side():
+    tokens = poz.TokenPairs.from_tokens(TOKENS, TOKENS, chosen_mask=MASK.astype(int), rejected_mask=MASK.astype(int))
+    for mask in (tokens.chosen_mask, tokens.rejected_mask):
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, MASK)
+
+
 def test_a_bf16_sum_is_taken_in_float32():
     """Added up in bf16, a thousand tokens of -1.01 give -256: from there on adding one changes nothing."""
     tokens = torch.full((1, 1000), -1.01, dtype=torch.bfloat16)

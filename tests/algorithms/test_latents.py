@@ -78,6 +78,7 @@ def test_a_normalized_draw_has_the_length_of_the_root_of_its_width_and_zero_stay
     plain, stretched = latents.sample(MEAN, LOGS, NOISE), latents.sample(MEAN, LOGS, NOISE, normalized=True)
     np.testing.assert_allclose(np.linalg.norm(stretched, axis=-1), 2, rtol=1e-14)
     np.testing.assert_allclose((plain * stretched).sum(-1), 2 * np.linalg.norm(plain, axis=-1), rtol=1e-14)
+    np.testing.assert_array_equal(latents.sample(MEAN[0], LOGS[0], NOISE[0], normalized=True), stretched[0])
     zero = torch.zeros(1, 4, dtype=torch.float64, requires_grad=True)
     latents.sample(zero, zero, zero, normalized=True).sum().backward()
     assert torch.isfinite(zero.grad).all()

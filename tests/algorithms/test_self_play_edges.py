@@ -7,7 +7,7 @@ import pytest
 
 from poz import games
 from poz.algorithms import self_play
-from poz.algorithms.tabular import inpo_iterates, mnpo_iterates
+from poz.algorithms.tabular import inpo_iterates, inpo_step, mnpo_iterates
 
 BENCH = games.rock_paper_scissors(0.8)
 UNIFORM = np.full(3, 1 / 3)
@@ -52,6 +52,14 @@ def test_what_the_reference_never_plays_is_not_played(make, eta):
         assert last.sum() == pytest.approx(1)
     if eta < 2 and "nash_md" not in make.__code__.co_names:
         np.testing.assert_allclose(last, games.regularized_nash(BENCH, PARTLY, 0.5), atol=1e-12)
+
+
+def test_nothing_of_a_policy_is_left_where_the_reference_has_all_the_weight():
+    """tau = eta: what the policy never plays comes back, as reference times exp(win rate / eta)."""
+    policy = np.array([0.5, 0.5, 0.0])
+    found = inpo_step(policy, UNIFORM, BENCH, tau=0.5, eta=0.5)
+    tilted = UNIFORM * np.exp(BENCH @ policy / 0.5)
+    np.testing.assert_allclose(found, tilted / tilted.sum(), rtol=1e-14)
 
 
 def test_all_the_way_to_the_mixture():

@@ -153,6 +153,15 @@ def test_entropy_and_its_gradient():
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_a_token_that_nothing_comes_near_leaves_no_entropy():
+    """A thousand nats above all others, in the first of three tiles: what the others have is lost to underflow."""
+    weight = np.zeros((3000, 4), np.float32)
+    weight[5, 0], weight[:, 1] = 1000, np.linspace(-1, 1, 3000)
+    hidden, targets = jnp.ones((2, 4)).at[1, 1].set(0), jnp.array([5, 5])
+    found = linear_logps(hidden, jnp.asarray(weight), targets, outputs=("logps", "entropy"))
+    np.testing.assert_array_equal(found.entropy, 0)
+
+
 def test_bf16_log_probs_are_those_of_float64_on_the_same_inputs():
     hidden, weight, targets = inputs(jnp.bfloat16, rows=256, vocabulary=1000)
     logps = np.asarray(compiled(linear_logps, hidden, weight, targets), np.float64)

@@ -130,3 +130,14 @@ def test_a_gradient_more_needs_more_memory(gradient):
             )
         least.append(bytes_of(str(said.value).split("'")[-2]))
     assert least[0] < least[1]
+
+
+def test_a_wider_head_needs_room_for_a_longer_strip():
+    """With eight rows and no gradient hardly anything but the strip of the head that is read grows: 1024 of its rows."""
+    least = []
+    for width in (64, 128):
+        shapes = [jax.ShapeDtypeStruct((n, width), jnp.float32) for n in (8, 1024)]
+        with pytest.raises(ValueError, match="smallest") as said:
+            linear_logps_plan(*shapes, memory=1, hidden_gradient=False, head_gradient=False)
+        least.append(bytes_of(str(said.value).split("'")[-2]))
+    assert least[1] - least[0] >= 1024 * 64 * 4
