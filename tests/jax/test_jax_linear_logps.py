@@ -1,5 +1,6 @@
 """JAX's fused log-probs against the dense formula in float64 NumPy, on one device and on eight."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -160,6 +161,13 @@ def test_a_token_that_nothing_comes_near_leaves_no_entropy():
     hidden, targets = jnp.ones((2, 4)).at[1, 1].set(0), jnp.array([5, 5])
     found = linear_logps(hidden, jnp.asarray(weight), targets, outputs=("logps", "entropy"))
     np.testing.assert_array_equal(found.entropy, 0)
+
+
+def test_the_ends_of_their_integers_may_be_the_ignored_index():
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, 4), (9, 4))]
+    for index in (-(2**31), 2**31 - 1):
+        made = jax.eval_shape(functools.partial(linear_logps, ignore_index=index), *shapes, jnp.full(2, index))
+        assert made.shape == (2,)
 
 
 def test_bf16_log_probs_are_those_of_float64_on_the_same_inputs():

@@ -132,12 +132,13 @@ def test_a_gradient_more_needs_more_memory(gradient):
     assert least[0] < least[1]
 
 
-def test_a_wider_head_needs_room_for_a_longer_strip():
-    """With eight rows and no gradient hardly anything but the strip of the head that is read grows: 1024 of its rows."""
+@pytest.mark.parametrize(("rows", "dtype", "bytes_each"), [(8, jnp.float32, 4), (1024, jnp.bfloat16, 12)])
+def test_a_wider_head_needs_room_for_a_longer_strip(rows, dtype, bytes_each):
+    """A strip is 1024 rows of the head; of bf16 it and 1024 hidden states are there in float32 beside themselves."""
     least = []
     for width in (64, 128):
-        shapes = [jax.ShapeDtypeStruct((n, width), jnp.float32) for n in (8, 1024)]
+        shapes = [jax.ShapeDtypeStruct((n, width), dtype) for n in (rows, 1024)]
         with pytest.raises(ValueError, match="smallest") as said:
             linear_logps_plan(*shapes, memory=1, hidden_gradient=False, head_gradient=False)
         least.append(bytes_of(str(said.value).split("'")[-2]))
-    assert least[1] - least[0] >= 1024 * 64 * 4
+    assert least[1] - least[0] >= 1024 * 64 * bytes_each

@@ -92,10 +92,10 @@ def test_agrees_with_dense_float64(head, memory, softcap, outputs):
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("head", [True, False])
-@pytest.mark.parametrize("softcap", [None, 5.0])
-def test_gradients_without_a_bias(softcap, head):
-    """Where nothing but a cap reads the logits again; the first and the last token are targets."""
-    given = problem(90, 8, 2099, torch.float64)
+@pytest.mark.parametrize(("shape", "softcap"), [((90, 8, 2099), None), ((90, 8, 2099), 5.0), ((2100, 2, 50), None)])
+def test_gradients_without_a_bias(shape, softcap, head):
+    """Where nothing but a cap reads the logits again; the first and the last token are targets; more blocks than columns."""
+    given = problem(*shape, torch.float64)
     ours, theirs = leaves(*given[:2], head=head), leaves(*given[:2], head=head)
     linear_logps(*ours, given[2], softcap=softcap).sum().backward()
     dense(*theirs, given[2], softcap=softcap)["logps"].sum().backward()

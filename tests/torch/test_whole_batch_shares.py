@@ -107,6 +107,7 @@ def work(everywhere, count, folder, layouts):
         "two dimensions": (poz.aot, poz.Pairs(*(None if x is None else x[None] for x in pairs)) if odd else pairs),
         "a value out of its domain": (poz.odpo, pairs._replace(margin=d if odd else -d)),
         "samples beside no examples": (poz.vpo, half._replace(**samples) if odd else pairs._replace(**samples)),
+        "fixed samples beside no examples": (poz.vpo, (half if odd else pairs)._replace(calibration=d, ref_calibration=d)),
         "no samples at all": (poz.vpo, pairs._replace(calibration=d[:0], ref_calibration=d[:0])),
         "opponents": (poz.mnpo, pairs._replace(**dict.fromkeys(OPPONENTS, d.expand(1 + odd, 4)))),
     }
@@ -124,7 +125,11 @@ def work(everywhere, count, folder, layouts):
 given = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 torch.multiprocessing.start_processes(work, given, given[0], daemon=True, start_method="fork")
 """
-MAY_DIFFER = {"opponents", "a field that is not read"}  # where each example is on its own
+MAY_DIFFER = {
+    "opponents",
+    "a field that is not read",
+    "fixed samples beside no examples",
+}  # where nothing is lost by it
 
 
 LAYOUTS = [(3, 5), (8, 0), (1, 4, 0, 3)]  # those of two in two groups at once
