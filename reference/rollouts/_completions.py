@@ -17,12 +17,13 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """A completion: l, d, A and log w of its tokens (T,), all of the batch with it, log π_old, log π_ref and noise."""
+    """A completion: l, d, A, log w and whether w lets it through, of its tokens (T,); all of the batch; log π_old, log π_ref, noise."""
 
     l: Array  # noqa: E741
     d: Array
     a: Array
     w: Array
+    kept: Mask
     batch: list[Any]
     o: Array
     q: Array | None
@@ -110,12 +111,16 @@ def losses(
     for i, valid in enumerate(on):
         given = token_advantages if p["per_token"] else np.broadcast_to(advantages[:, None], logps.shape)
         apart = None if sampler_logps is None else (old - sampler_logps)[i, valid]
-        weights = corrected(apart, p) if p["correction"] != "none" else np.zeros(valid.sum())
-        ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
-        q, chance = (None if x is None else x[i, valid] for x in (ref_logps, noise))
-        batch.append(
-            One(logps[i, valid], ratio, given[i, valid].astype(float), weights, batch, old[i, valid], q, chance)
+        size = valid.sum()
+        weights, kept = (
+            corrected(apart, p) if p["correction"] != "none" else (np.zeros(size), np.ones(size, dtype=bool))
         )
+        ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
+        (q, chance), worth = (
+            (None if x is None else x[i, valid] for x in (ref_logps, noise)),
+            given[i, valid].astype(float),
+        )
+        batch.append(One(logps[i, valid], ratio, worth, weights, kept, batch, old[i, valid], q, chance))
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}
     there["entropy"] = entropy
     slopes = {name: np.zeros(logps.shape) for name, given in there.items() if given is not None}
@@ -144,8 +149,8 @@ def losses(
     return out, slopes
 
 
-def corrected(apart: Array, p: dict[str, Any]) -> Array:
-    """Log w of the tokens of a completion, from o - b."""
+def corrected(apart: Array, p: dict[str, Any]) -> tuple[Array, Mask]:
+    """Log w of the tokens of a completion, from o - b, and whether they are let through."""
     low, high, size = np.log(p["correction_low"]), np.log(p["correction_high"]), len(apart)
     level, how = p["correction"].split("_")
     whole = {
@@ -154,9 +159,9 @@ def corrected(apart: Array, p: dict[str, Any]) -> Array:
         "geometric": np.full(size, apart.sum() / max(size, 1)),
     }
     if how == "truncate":
-        return np.clip(whole[level], low, high)
-    kept = apart if level == "geometric" else whole[level]
-    return np.where((whole[level] < low) | (whole[level] > high), -np.inf, kept)
+        return np.clip(whole[level], low, high), np.ones(size, dtype=bool)
+    gone = (whole[level] < low) | (whole[level] > high)
+    return np.where(gone, -np.inf, apart if level == "geometric" else whole[level]), ~gone
 
 
 def divergence(x: Array, d: Array, estimator: str) -> tuple[Array, Array]:
@@ -208,10 +213,10 @@ def shared_out(size: int, sizes: Array, aggregation: str, length: float, count_e
 
 
 def clipped(
-    d: Array, a: Array, low: float, high: float, dual: float | None = None, cap: float | None = None
+    one: One, d: Array, low: float, high: float, dual: float | None = None, cap: float | None = None
 ) -> tuple[Array, Array]:
-    """R(d) with -A R = -min(r A, clip(r, 1 - low, 1 + high) A), r = e^d, and R'(d): 0 where it is clipped, else r."""
-    most = np.inf if cap is None else np.log(cap)
+    """w R(d) with -A R = -min(r A, clip(r, 1 - low, 1 + high) A), r = e^d, and w R'(d): 0 where it is clipped, else w r."""
+    a, most = one.a, np.inf if cap is None else np.log(cap)
     up, down = np.minimum(np.log1p(high), most), np.log1p(-low)
     top = most if dual is None else np.minimum(np.log(dual), most)
     ratio = np.broadcast_to(d, a.shape)
@@ -219,4 +224,10 @@ def clipped(
     kept = np.minimum(
         np.maximum(np.minimum(ratio, most), floor), ceiling
     )  # where the band is empty its ceiling is what holds
-    return tangent_exp(kept), np.where((kept == ratio) | np.isnan(kept), tangent_exp_slope(kept), 0.0)
+    free, kept = (kept == ratio) | np.isnan(kept), weighted(one, kept)
+    return tangent_exp(kept), np.where(free, tangent_exp_slope(kept), 0.0)
+
+
+def weighted(one: One, d: Array) -> Array:
+    """Log of w e^d; -∞ of a token that is not let through, unless its d is NaN."""
+    return np.where(np.isinf(d) & ~one.kept, 0.0, d) + one.w

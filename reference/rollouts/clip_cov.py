@@ -10,7 +10,7 @@ from poz.reference._stable import Array
 from poz.reference.rollouts._completions import One, clipped, member
 
 
-@member(aggregation="token_mean")
+@member(aggregation="token_mean", weighs=True)
 def clip_cov(
     one: One,
     *,
@@ -35,6 +35,6 @@ def clip_cov(
     first = sum(len(other.l) for other in one.batch[: next(i for i, o in enumerate(one.batch) if o is one)])
     kept = np.array([first + t not in gone for t in range(len(one.l))])
     # dx/dl = -A R'(d) where it is kept; which tokens are is unknown where a mean is
-    ratio, slope = clipped(one.d, one.a, epsilon_low, epsilon_high)
+    ratio, slope = clipped(one, one.d, epsilon_low, epsilon_high)
     unknown = np.nan if np.isnan(mean_worth) or np.isnan(mean_logps) else 0.0
     return np.where(kept, -one.a * ratio, 0.0) + unknown, np.diag(np.where(kept, -one.a * slope, 0.0))

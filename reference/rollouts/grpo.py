@@ -9,9 +9,9 @@ from poz.reference._stable import Array
 from poz.reference.rollouts._completions import One, clipped, member
 
 
-@member(aggregation="sequence_mean", kl_weight=0.04)
+@member(aggregation="sequence_mean", weighs=True, kl_weight=0.04)
 def grpo(one: One, *, epsilon_low: float = 0.2, epsilon_high: float = 0.2) -> tuple[Array, Array]:
     """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
     # dx/dl = -A R'(d)
-    ratio, slope = clipped(one.d, one.a, epsilon_low, epsilon_high)
+    ratio, slope = clipped(one, one.d, epsilon_low, epsilon_high)
     return -one.a * ratio, np.diag(-one.a * slope)

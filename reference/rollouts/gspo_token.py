@@ -9,9 +9,9 @@ from poz.reference._stable import Array
 from poz.reference.rollouts._completions import One, clipped, member
 
 
-@member(aggregation="sequence_mean")
+@member(aggregation="sequence_mean", weighs=True)
 def gspo_token(one: One, *, epsilon_low: float = 0.0003, epsilon_high: float = 0.0004) -> tuple[Array, Array]:
     """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
     # ds/dl = s, of the token's own log-prob alone
-    ratio, slope = clipped(one.d.sum() / len(one.d), one.a, epsilon_low, epsilon_high)
+    ratio, slope = clipped(one, one.d.sum() / len(one.d), epsilon_low, epsilon_high)
     return -one.a * ratio, np.diag(-one.a * slope)

@@ -9,7 +9,7 @@ from poz.reference._stable import Array
 from poz.reference.rollouts._completions import One, clipped, member
 
 
-@member(aggregation="token_mean")
+@member(aggregation="token_mean", weighs=True)
 def ppo_clip(
     one: One,
     *,
@@ -20,5 +20,5 @@ def ppo_clip(
 ) -> tuple[Array, Array]:
     """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
     # dx/dl = -A R'(d)
-    ratio, slope = clipped(one.d, one.a, epsilon_low, epsilon_high, dual_clip, ratio_cap)
+    ratio, slope = clipped(one, one.d, epsilon_low, epsilon_high, dual_clip, ratio_cap)
     return -one.a * ratio, np.diag(-one.a * slope)

@@ -143,14 +143,19 @@ def mean(tokens):
     return mp.fsum(token.d for token in tokens) / len(tokens)
 
 
-def surrogate(d, a, low, high, dual=None, cap=None):
-    """-min(r A, clip(r) A), r = e^d; the log of a huge ratio is clipped, never the ratio."""
+def surrogate(token, d, low, high, dual=None, cap=None):
+    """-min(r A, clip(r) A) w, r = e^d; the log of a huge ratio is clipped, never the ratio."""
     d = d if cap is None else min(d, log(cap))
-    if a > 0:
-        return -a * e(min(d, log(1 + high)))
+    if token.a > 0:
+        return -token.a * weighted(token, min(d, log(1 + high)))
     if low < 1:
         d = max(d, log(1 - low))
-    return -a * e(d if dual is None else min(d, log(dual)))
+    return -token.a * weighted(token, d if dual is None else min(d, log(dual)))
+
+
+def weighted(token, d):
+    """w e^d."""
+    return e(d + token.log_weight) if token.log_weight > -mp.inf else mp.zero
 
 
 def clips(measure, low="epsilon_low", high="epsilon_high"):

@@ -10,7 +10,7 @@ from poz.objectives.rollouts._steps import Steps, log
 
 
 def clipped(at: Steps, log_ratio: Array, low: Any, high: Any, dual: Any = None, cap: Any = None) -> Array:
-    """R with -A R = -min(r A, clip(r, 1 - low, 1 + high) A), r the exponential of the log-ratio.
+    """w R with -A R = -min(r A, clip(r, 1 - low, 1 + high) A), r the exponential of the log-ratio, w the sampler's weight.
 
     Where A > 0 that is r up to 1 + high, elsewhere r from 1 - low on; with `dual` at most that there (dual-clip PPO), and
     with `cap` r itself is at most that, before anything else (two-sided clipping).
@@ -22,7 +22,7 @@ def clipped(at: Steps, log_ratio: Array, low: Any, high: Any, dual: Any = None, 
     below = xp.where(d < floor, floor, d)
     if dual is not None:
         below = least(xp, below, xp.log(terms.numbers(xp, dual, d)))
-    return terms.exponential(xp, xp.where(at.advantages > 0, above, below))
+    return at.weighted(xp.where(at.advantages > 0, above, below))
 
 
 def least(xp: Namespace, x: Array, most: Array) -> Array:

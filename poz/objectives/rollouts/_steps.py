@@ -33,6 +33,7 @@ class Steps(NamedTuple):
         valid: 1 at tokens, 0 elsewhere.
         count: (batch, 1) how many tokens there are, at least 1.
         log_weights: Log of what corrects the sampler, (batch, tokens) or (batch, 1), -∞ where nothing is left; held constant.
+        kept: 1 where the correction lets a token through, 0 where it does not.
         ref: q, the log-probs of the reference, held constant, where they are given.
         noise: What tokens are chosen by at random, where it is given.
     """
@@ -45,12 +46,17 @@ class Steps(NamedTuple):
     valid: Array
     count: Array
     log_weights: Array
+    kept: Array
     ref: Array
     noise: Array
 
     def mean(self, x: Array) -> Array:
         """(batch, 1) mean over the tokens of a completion."""
         return self.xp.sum(x, -1)[..., None] / self.count
+
+    def weighted(self, log_ratio: Array) -> Array:
+        """w e^log_ratio, as one exponential: a huge weight of a tiny ratio is neither infinite nor 0."""
+        return terms.exponential(self.xp, terms.spared(self.xp, self.kept, log_ratio) + self.log_weights)
 
     def surrogate(self, x: Array) -> Array:
         """-A x; 0 where A is 0, whatever x."""
@@ -122,7 +128,8 @@ DECLARED: dict[str, Any] = {
 def member(*, weighs: bool = False, **defaults: Any) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Makes a loss of the term of a token, `term(steps, *, hyper-parameters)`, with what is shared.
 
-    `defaults` are other ones than those of `shared`; `weighs` says that the term has the sampler's weights in it.
+    `defaults` are other ones than those of `shared`; `weighs` says that the term has the sampler's weights in it, as what
+    is made of `Steps.weighted` has.
     """
 
     def decorate(term: Callable[..., Array]) -> Callable[..., Array]:
@@ -155,12 +162,12 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     advantages = r.token_advantages if p["per_token"] else r.advantages[..., None]
     advantages = xp.stop_gradient(xp.astype(advantages, logps))
     advantages = terms.masked(xp, advantages, r.mask) if p["per_token"] else advantages
-    plain = xp.constant(0.0, count)
-    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), plain, ref, r.noise)
-    x = term(steps)
-    if p["correction"] != "none":
-        steps = steps._replace(log_weights=log_weights(steps, old - sampler, p))
-        x = term(steps) if weighs else terms.times(xp, terms.exponential(xp, steps.log_weights), x)
+    one = xp.ones_like(count)
+    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), 0 * one, one, ref, r.noise)
+    corrected = log_weights(steps, old - sampler, p) if p["correction"] != "none" else None
+    x = term(steps._replace(**corrected) if corrected and weighs else steps)
+    if corrected and not weighs:
+        x = terms.times(xp, terms.exponential(xp, corrected["log_weights"]), x)
     if p["off_policy_limit"] is not None:
         x = xp.where(dropped(steps, old if sampler is None else sampler, p["off_policy_limit"]), xp.constant(0.0, x), x)
     if _given(p["kl_weight"]):
@@ -171,8 +178,8 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     return total * _share(xp, count[..., 0], p["aggregation"], p["length"], p["count_empty"])
 
 
-def log_weights(at: Steps, apart: Array, p: Values) -> Array:
-    """Log of how much likelier the old policy is than the sampler, within its bounds; `apart` is o - b."""
+def log_weights(at: Steps, apart: Array, p: Values) -> dict[str, Array]:
+    """`log_weights`, how much likelier the old policy is than the sampler within its bounds, and `kept`; `apart` is o - b."""
     xp, (level, how) = at.xp, p["correction"].split("_")
     measure = {
         "sequence": lambda: xp.sum(apart, -1)[..., None],
@@ -182,9 +189,11 @@ def log_weights(at: Steps, apart: Array, p: Values) -> Array:
     judged = measure[level]()
     low, high = (log(xp, terms.numbers(xp, p[f"correction_{end}"], judged)) for end in ("low", "high"))
     if how == "truncate":
-        return xp.where(judged > high, high, xp.where(judged < low, low, judged))
-    kept = apart if level == "geometric" else judged
-    return xp.where((judged < low) | (judged > high), xp.constant(-np.inf, kept), kept)
+        within = xp.where(judged > high, high, xp.where(judged < low, low, judged))
+        return {"log_weights": within, "kept": xp.ones_like(judged)}
+    gone, weights = (judged < low) | (judged > high), apart if level == "geometric" else judged
+    kept = xp.where(gone, 0 * xp.ones_like(judged), xp.ones_like(judged))
+    return {"log_weights": xp.where(gone, xp.constant(-np.inf, weights), weights), "kept": kept}
 
 
 def slope_of(xp: Namespace, x: Array) -> Array:

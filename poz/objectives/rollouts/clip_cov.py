@@ -51,7 +51,7 @@ from poz.objectives.rollouts._covariance import covariance, first
         "coupled": "the covariance is over the tokens of the batch",
     },
 )
-@steps.member(aggregation="token_mean")
+@steps.member(aggregation="token_mean", weighs=True)
 def clip_cov(
     at: steps.Steps,
     *,

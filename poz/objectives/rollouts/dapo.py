@@ -27,7 +27,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Paper, second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dapo.json.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="token_mean")
+@steps.member(aggregation="token_mean", weighs=True)
 def dapo(
     at: steps.Steps,
     *,

@@ -25,7 +25,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Trainers' code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dr_grpo.json. The length is second hand, the largest of a completion there.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_sum", length=3000.0)
+@steps.member(aggregation="sequence_sum", weighs=True, length=3000.0)
 def dr_grpo(
     at: steps.Steps,
     *,

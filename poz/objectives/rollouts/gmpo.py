@@ -24,7 +24,7 @@ from poz.objectives.rollouts._clipped import least
     basis="The authors' code, executed in float64 (callsys/GMPO@205b2bf): tests/authors/gmpo.json, which has verl's and TRL's beside it.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean")
+@steps.member(aggregation="sequence_mean", weighs=True)
 def gmpo(
     at: steps.Steps,
     *,
@@ -36,4 +36,4 @@ def gmpo(
     above, low = least(xp, d, one * epsilon_high), -one * epsilon_low
     kept = xp.where(at.advantages > 0, above, xp.where(d < low, low, d))
     worth = at.mean(at.valid * at.advantages)
-    return -terms.times(xp, worth, terms.exponential(xp, at.mean(xp.where(at.valid > 0, kept, 0 * one))))
+    return -terms.times(xp, worth, at.weighted(at.mean(xp.where(at.valid > 0, kept, 0 * one))))

@@ -28,7 +28,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/grpo.json. The paper names no ε.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean", kl_weight=0.04)
+@steps.member(aggregation="sequence_mean", weighs=True, kl_weight=0.04)
 def grpo(
     at: steps.Steps,
     *,

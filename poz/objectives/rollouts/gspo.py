@@ -29,7 +29,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a): tests/authors/gspo.json.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean")
+@steps.member(aggregation="sequence_mean", weighs=True)
 def gspo(
     at: steps.Steps,
     *,

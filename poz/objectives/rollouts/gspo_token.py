@@ -26,7 +26,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Paper, second hand, and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/gspo_token.json.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean")
+@steps.member(aggregation="sequence_mean", weighs=True)
 def gspo_token(
     at: steps.Steps,
     *,

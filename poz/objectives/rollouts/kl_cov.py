@@ -24,7 +24,7 @@ from poz.objectives.rollouts._covariance import covariance, first
     basis="The authors' code, executed in float64 (PRIME-RL/Entropy-Mechanism-of-RL@8850579): tests/authors/kl_cov.json, which has verl's beside it.",
     **steps.DECLARED | {"coupled": "the covariance is over the tokens of the batch"},
 )
-@steps.member(aggregation="token_mean")
+@steps.member(aggregation="token_mean", weighs=True)
 def kl_cov(
     at: steps.Steps,
     *,
@@ -36,5 +36,6 @@ def kl_cov(
     """The unclipped surrogate, and a penalty on those few tokens that would lose most entropy."""
     xp, (found, mean) = at.xp, covariance(at)
     held = first(at, -found, at.valid > 0, share)
-    plain = at.surrogate(terms.exponential(xp, at.log_ratio)) + 0 * mean  # beside an infinity none is largest
-    return plain + kl_strength * xp.where(held, xp.relu(at.log_ratio) + xp.relu(-at.log_ratio), xp.constant(0.0, plain))
+    plain, far = at.surrogate(at.weighted(at.log_ratio)), xp.relu(at.log_ratio) + xp.relu(-at.log_ratio)
+    penalty = terms.times(xp, kl_strength * terms.exponential(xp, at.log_weights), far)
+    return plain + 0 * mean + xp.where(held, penalty, xp.constant(0.0, plain))  # beside an infinity none is largest

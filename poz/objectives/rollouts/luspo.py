@@ -25,7 +25,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/luspo.json.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_sum")
+@steps.member(aggregation="sequence_sum", weighs=True)
 def luspo(
     at: steps.Steps,
     *,

@@ -33,7 +33,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="token_mean")
+@steps.member(aggregation="token_mean", weighs=True)
 def ppo_clip(
     at: steps.Steps,
     *,

@@ -23,7 +23,7 @@ from poz.objectives.rollouts._clipped import clipped
     basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/rloo.json. The paper has no ratio: with its advantage it is poz.reinforce.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean")
+@steps.member(aggregation="sequence_mean", weighs=True)
 def rloo(
     at: steps.Steps,
     *,

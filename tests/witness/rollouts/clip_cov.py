@@ -24,10 +24,10 @@ def left_out(batch, p):
 def term(token, batch, p):
     if any((token.still or token) is one for one in left_out(batch, p)):
         return 0 * token.l
-    return surrogate(token.d, token.a, p["epsilon_low"], p["epsilon_high"])
+    return surrogate(token, token.d, p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="token_mean")
+formula, constant = objective(term, weighs=True, aggregation="token_mean")
 ends = clips(lambda tokens, token: token.d)
 
 

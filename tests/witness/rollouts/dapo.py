@@ -3,10 +3,10 @@ from witness._rows import Row
 
 
 def term(token, batch, p):
-    return surrogate(token.d, token.a, p["epsilon_low"], p["epsilon_high"])
+    return surrogate(token, token.d, p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="token_mean")
+formula, constant = objective(term, weighs=True, aggregation="token_mean")
 kinks = clips(lambda tokens, token: token.d)
 
 # d = (0.5, -0.2), A = 2

@@ -1,5 +1,5 @@
-from witness._maths import e, mp
-from witness._rollouts import absolute, completions, objective, tied
+from witness._maths import mp
+from witness._rollouts import absolute, completions, objective, tied, weighted
 from witness._rows import Row
 
 
@@ -7,10 +7,10 @@ def term(token, batch, p):
     low, high = -p["epsilon_low"], p["epsilon_high"]
     kept = [min(other.d, high) if other.a > 0 else max(other.d, low) for other in token.all]
     worth = mp.fsum(other.a for other in token.all) / len(kept)
-    return -worth * e(mp.fsum(kept) / len(kept))
+    return -worth * weighted(token, mp.fsum(kept) / len(kept))
 
 
-formula, constant = objective(term, aggregation="sequence_mean")
+formula, constant = objective(term, weighs=True, aggregation="sequence_mean")
 
 
 def kinks(fields, params):

@@ -3,10 +3,10 @@ from witness._rows import Row
 
 
 def term(token, batch, p):
-    return surrogate(token.d, token.a, p["epsilon_low"], p["epsilon_high"])
+    return surrogate(token, token.d, p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="sequence_mean", kl_weight=0.04)
+formula, constant = objective(term, weighs=True, aggregation="sequence_mean", kl_weight=0.04)
 kinks = clips(lambda tokens, token: token.d)
 
 # d = (0.5, -0.2), A = 2

@@ -3,15 +3,11 @@ from witness._rows import Row
 
 
 def term(token, batch, p):
-    return surrogate(
-        mean([other.still for other in token.all]) + token.l - token.still.l,
-        token.a,
-        p["epsilon_low"],
-        p["epsilon_high"],
-    )
+    d = mean([other.still for other in token.all]) + token.l - token.still.l
+    return surrogate(token, d, p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="sequence_mean")
+formula, constant = objective(term, weighs=True, aggregation="sequence_mean")
 kinks = clips(lambda tokens, token: mean(tokens))
 
 # d = (0.5, -0.2), A = 2

@@ -1,5 +1,5 @@
-from witness._maths import e, mp
-from witness._rollouts import absolute, completions, objective, tied
+from witness._maths import mp
+from witness._rollouts import absolute, completions, objective, tied, weighted
 from witness._rows import Row
 
 
@@ -13,10 +13,10 @@ def held(batch, p):
 
 def term(token, batch, p):
     far = abs(token.d) if any((token.still or token) is one for one in held(batch, p)) else 0
-    return -token.a * e(token.d) + p["kl_strength"] * far
+    return -token.a * weighted(token, token.d) + p["kl_strength"] * token.weight * far
 
 
-formula, constant = objective(term, aggregation="token_mean")
+formula, constant = objective(term, weighs=True, aggregation="token_mean")
 
 
 def kinks(fields, params):

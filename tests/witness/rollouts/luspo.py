@@ -3,10 +3,10 @@ from witness._rows import Row
 
 
 def term(token, batch, p):
-    return surrogate(mean(token.all), token.a, p["epsilon_low"], p["epsilon_high"])
+    return surrogate(token, mean(token.all), p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="sequence_sum")
+formula, constant = objective(term, weighs=True, aggregation="sequence_sum")
 kinks = clips(lambda tokens, token: mean(tokens))
 
 # d = (0.5, -0.2), A = 2

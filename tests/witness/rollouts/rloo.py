@@ -4,10 +4,10 @@ from witness._rows import Row
 
 
 def term(token, batch, p):
-    return surrogate(mp.fsum(other.d for other in token.all), token.a, p["epsilon_low"], p["epsilon_high"])
+    return surrogate(token, mp.fsum(other.d for other in token.all), p["epsilon_low"], p["epsilon_high"])
 
 
-formula, constant = objective(term, aggregation="sequence_mean")
+formula, constant = objective(term, weighs=True, aggregation="sequence_mean")
 kinks = clips(lambda tokens, token: mp.fsum(other.d for other in tokens))
 
 # d = (0.5, -0.2), A = 2
