@@ -24,5 +24,6 @@ def vespo(
     k, rate = np.where(good, k_positive, k_negative), np.where(good, lambda_positive, lambda_negative)
     log_w = np.sum(one.d + one.w)
     # dx/dl = -φ A
-    phi = tangent_exp(rate + times(k, np.full(k.shape, log_w)) - rate * tangent_exp(log_w))
+    fades = times(rate, np.full(k.shape, tangent_exp(log_w)))
+    phi = tangent_exp(rate + times(k, np.where(fades == np.inf, 0.0, log_w)) - fades)
     return -phi * one.a * one.l, np.diag(-phi * one.a)

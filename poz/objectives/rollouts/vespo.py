@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import numpy as np
+
 from poz import terms
 from poz.backends import Array
 from poz.domains import Real
@@ -42,5 +44,7 @@ def vespo(
     rate = xp.where(good, one * lambda_positive, one * lambda_negative)
     by_sampler = xp.where(at.valid > 0, at.log_weights * one, 0 * one)
     log_w = xp.sum(at.log_ratio + by_sampler, -1)[..., None]
-    phi = terms.exponential(xp, rate + terms.times(xp, k, log_w) - rate * terms.exponential(xp, log_w))
+    fades = terms.times(xp, rate, terms.exponential(xp, log_w))
+    grows = terms.times(xp, k, xp.where(fades == np.inf, 0 * one, log_w))  # fades is the exponential of it, which wins
+    phi = terms.exponential(xp, rate + grows - fades)
     return at.surrogate(terms.times(xp, xp.stop_gradient(phi), at.logps))
