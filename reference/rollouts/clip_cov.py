@@ -37,4 +37,4 @@ def clip_cov(
     # dx/dl = -A R'(d) where it is kept; which tokens are is unknown where a mean is
     ratio, slope = clipped(one, one.d, epsilon_low, epsilon_high)
     unknown = np.nan if np.isnan(mean_worth) or np.isnan(mean_logps) else 0.0
-    return np.where(kept, -one.a * ratio, 0.0) + unknown, np.diag(np.where(kept, -one.a * slope, 0.0))
+    return np.where(kept | np.isnan(ratio), -one.a * ratio, 0.0) + unknown, np.diag(np.where(kept, -one.a * slope, 0.0))

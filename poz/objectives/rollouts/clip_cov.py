@@ -72,5 +72,5 @@ def clip_cov(
     inside = free & (at.valid > 0) & (found > band_low) & (found < band_high)
     left_out = first(at, xp.astype(at.noise, found), inside, share)
     plain = at.surrogate(clipped(at, d, epsilon_low, epsilon_high))
-    kept = xp.where(left_out, xp.constant(0.0, plain), plain)
+    kept = xp.where(left_out & (plain == plain), xp.constant(0.0, plain), plain)
     return xp.where(mean == mean, kept, mean)  # beside an infinity the band is empty
