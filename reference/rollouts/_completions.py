@@ -17,7 +17,7 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """A completion: l, d, A, log w and whether w lets it through, of its tokens (T,); all of the batch; log π_old, log π_ref, noise."""
+    """l, d, A, log w, whether w lets it through, of a completion (T,); all completions; log π_old, log π_ref and noise of it."""
 
     l: Array  # noqa: E741
     d: Array
