@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import trl
-from trl.trainer import dpo_trainer, kto_trainer, reward_trainer, utils
+from trl.trainer import dpo_trainer, grpo_trainer, kto_trainer, reward_trainer, utils
 
 from poz.integrations import trl as ours
 from poz.integrations.trl import seams
 
 FILES = sorted(Path(ours.__file__).parent.glob("*.py"))
-TRAINERS = (trl.DPOTrainer, trl.KTOTrainer, trl.RewardTrainer)
+TRAINERS = (trl.DPOTrainer, trl.KTOTrainer, trl.RewardTrainer, trl.GRPOTrainer)
 
 
 def private(names):
@@ -22,7 +22,7 @@ def private(names):
 
 def of_trl():
     """Private names of the trainers, of what their methods read and write, and of the modules that they use."""
-    found = set().union(*(private(vars(one)) for one in (utils, dpo_trainer, kto_trainer, reward_trainer)))
+    found = set().union(*(private(vars(one)) for one in (utils, *seams.MODULES.values())))
     for trainer in TRAINERS:
         found |= private(dir(trainer))
         for function in (getattr(trainer, name) for name in dir(trainer)):
@@ -61,12 +61,11 @@ def nothing(one):
     pass
 
 
-METHODS = [
-    (trainer, name) for trainer in TRAINERS for name in (*seams.METHODS, *seams.MORE[trainer.__name__], "__init__")
-]
+METHODS = [(trainer, name) for trainer in TRAINERS for name in (*seams.METHODS[trainer.__name__], "__init__")]
 GONE = [
     *((dpo_trainer, name) for name in seams.EXCHANGED),
     *((kto_trainer, name) for name in (*seams.EXCHANGED, "KTOTrainer")),
+    *((grpo_trainer, name) for name in (*seams.EXCHANGED, "GRPOTrainer")),
     (reward_trainer, "RewardTrainer"),
     *((utils, name) for name in (*seams.FUNCTIONS, "_ChunkedLogProbFunction")),
 ]
@@ -79,7 +78,15 @@ def test_one_that_is_gone(monkeypatch, where, name):
         seams.check()
 
 
-@pytest.mark.parametrize("table", ["LABELS", "EXCHANGED", "ATTRIBUTES"])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_every_attribute_is_looked_for(monkeypatch, trainer):
+    name = trainer.__name__
+    monkeypatch.setattr(seams, "ATTRIBUTES", {**seams.ATTRIBUTES, name: (*seams.ATTRIBUTES[name], "_gone")})
+    with pytest.raises(ImportError, match=rf"has no attribute _gone of trl\.{name}, .*last saw in trl 1\.16"):
+        seams.check()
+
+
+@pytest.mark.parametrize("table", ["LABELS", "EXCHANGED"])
 def test_every_name_of_a_table_is_looked_for(monkeypatch, table):
     monkeypatch.setattr(seams, table, (*getattr(seams, table), "_gone"))
     with pytest.raises(ImportError, match=r"has no .*_gone.*last saw in trl 1\.16"):

@@ -4,10 +4,12 @@ from poz.integrations.trl import DPOTrainer
 
 DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
 
-`RewardTrainer` is the same for reward models, and `poz.integrations.trl_kto.KTOTrainer` for single completions.
+`RewardTrainer` is the same for reward models, `GRPOTrainer` for completions that the policy writes itself, and
+`poz.integrations.trl_kto.KTOTrainer` for single completions with a label.
 """
 
 from poz.integrations.trl.dpo import DPOTrainer as DPOTrainer
+from poz.integrations.trl.grpo import GRPOTrainer as GRPOTrainer
 from poz.integrations.trl.head import install as install
 from poz.integrations.trl.head import installed as installed
 from poz.integrations.trl.head import uninstall as uninstall

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 import trl
 from packaging.version import Version
 from trl.trainer import dpo_config as dpo_config
 from trl.trainer import dpo_trainer as dpo_trainer
+from trl.trainer import grpo_config as grpo_config
+from trl.trainer import grpo_trainer as grpo_trainer
 from trl.trainer import kto_config as kto_config
 from trl.trainer import kto_trainer as kto_trainer
 from trl.trainer import reward_config as reward_config
@@ -30,7 +33,7 @@ SEEN = "1.16"
 TOKEN_METRICS = ("entropy", "mean_logits", "is_top1")
 """What TRL's head computes beside log-probs, as its output names it."""
 
-METHODS: Mapping[str, tuple[str, ...]] = {
+_OF_DATA: Mapping[str, tuple[str, ...]] = {
     "_prepare_dataset": ("dataset", "processing_class", "args", "dataset_name"),
     "_set_signature_columns_if_needed": (),
     "_save_checkpoint": ("model", "trial"),
@@ -38,33 +41,45 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "_load_optimizer_and_scheduler": ("checkpoint",),
     "_load_best_model": (),
 }
-"""Methods of every trainer, with their arguments in order."""
-
-OF_POLICIES: Mapping[str, tuple[str, ...]] = {
+_OF_POLICIES: Mapping[str, tuple[str, ...]] = {
+    **_OF_DATA,
     "_precompute_ref_logps": ("dataset", "name", "batch_size"),
     "compute_ref_log_probs": ("model", "inputs"),
     "_compute_loss": ("model", "inputs", "return_outputs"),
 }
-_REFERRED = ("_precompute_model_hash", "precompute_ref_logps", "ref_model")
-
-MORE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "DPOTrainer": OF_POLICIES,
-    "KTOTrainer": {**OF_POLICIES, "_compute_kl_logps": ("model", "batch")},
-    "RewardTrainer": {},
+_OF_ROLLOUTS: Mapping[str, tuple[str, ...]] = {
+    "_compute_loss": ("model", "inputs"),
+    "_get_per_token_logps_and_entropies": (
+        *("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"),
+        "compute_aux_loss",
+    ),
 }
-"""Methods of one of them: of which TRL makes its own loss, and samples of the KL."""
 
-ATTRIBUTES = ("_metrics", "_total_train_tokens", "_tp_size")
-"""What every trainer sets when it is made."""
+METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "DPOTrainer": _OF_POLICIES,
+    "KTOTrainer": {**_OF_POLICIES, "_compute_kl_logps": ("model", "batch")},
+    "RewardTrainer": _OF_DATA,
+    "GRPOTrainer": _OF_ROLLOUTS,
+}
+"""Methods of each trainer, with their arguments in order: of which TRL makes its own loss, and samples of the KL."""
 
-OF_ONE: Mapping[str, tuple[str, ...]] = {
+_SET = ("_metrics", "_total_train_tokens", "_tp_size")
+_REFERRED = (*_SET, "_precompute_model_hash", "precompute_ref_logps", "ref_model")
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "DPOTrainer": (*_REFERRED, "loss_types", "loss_weights"),
     "KTOTrainer": (*_REFERRED, "beta", "desirable_weight", "undesirable_weight", "calculate_KL"),
-    "RewardTrainer": ("num_labels",),
+    "RewardTrainer": (*_SET, "num_labels"),
+    "GRPOTrainer": ("_metrics", "_buffered_inputs", "ref_model", "beta", "aux_loss_enabled", "router_aux_loss_coef"),
 }
-"""What one of them sets or asks for: of which TRL makes its own loss, and samples of the KL."""
+"""What each sets or asks for when it is made: of which TRL makes its own loss, and samples of the KL."""
 
-MODULES = {"DPOTrainer": dpo_trainer, "KTOTrainer": kto_trainer, "RewardTrainer": reward_trainer}
+MODULES = {
+    "DPOTrainer": dpo_trainer,
+    "KTOTrainer": kto_trainer,
+    "RewardTrainer": reward_trainer,
+    "GRPOTrainer": grpo_trainer,
+}
 
 LABELS = ("_tag_names", "_name", "_paper")
 """Attributes of the classes, for a model's tags and card."""
@@ -98,15 +113,15 @@ def check() -> None:
         )
     for name, module in MODULES.items():
         trainer = _found(module, name, f"{module.__name__}.")
-        for method, arguments in {**METHODS, **MORE[name]}.items():
+        for method, arguments in METHODS[name].items():
             _takes(_found(trainer, method, f"trl.{name}."), ("self", *arguments), f"trl.{name}.{method}")
         for label in LABELS:
             _found(trainer, label, f"trl.{name}.")
         made = {*trainer.__init__.__code__.co_names, *trainer.__init__.__code__.co_consts}
-        for attribute in (*ATTRIBUTES, *OF_ONE[name]):
+        for attribute in ATTRIBUTES[name]:
             if attribute not in made:
                 raise ImportError(_sentence(f"no attribute {attribute} of trl.{name}"))
-        for function in EXCHANGED if "ref_model" in OF_ONE[name] else ():
+        for function in EXCHANGED if "ref_model" in ATTRIBUTES[name] else ():
             _found(module, function, f"{module.__name__}.")
     for function, arguments in FUNCTIONS.items():
         _takes(_found(utils, function, "trl.trainer.utils."), arguments, f"trl.trainer.utils.{function}")
@@ -176,17 +191,10 @@ def exchanged(module: Any, **functions: Any) -> Iterator[None]:
         vars(module).update(before)
 
 
-class Seamed:
-    """A trainer of TRL whose private methods are known by public names; it stands before TRL's class.
+class Labelled:
+    """A trainer of TRL whose labels and metrics are known by public names."""
 
-    Subclasses have `columns`, those that the objective reads, and define `prepare`.
-    """
-
-    columns: tuple[str, ...]
-    _signature_columns: Any
     _metrics: Any
-    _total_train_tokens: Any
-    _tp_size: Any
 
     def label(self, tags: list[str], title: str, paper: dict[str, str]) -> None:
         """What TRL writes into a model's tags and card."""
@@ -196,6 +204,18 @@ class Seamed:
     def logged(self) -> Any:
         """By "train" and "eval", lists of TRL's metrics since the last log, by name."""
         return self._metrics
+
+
+class Seamed(Labelled):
+    """A trainer of TRL whose private methods are known by public names; it stands before TRL's class.
+
+    Subclasses have `columns`, those that the objective reads, and define `prepare`.
+    """
+
+    columns: tuple[str, ...]
+    _signature_columns: Any
+    _total_train_tokens: Any
+    _tp_size: Any
 
     @property
     def trained_tokens(self) -> int:
@@ -308,6 +328,46 @@ class Sampled(Referred):
     def _compute_kl_logps(self, model: Any, batch: Mapping[str, Any]) -> Any:
         self.kl_logps = super()._compute_kl_logps(getattr(model, "model", model), batch)  # type: ignore[misc]
         return self.kl_logps
+
+
+class Written(Labelled):
+    """The same for GRPO, whose policy writes what it is trained on; it defines `loss_of` and `passing`."""
+
+    _buffered_inputs: Any
+
+    def of_step(self: Any, inputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The micro-batches of this process in the optimiser step of one of them, or that one alone if nobody else knows it."""
+        written, size = self._buffered_inputs or [], self.args.gradient_accumulation_steps
+        for place, one in enumerate(written):
+            if one is inputs:
+                return list(written[place - place % size :][:size])
+        return [inputs]
+
+    def scored(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """(rows, tokens) log-probs and entropies of completions, and the load balancing of mixtures of experts, or None."""
+        sides = [[inputs[f"{side}_{what}"] for side in ("prompt", "completion")] for what in ("ids", "mask")]
+        return self._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+            model,
+            *(torch.cat(parts, 1) for parts in sides),
+            inputs["completion_ids"].size(1),
+            compute_entropy=True,
+            compute_aux_loss=self.aux_loss_enabled,  # type: ignore[attr-defined]
+        )
+
+    def loss_of(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """The loss of a micro-batch."""
+        raise NotImplementedError
+
+    def passing(self, model: Any) -> AbstractContextManager[Any]:
+        """What goes on around a forward pass that gives log-probs."""
+        return nullcontext()
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.passing(model):
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        return self.loss_of(model, inputs)
 
 
 @contextmanager

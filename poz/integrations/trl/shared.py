@@ -18,13 +18,8 @@ from poz.objective import Objective
 from poz.torch.scored import parts
 
 
-class Shared(Referred):
-    """A trainer whose reference is scored by poz's head and without dropout."""
-
-    def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
-        """TRL's: summed log-probs of the reference, for chosen and rejected, or for completions and KL samples."""
-        with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
-            return super().compute_ref_log_probs(model, self.split(inputs)[1])  # type: ignore[misc]
+class Headed:
+    """A trainer that looks whether its models' heads stay what they were when it was made."""
 
     def remember_heads(self: Any) -> None:
         """Keeps what the log-probs of policy and reference are made by, which was compared with the models' logits."""
@@ -53,6 +48,15 @@ class Shared(Referred):
                     f"The head of {name}, a `{model.config.model_type}`, got {what} after the trainer was made, which has "
                     "compared and taken the one of then. Change the model before, and make the trainer of what it is."
                 )
+
+
+class Shared(Headed, Referred):
+    """A trainer whose reference is scored by poz's head and without dropout."""
+
+    def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """TRL's: summed log-probs of the reference, for chosen and rejected, or for completions and KL samples."""
+        with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
+            return super().compute_ref_log_probs(model, self.split(inputs)[1])  # type: ignore[misc]
 
     def split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The columns of a batch, and the rest, which is TRL's."""
