@@ -13,7 +13,7 @@ from torch import Tensor
 
 from poz.columns import check_columns
 from poz.combination import Combination
-from poz.families import Layout, Pairs, layout_of, named
+from poz.families import Layout, Pairs, Rollouts, layout_of, named
 from poz.layouts import COLUMNS
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
@@ -147,8 +147,9 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
     if layout.scores:
         raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS} Or {_own(objective)}")
     if not layout.tokens or (layout.lists and not layout.ranked) or (layout.per_token and not layout.paired):
+        trained = "train with poz.integrations.trl.GRPOTrainer, or " if family is Rollouts else ""
         raise TypeError(
-            f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {_own(objective)}"
+            f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {trained}{_own(objective)}"
         )
     if layout.paired and layout.per_token:
         return _filled(family, _by_token(layout, scored))

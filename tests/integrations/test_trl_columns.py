@@ -179,8 +179,11 @@ class TestColumns:
     @pytest.mark.parametrize("family", [poz.Samples, poz.Denoising, poz.Rollouts])
     def test_a_family_that_pairs_do_not_make(self, family):
         other = next(spec for spec in poz.zoo.values() if spec.family is family and not columns_read(spec)[0])
-        with pytest.raises(TypeError, match=rf"reads poz\.{family.__name__}, which pairs of completions do not make"):
+        with pytest.raises(
+            TypeError, match=rf"reads poz\.{family.__name__}, which pairs of completions do not make; "
+        ) as error:
             scored_losses(other, Scored(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.ones(2)))
+        assert ("train with poz.integrations.trl.GRPOTrainer" in str(error.value)) == (family is poz.Rollouts)
 
     def test_what_is_no_family(self):
         class Other(tuple):

@@ -236,7 +236,7 @@ def test_the_load_balancing_of_a_mixture_of_experts_is_added(tmp_path, inputs):
     assert ours > 1
 
 
-@pytest.mark.parametrize("objective", ["cispo", "grpo", "kl_cov"])
+@pytest.mark.parametrize("objective", ["cispo", "grpo", "clip_cov"])
 def test_it_trains(tmp_path, policy, objective):
     evaluation = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": PER_PROMPT}
     made = trainer(tmp_path, policy, objective, evaluation, eval_dataset=PROMPTS)
@@ -323,6 +323,7 @@ def of(**columns):
     ("dpo", {}, {}, r"needs an objective on poz\.Rollouts, such as `grpo`.*got `dpo`, which reads poz\.Pairs\. .* trainers for"),
     (poz.grpo.bind(per_token=True), {}, {}, "`grpo` reads token_advantages, and TRL has one advantage for each"),
     (poz.grpo.bind(correction="token_mask"), {}, {}, "`grpo` reads sampler_logps, .* without use_vllm=True .* Bind corr"),
+    ("a2po", {}, {}, r"`a2po` wants advantages R - V\* .* poz\.advantages\.optimal, and TRL's are within the group of a prompt"),
     ("dapo", {"use_vllm": True}, {}, "with use_vllm=True TRL has vllm_importance_sampling_correction=True. Set it False, or b"),
     (poz.dapo.bind(correction="token_mask"), UNCORRECTED, {}, "vllm_importance_sampling_correction=False. Set it True, which"),
     ("dapo", {"sync_ref_model": True}, {}, "`dapo` reads no reference, but got sync_ref_model=True"),

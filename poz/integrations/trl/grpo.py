@@ -19,7 +19,7 @@ from poz.integrations.trl.reference import policy_is_reference
 from poz.integrations.trl.seams import Written, grpo_config, grpo_trainer
 from poz.integrations.trl.shared import Headed, by_name, changed, check_config, check_constant, folder, name_after
 from poz.objective import Objective
-from poz.torch.scored import spec_of
+from poz.torch.scored import parts, spec_of
 from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo
 
@@ -47,7 +47,7 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
     * The batch of an objective is that of one optimiser step, all micro-batches of all processes: a mean over tokens is
       over all of them. TRL's is over the tokens of a generation, the same where `steps_per_generation` is
       `gradient_accumulation_steps`, its default. An objective that ties a batch together otherwise than by counting, such
-      as `kl_cov`, wants no accumulation.
+      as `kl_cov`, wants no accumulation. Tokens that are chosen at random (`clip_cov`) are those of `GRPOConfig.seed`.
     * The metric `entropy` is TRL's; `kl` is the mean of k3 over tokens, whatever estimator the loss has and not weighted
       by the ratio. `clip_ratio/low_mean`, `high_mean` and `region_mean` are the shares of all tokens to which the
       objective, its KL and entropy aside, gives no gradient in completions that did badly, well, and either.
@@ -87,6 +87,7 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
         check_constant(spec, given)
         for name in ("train_dataset", "eval_dataset"):
             _check_data(given.get(name), name, given)
+        self._noise = torch.Generator().manual_seed(args.seed + args.process_index)
         self._tied, read = _tied(spec), "ref_logps" in spec.reads
         with changed(args, beta=float(read)), installed(), policy_is_reference(self, grpo_trainer, given, read=read):
             super().__init__(**given)
@@ -105,6 +106,8 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
         self.check_heads()
         logps, entropy, balance = self.scored(model, inputs)
         made = _rollouts(logps, entropy, inputs)
+        if "noise" in self._objective.reads:
+            made = made._replace(noise=torch.rand(logps.shape, generator=self._noise).to(logps))
         step = self.of_step(inputs) if self.model.training else [inputs]
         objective = self._objective
         if objective.coupled and not self._tied:
@@ -200,6 +203,12 @@ def _check_objective(spec: Objective, args: Any, given: Mapping[str, Any]) -> No
         raise ValueError(
             f"`{name}` reads token_advantages, and TRL has one advantage for each completion. Bind per_token=False."
         )
+    for part in parts(spec):
+        if part.name in _OWN_ADVANTAGES:
+            raise ValueError(
+                f"`{part.name}` wants advantages {_OWN_ADVANTAGES[part.name]}, and TRL's are within the group of a prompt. Call "
+                "it in a loop of your own."
+            )
     if "ref_logps" not in spec.reads and args.sync_ref_model:
         raise ValueError(f"`{name}` reads no reference, but got sync_ref_model=True. Leave it False.")
     steps, each = args.gradient_accumulation_steps, args.steps_per_generation
@@ -243,6 +252,9 @@ def _check_data(dataset: Any, name: str, given: Mapping[str, Any]) -> None:
         if there and "prompt" not in there and given.get("environment_factory") is None:
             raise ValueError(f"{name} must have a column 'prompt'; it has {', '.join(there)}.")
 
+
+_OWN_ADVANTAGES = {"a2po": "R - V* of samples of the reference, poz.advantages.optimal"}
+"""Objectives that are another thing with advantages of a group."""
 
 _TRL_LOSS = {
     "loss_type": "dapo",
