@@ -16,6 +16,8 @@ FILES = (
     "rewards/test_rewards_claims.py",
     "rewards/test_rewards_fits_claims.py",
     "advantages/test_advantage_claims.py",
+    "objectives/test_rollout_laws.py",
+    "objectives/test_rollout_claims.py",
 )
 HEAD = """# Theorems reproduced
 
