@@ -108,6 +108,7 @@ from poz.objectives.samples.rspo import rspo as rspo
 from poz.objectives.pairs.dil import dil as dil
 from poz.objectives.pairs.repo import repo as repo
 from poz.objectives.pairs.egpo import egpo as egpo
+from poz.objectives.rollouts.topr import topr as topr
 from poz.objectives.rollouts.dapo import dapo as dapo
 from poz.objectives.rollouts.dr_grpo import dr_grpo as dr_grpo
 from poz.objectives.ranked.mapl import mapl as mapl
@@ -124,8 +125,10 @@ from poz.objectives.rollouts.gspo import gspo as gspo
 from poz.objectives.rollouts.gspo_token import gspo_token as gspo_token
 from poz.objectives.rollouts.gmpo import gmpo as gmpo
 from poz.objectives.ranked.ranklist import ranklist as ranklist
+from poz.objectives.rollouts.dcpo import dcpo as dcpo
 from poz.objectives.pairs.mnpo import mnpo as mnpo
 from poz.objectives.pairs.lcpo import lcpo as lcpo
+from poz.objectives.rollouts.aspo import aspo as aspo
 from poz.objectives.pairs.amapo import amapo as amapo
 from poz.objectives.rollouts.sapo import sapo as sapo
 from poz.objectives.rollouts.dppo_tv import dppo_tv as dppo_tv
