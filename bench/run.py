@@ -138,8 +138,8 @@ def aims(measured: Iterable[Measured], device: str) -> list[Aim]:
             continue
         kind = (case["mode"], case["dtype"], case["library"])
         if case["objective"] == "dapo":
-            for rival in ("trl", "liger dapo"):
-                found.append(_ratio(one, one.row("poz dapo"), one.row(rival), 0.50))
+            for rival, limit in (("trl", 0.50), ("liger dapo", 0.60)):
+                found.append(_ratio(one, one.row("poz dapo"), one.row(rival), limit))
             continue
         for rival, limit in _CPU_AIMS.get(kind, {}).items():
             found.append(_ratio(one, one.row("poz"), one.row(rival), limit))

@@ -24,7 +24,12 @@ for name, fields in json.loads(sys.argv[3])[rank]:
     first = next(iter(tensors.values())).requires_grad_()
     losses = whole_batch(poz.zoo[name], family(**tensors))
     losses.sum().backward()
-    mean = slopes(poz.zoo[name], family(**{key: value.detach() for key, value in tensors.items()}))[1]
+    still = family(**{key: value.detach() for key, value in tensors.items()})
+    mean = slopes(poz.zoo[name], still)[1]
+    if "mask" in tensors:  # a mean over tokens needs to know of the other process how many it has
+        torch.distributed.all_reduce(total := torch.tensor(poz.Counts.of(still.mask)))
+        counted = poz.zoo[name].within(poz.Counts(*total.tolist()))(still)
+        torch.testing.assert_close(counted, losses.detach(), rtol=1e-12, atol=0)
     answers.append((losses.tolist(), first.grad.tolist(), mean[0].tolist()))
 print(json.dumps(answers))
 torch.distributed.destroy_process_group()
@@ -45,12 +50,21 @@ def unpaired():
     return {"logps": logps, "ref_logps": ref_logps, "desirable": desirable, **kl}
 
 
+def rollouts():
+    generator = np.random.default_rng(4)
+    mask = np.arange(6) < np.array([6, 0, 2, 3, 1])[:, None]
+    logps = -generator.exponential(2, (5, 6))
+    old = logps + generator.normal(0, 0.2, (5, 6))
+    return {"logps": logps, "old_logps": old, "mask": mask, "advantages": generator.normal(size=5)}
+
+
 def test_two_processes_see_one_batch(tmp_path):
     share = (slice(0, 3), slice(3, 5))
     given = {
         **dict.fromkeys(NAMES, pairs()),
         "gr_dpo": {**pairs(), "annotator": np.array([0, 1, 1, 0, 1])},
         "kto": unpaired(),
+        "dapo": rollouts(),
     }
     work = [[(name, {key: x[part].tolist() for key, x in given[name].items()}) for name in given] for part in share]
     workers = [
@@ -80,7 +94,8 @@ def test_two_processes_see_one_batch(tmp_path):
         # the average over the two processes is the gradient of the mean over all five examples
         np.testing.assert_allclose(np.array([*means, *others]) / 2, slope / 5, rtol=1e-12)
         # of a sum, that of a mean times the examples here
-        np.testing.assert_allclose(np.array([*grads, *further]) / [3, 3, 3, 2, 2] / 2, slope / 5, rtol=1e-12)
+        shares = np.reshape([3, 3, 3, 2, 2], (5, *[1] * (slope.ndim - 1)))
+        np.testing.assert_allclose(np.array([*grads, *further]) / shares / 2, slope / 5, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
