@@ -8,7 +8,7 @@ EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
 .PHONY: help setup test check lint types kernels package demo verify bench mutants format clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "poz needs Python 3.11 or newer (so do the pinned JAX, transformers and TRL); give one with make PYTHON=..." or 0)'
@@ -22,6 +22,14 @@ setup: $(READY) ## make .venv with everything in it
 
 test: $(READY) ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
+
+# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest.
+trainers-%: $(READY) ## the tests beside a trainer library, verl, in an environment of its own
+	$(PY) -m venv build/trainers/$*
+	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> $$(build/trainers/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/poz.pth
+	build/trainers/$*/bin/pip install -q --disable-pip-version-check --no-deps -r tests/trainers/$*.txt
+	OMP_NUM_THREADS=1 build/trainers/$*/bin/python -m pytest -q tests/trainers/test_$*.py
 
 check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
 

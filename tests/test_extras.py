@@ -26,6 +26,7 @@ def command(*arguments):
         (("flax",), "import poz.jax", "jax"),
         (("trl",), "import poz.integrations.trl", "trl"),
         (("torch",), "import poz.integrations.trl", "trl"),
+        (("torch",), "import poz.integrations.verl", "torch"),
         (("hypothesis",), "import poz.testing.strategies", "test"),
         (("torch",), "import poz.bench", "bench"),
         (("torch",), "from poz.testing import conform; conform('dpo', backend='torch')", "torch"),

@@ -7,6 +7,11 @@ DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...)
 `RewardTrainer` is the same for reward models, `GRPOTrainer` for completions that the policy writes itself, and
 `poz.integrations.trl_kto.KTOTrainer` for single completions with a label.
 """
+# ruff: noqa: E402 - what is missing is said before anything fails
+
+from poz._extras import require
+
+require("poz.integrations.trl", "trl", "torch", "trl", "transformers", "peft")
 
 from poz.integrations.trl.dpo import DPOTrainer as DPOTrainer
 from poz.integrations.trl.grpo import GRPOTrainer as GRPOTrainer
