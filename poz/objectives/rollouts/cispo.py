@@ -38,7 +38,9 @@ def cispo(
     at: steps.Steps,
     *,
     epsilon_low: Annotated[float, Real("ε below 1", low=0, high=1, usual=(0.0, 1.0))] = 1.0,
-    epsilon_high: Annotated[float, Real("ε above 1", low=0, usual=(0.0, 2.0))] = 0.28,
+    epsilon_high: Annotated[
+        float, Real("ε above 1, below 0 a cap below 1", low=-1, open="low", usual=(0.0, 2.0))
+    ] = 0.28,
 ) -> Array:
     """REINFORCE with a ratio that is held constant and kept within a band."""
     xp, d = at.xp, at.log_ratio
