@@ -26,8 +26,8 @@ class One(NamedTuple):
     kept: Mask
     batch: list[Any]
     o: Array
-    q: Array | None
-    noise: Array | None
+    q: Any
+    noise: Any
 
 
 Term = Callable[..., tuple[Array, Array]]
@@ -213,7 +213,7 @@ def shared_out(size: int, sizes: Array, aggregation: str, length: float, count_e
 
 
 def clipped(
-    one: One, d: Array, low: float, high: float, dual: float | None = None, cap: float | None = None
+    one: One, d: Array, low: Any, high: Any, dual: float | None = None, cap: float | None = None
 ) -> tuple[Array, Array]:
     """w R(d) with -A R = -min(r A, clip(r, 1 - low, 1 + high) A), r = e^d, and w R'(d): 0 where it is clipped, else w r."""
     a, most = one.a, np.inf if cap is None else np.log(cap)

@@ -10,7 +10,7 @@ from poz.reference._stable import Array
 from poz.reference.rollouts._completions import One, clipped, member
 
 
-@member(aggregation="sequence_mean")
+@member(aggregation="sequence_mean", weighs=True)
 def dcpo(
     one: One, *, epsilon_low: float = 0.2, epsilon_high: float = 0.28, ratio_cap: float = 10.0
 ) -> tuple[Array, Array]:
@@ -20,5 +20,5 @@ def dcpo(
     low = (1 + np.sqrt(np.maximum(1 - below, 0.0))) / 2
     high = np.minimum((1 + np.sqrt(1 + above)) / 2, ratio_cap)
     # dx/dl = -A R'(d), the band being held
-    ratio, slope = clipped(one.d, one.a, 1 - low, high - 1, ratio_cap)
+    ratio, slope = clipped(one, one.d, 1 - low, high - 1, ratio_cap)
     return -one.a * ratio, np.diag(-one.a * slope)

@@ -32,7 +32,7 @@ from poz.objectives.rollouts._clipped import clipped, least
     basis="The authors' code, executed in float64 (lime-RL/DCPO@01787b0): tests/authors/dcpo.json. The paper was not read; its advantages, smoothed over the steps of a prompt, are not here.",
     **steps.DECLARED,
 )
-@steps.member(aggregation="sequence_mean")
+@steps.member(aggregation="sequence_mean", weighs=True)
 def dcpo(
     at: steps.Steps,
     *,

@@ -1,5 +1,5 @@
-from witness._maths import e, exp, log, mp
-from witness._rollouts import absolute, completions, objective, tied
+from witness._maths import exp, log, mp
+from witness._rollouts import absolute, completions, objective, tied, weighted
 from witness._rows import Row
 
 
@@ -11,10 +11,10 @@ def band(old, p):
 
 def term(token, batch, p):
     low, high, cap = band(token.o, p)
-    return -token.a * e(min(token.d, high) if token.a > 0 else min(max(token.d, low), cap))
+    return -token.a * weighted(token, min(token.d, high) if token.a > 0 else min(max(token.d, low), cap))
 
 
-formula, constant = objective(term, aggregation="sequence_mean")
+formula, constant = objective(term, weighs=True, aggregation="sequence_mean")
 
 
 def kinks(fields, params):
