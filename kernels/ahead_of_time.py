@@ -25,12 +25,16 @@ from poz.kernels.launch import FIXED
 from poz.kernels.logps import AHEAD_OF_TIME
 from poz.kernels.pairs._points import logistic
 from poz.kernels.pairs._skeleton import pairs
-from poz.kernels.plan import ListPlan, PairPlan, Variants, file_of, has_kernel, plan, point_name
+from poz.kernels.plan import ListPlan, PairPlan, RolloutPlan, Variants, file_of, has_kernel, plan, point_name
 from poz.kernels.ranked._skeleton import ranked
+from poz.kernels.rollouts._corrections import CORRECTIONS
+from poz.kernels.rollouts._kl import ESTIMATORS
+from poz.kernels.rollouts._points import clipped
+from poz.kernels.rollouts._skeleton import rollouts
 from poz.kernels.sums import segment_running, segment_slopes, segment_sums
 from poz.zoo import zoo
 
-Plan = TypeVar("Plan", PairPlan, ListPlan)
+Plan = TypeVar("Plan", PairPlan, ListPlan, RolloutPlan)
 TABLE = Path(__file__).with_name("resources.json")
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -166,6 +170,62 @@ def ranked_cases() -> Iterator[Case]:
         )
 
 
+def rollout_cases() -> Iterator[Case]:
+    """The skeleton of rollouts: every point beside k3, and every estimator and correction under PPO's clip."""
+    for made in plans(RolloutPlan):
+        yield _rollout_case(made, ESTIMATORS["k3"])
+    simple = RolloutPlan(clipped, (0.2, -0.2, 1.0, 2.0), weighs=True)
+    yield from (_rollout_case(simple, kl) for kl in ESTIMATORS.values())
+    yield from (_rollout_case(simple, correction=correction) for correction in CORRECTIONS.values())
+    yield _rollout_case(simple, weighted=True)
+    yield _rollout_case(simple, ESTIMATORS["k3"], on_policy=True)
+
+
+def _rollout_case(
+    made: RolloutPlan, kl: Any = None, correction: Any = None, weighted: bool = False, on_policy: bool = False
+) -> Case:
+    words = [
+        f"rollouts {point_name(made.point)}",
+        f"of the {made.whole}" * bool(made.whole),
+        "at its token" * (bool(made.whole) and not made.spread),
+        f"{kl.__name__} to the reference" if kl else "",
+        correction.__name__ if correction else "",
+        "weighted" * weighted,
+        "on-policy" * on_policy,
+        "bf16",
+    ]
+    return Case(
+        " ".join(filter(None, words)),
+        rollouts,
+        {
+            "logps": "*bf16",
+            "old": None if on_policy else "*bf16",
+            "ref": "*bf16" if kl else None,
+            "sampler": "*bf16" if correction else None,
+            "log_weights": "*fp32" if weighted else None,
+            "advantages": "*fp32",
+            "shares": "*fp32",
+            "offsets": "*i64",
+            "losses": "*fp32",
+            "gradient": "*fp32",
+            "count": "i32",
+            "tokens": "i32",
+            **dict.fromkeys(("kl_weight", "low", "high"), "fp32"),
+            "hyper": ("fp32",) * len(made.params),
+            "POINT": made.point,
+            "KL": kl,
+            "CORRECTION": correction,
+            "PER_TOKEN": on_policy,
+            "WEIGHS": made.weighs,
+            "WHOLE": made.whole != "",
+            "MEAN": made.whole == "mean",
+            "SPREAD": made.whole != "" and made.spread,
+            "BLOCK": 512,
+        },
+        {"num_warps": 4},
+    )
+
+
 def sums_cases() -> Iterator[Case]:
     """Sums over segments of tokens in bf16, running sums in float32, and their gradients."""
     here: dict[str, Any] = {"offsets": "*i64"}
@@ -180,7 +240,13 @@ def _sums_case(kernel: Any, signature: Mapping[str, Any], of: str = "") -> Case:
     return Case(kernel.__name__ + of, kernel, {**signature, "BLOCK": 1024}, {"num_warps": 4})
 
 
-KERNELS: Sequence[Callable[[], Iterable[Any]]] = (pair_cases, ranked_cases, sums_cases, lambda: AHEAD_OF_TIME)
+KERNELS: Sequence[Callable[[], Iterable[Any]]] = (
+    pair_cases,
+    ranked_cases,
+    rollout_cases,
+    sums_cases,
+    lambda: AHEAD_OF_TIME,
+)
 """Each gives the cases of one kernel."""
 
 

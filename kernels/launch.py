@@ -16,8 +16,10 @@ from torch.autograd.function import once_differentiable
 from poz.kernels import sums as sums_file
 from poz.kernels import twin
 from poz.kernels.pairs import _skeleton as pair_file
-from poz.kernels.plan import ListPlan, PairPlan
+from poz.kernels.plan import ListPlan, PairPlan, RolloutPlan
 from poz.kernels.ranked import _skeleton as ranked_file
+from poz.kernels.rollouts import _skeleton as rollout_file
+from poz.kernels.rollouts._shared import Shared
 
 FIXED = {"enable_fp_fusion": False}
 """Options of every launch: without fused multiply-adds the kernel rounds as torch does."""
@@ -44,9 +46,9 @@ if interpreted():
     _patch_once()
 
 
-def block(tokens: int, segments: int) -> dict[str, int]:
+def block(tokens: int, segments: int, most: int = 1024) -> dict[str, int]:
     """Tokens per step and warps: one warp where segments are short, as with sums in place of tokens."""
-    return {"BLOCK": 128, "num_warps": 1} if tokens <= 128 * segments else {"BLOCK": 1024, "num_warps": 4}
+    return {"BLOCK": 128, "num_warps": 1} if tokens <= 128 * segments else {"BLOCK": most, "num_warps": 4}
 
 
 def pairs(
@@ -123,6 +125,48 @@ def ranked(
             SFT=plan.sft_weight != 0.0,
             SIZE=triton.next_power_of_2(max(longest, 1)),
             **block(tokens, offsets.numel() - 1),
+            **FIXED,
+        )
+    return losses, gradient
+
+
+def rollouts(
+    plan: RolloutPlan,
+    shared: Shared,
+    logps: Tensor,
+    offsets: Tensor,
+    anchors: Sequence[Tensor],
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Loss of each completion and its gradient in every token; see `poz.kernels.rollouts._skeleton.rollouts`."""
+    count, tokens = offsets.numel() - 1, logps.numel()
+    losses, gradient = _outputs(logps, count, with_gradient)
+    if count == 0:
+        return losses, gradient
+    others = shared.old, anchors[0] if anchors else None, shared.sampler, shared.log_weights
+    with on_device_of(logps):
+        rollout_file.rollouts[(count,)](
+            logps.contiguous(),
+            *(None if x is None else x.contiguous() for x in others),
+            shared.advantages.contiguous(),
+            shared.shares.contiguous(),
+            offsets.contiguous(),
+            losses,
+            gradient,
+            count,
+            tokens,
+            shared.kl_weight,
+            *shared.bounds,
+            plan.params,
+            POINT=plan.point,
+            KL=shared.kl,
+            CORRECTION=shared.correction,
+            PER_TOKEN=shared.per_token,
+            WEIGHS=plan.weighs,
+            WHOLE=plan.whole != "",
+            MEAN=plan.whole == "mean",
+            SPREAD=plan.whole != "" and plan.spread,
+            **block(tokens, count, 512),
             **FIXED,
         )
     return losses, gradient

@@ -20,7 +20,7 @@ from poz._extras import HAS_TRITON
 from poz.families import layout_of
 from poz.kernels import layout, twin
 from poz.kernels.packed_checks import check_anchors, check_borders, check_column, check_columns
-from poz.kernels.plan import ListPlan, PairPlan, plan
+from poz.kernels.plan import ListPlan, PairPlan, Plan, RolloutPlan, plan
 
 if TYPE_CHECKING:
     from poz.objective import Objective
@@ -61,13 +61,13 @@ def token_loss(
             0 counts as 1.
         label: (pairs,) P(chosen is better), 1 if not given.
         margin: (pairs,) known reward gaps.
-        entropy: (pairs,) token entropy of the reference, as `poz.Pairs.entropy`.
+        entropy: (pairs,) token entropy of the reference, as `poz.Pairs.entropy`; (tokens,) as `poz.Rollouts.entropy`.
         annotator: (pairs,) integer ids.
         calibration: (samples,) summed log-probs of calibration completions under the policy.
         ref_calibration: (samples,) the same under the reference.
         columns: All other fields of the family that the objective reads, by name: (examples,) or (samples,),
             (pairs, width) of a vector, and (tokens,) what belongs to a token, the sides of a pair in one: `weights`,
-            `changed`, `kl`, `collision`.
+            `changed`, `kl`, `collision`, `old_logps`.
         implementation: "triton", "torch" (the twin), or "auto", see `implementation_for`.
         **params: Hyper-parameters of the objective.
 
@@ -85,20 +85,23 @@ def token_loss(
     if over:
         raise ValueError(f"`{name}` needs 2 pairs + 1 offsets, an odd number; got {offsets.numel()}.")
     given: dict[str, Tensor | None] = {"label": label, "margin": margin, "entropy": entropy, "annotator": annotator}
+    sizes, shapes = {"b": count, "bt": logps.numel()}, layout_of(objective.family).shapes
     for what, value, size in (
         *((f"anchors[{i}]", anchor, logps.numel()) for i, anchor in enumerate(others)),
         ("lengths", lengths, offsets.numel() - 1),
-        *((what, value, count) for what, value in given.items()),
+        *((what, value, sizes[shapes.get(what, "b")[0]]) for what, value in given.items()),
     ):
         check_column(what, value, logps, size)
     given |= {"calibration": calibration, "ref_calibration": ref_calibration}
     ones = logps.new_ones(count, dtype=torch.promote_types(logps.dtype, torch.float32))
     given["label"] = ones if label is None else label
-    data = check_columns(objective, given, columns or {}, logps, {"b": count, "bt": logps.numel()})
+    data = check_columns(objective, given, columns or {}, logps, sizes)
     runs = implementation_for(implementation, logps)
-    made = cast("PairPlan | None", _plan(objective, len(others), data, runs))
+    made = cast("PairPlan | RolloutPlan | None", _plan(objective, len(others), data, runs))
     if made is None:
         return twin.examples(objective, logps, offsets, others, lengths, data, _segments(runs))
+    if isinstance(made, RolloutPlan):
+        return _rollouts(objective, made, logps, offsets, others, data)
     data.setdefault("label", ones)
     find = functools.partial(_column, data=data, offsets=offsets, lengths=lengths)
     numbers = [column(find) if callable(column) else find(column) for column in made.columns]
@@ -250,13 +253,33 @@ def _objective(name: str, params: Mapping[str, Any]) -> Objective:
     return zoo[name].bind(**params)
 
 
-def _plan(objective: Objective, anchors: int, data: Mapping[str, Tensor], runs: str) -> PairPlan | ListPlan | None:
+def _rollouts(
+    objective: Objective,
+    made: RolloutPlan,
+    logps: Tensor,
+    offsets: Tensor,
+    others: tuple[Tensor, ...],
+    data: Mapping[str, Tensor],
+) -> Tensor:
+    # All but the policy and its entropy are constants.
+    shared = importlib.import_module("poz.kernels.rollouts._shared").shared
+    told, bonus = shared(objective, logps, data, _segments("triton")(offsets, logps.numel()))
+    go = functools.partial(_launch().rollouts, made, told, offsets=offsets)
+    losses = _fused(logps, tuple(x.detach() for x in others), (0.0,) * len(others), go, offsets, 1)
+    return losses - cast(Tensor, bonus)
+
+
+def _plan(objective: Objective, anchors: int, data: Mapping[str, Tensor], runs: str) -> Plan | None:
     """The point to launch, if there is one: it takes plain numbers, and has no gradient but that of log-probs.
 
-    Hyper-parameters that are tensors, and data with a gradient, go through the objective itself, on Triton's sums.
+    Hyper-parameters that are tensors, and data with a gradient, go through the objective itself, on Triton's sums; of
+    rollouts the data have none, or one that is known.
     """
+    if runs != "triton" or _has_tensors(objective):
+        return None
+    made = plan(objective, anchors)
     moved = any(x.requires_grad for x in data.values()) and torch.is_grad_enabled()
-    return None if runs != "triton" or moved or _has_tensors(objective) else plan(objective, anchors)
+    return None if moved and not isinstance(made, RolloutPlan) else made
 
 
 def _has_tensors(objective: Objective) -> bool:

@@ -66,6 +66,26 @@ class ListPlan(NamedTuple):
     sft_weight: float = 0.0
 
 
+class RolloutPlan(NamedTuple):
+    """What the skeleton of rollouts does, beside what all objectives on rollouts take alike.
+
+    Attributes:
+        point: (log-prob, old log-prob, log-ratio, log of the weight that corrects the sampler, advantage, params) -> (term of
+            the token, its slope in the log-prob), a `triton.jit` function.
+        params: Its hyper-parameters.
+        weighs: Whether the point has that weight in it; else what it gives is multiplied with it.
+        whole: What the log-ratio is of: "" of the token, "sum" or "mean" of its completion.
+        spread: Whether such a ratio has its slope in all tokens, not in the token alone.
+    """
+
+    point: Any
+    params: tuple[float, ...]
+    weighs: bool = False
+    whole: str = ""
+    spread: bool = True
+
+
+Plan = PairPlan | ListPlan | RolloutPlan
 FILES = {path.stem: path.parent.name for path in Path(__file__).parent.glob("*/[!_]*.py")}
 """By objective the folder of its family, of those that have a kernel file."""
 
@@ -80,7 +100,7 @@ def file_of(name: str) -> Any:
     return importlib.import_module(f"poz.kernels.{FILES[name]}.{name}")
 
 
-def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan | None:
+def plan(objective: Objective, anchors: int) -> Plan | None:
     """The plan of an objective that is given so many anchors; None where it is no point function.
 
     Raises:
@@ -91,12 +111,15 @@ def plan(objective: Objective, anchors: int) -> PairPlan | ListPlan | None:
     made = file_of(objective.name).plan(objective.values, anchors)
     if made is None:
         return None
+    made = made._replace(params=tuple(map(float, made.params)))
+    if isinstance(made, RolloutPlan):  # the other policies are those that the family has
+        return made
     if len(made.weights) != anchors:
         raise ValueError(
             f"`{objective.name}` needs {len(made.weights)} anchors with these hyper-parameters "
             f"(the reference first where it is read, then each opponent); got {anchors}."
         )
-    return made._replace(params=tuple(map(float, made.params)), weights=tuple(map(float, made.weights)))  # type: ignore[no-any-return]
+    return made._replace(weights=tuple(map(float, made.weights)))  # type: ignore[no-any-return]
 
 
 def point_name(point: Any) -> str:

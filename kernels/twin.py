@@ -61,7 +61,8 @@ class Ragged(Tensor):
     """(tokens,) numbers of completions behind each other, for a function that takes (completions, tokens).
 
     Functions act on each token, to which a (completions, 1) argument gives what its completion has. `sum`, `amax` and
-    `cumsum` along the last axis stay within a completion; nothing else along an axis is known.
+    `cumsum` along the last axis stay within a completion; nothing else along an axis is known. In another shape they are
+    plain numbers, of all completions.
     """
 
     segments: Segments
@@ -91,7 +92,8 @@ class Ragged(Tensor):
                 return cls.of(segments.running(ours[0]), segments)
             flat = (segments.spread(x[:, 0]) if isinstance(x, Tensor) and x.ndim == 2 else x for x in args)
             found = function(*flat, **kwargs)
-            return cls.of(found, segments) if isinstance(found, Tensor) and found.ndim == 1 else found
+            plain = function is torch.Tensor.reshape or not isinstance(found, Tensor) or found.ndim != 1
+            return found if plain else cls.of(found, segments)
 
 
 def examples(

@@ -19,7 +19,7 @@ import torch
 
 import poz
 from poz.families import layout_of
-from poz.kernels.plan import PairPlan, file_of, has_kernel, plan
+from poz.kernels.plan import PairPlan, RolloutPlan, file_of, has_kernel, plan
 from poz.testing import conform, conformance, draw_case, draw_values, refusal, runs
 from poz.testing.conformance import expected
 from poz.testing.tolerances import RTOL, assert_close
@@ -39,6 +39,10 @@ OVER["lcpo:over-spce"] = poz.lcpo.bind(base=poz.spce, reliability=0.7)  # reads 
 OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
 OVER["adaptive_margin:flipped"] = poz.adaptive_margin.bind(flip_below=0.0, smooth_below=0.5, label_smoothing=0.4)
 OVER["adaptive_margin:smoothed"] = poz.adaptive_margin.bind(label_smoothing=0.4)  # all, without a threshold
+CORRECTED = poz.grpo.params["correction"].domain.options[1:] * 2
+for kl, correction in zip(poz.grpo.params["kl"].domain.options, CORRECTED, strict=False):
+    limits = {"correction_low": 0.8, "correction_high": 1.25, "off_policy_limit": 0.1 if kl == "k2" else None}
+    OVER[f"grpo:{kl},{correction}"] = poz.grpo.bind(kl=kl, kl_weight=0.5, correction=correction, **limits)
 for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
     for values in getattr(file_of(name), "VARIANTS", ()):
         if values:
@@ -49,7 +53,8 @@ RUNS = [0, 1500, 1501, 1501, 2603]
 LISTS, THREES, FOURS = (3, 2, 5, 1), (3, 3, 3), (4, 4, 4, 4)
 COMPLETIONS = (1, 63, 257, 0, 5, 130, 9, 2, 64, 31, 1, 7, 20, 3, 40, 12)
 HEAD, TAIL = 3, 5  # tokens that belong to no completion
-BY_TOKEN = tuple(name for name in NAMES if poz.zoo[name].family is poz.TokenPairs)
+BY_TOKEN = tuple(name for name in NAMES if layout_of(poz.zoo[name].family).per_token)
+FAR = [name for name in filter(has_kernel, NAMES) if poz.zoo[name].family is poz.Rollouts]
 EPS = {"float32": 0.0, "bfloat16": 2.0**-8, "float16": 2.0**-10}  # a gradient has the dtype of its log-probs
 
 
@@ -137,6 +142,7 @@ def _drawn(objective, rng, dtype, infinite, lists):
         poz.Ranked: functools.partial(_ranked, lists),
         poz.Unpaired: _unpaired,
         poz.Samples: functools.partial(_samples, lists),
+        poz.Rollouts: _rollouts,
     }[objective.family]
     batch, anchors, data, owner = make(objective, rng, logps, others, offsets, sizes)
     owner = np.where(inside, owner[np.clip(segment, 0, len(sizes) - 1)], -1)
@@ -210,11 +216,7 @@ def _token_pairs(objective, rng, logps, others, offsets, sizes):
     tokens = {name: x for name, x in tokens.items() if f"chosen_{name}" in objective.reads}
 
     def padded(x, half):
-        out = np.zeros((count, max(sizes[half * count : (half + 1) * count])), x.dtype)
-        for i in range(count):
-            start, stop = offsets[half * count + i : half * count + i + 2]
-            out[i, : stop - start] = x[start:stop]
-        return out
+        return _padded(x, offsets[half * count : (half + 1) * count + 1])
 
     fields = {"label": label}
     for half, side in enumerate(sides):
@@ -223,6 +225,28 @@ def _token_pairs(objective, rng, logps, others, offsets, sizes):
         fields |= {f"{side}_{name}": padded(x, half) for name, x in tokens.items()}
     anchors = others[: "ref_chosen" in objective.reads]
     return poz.TokenPairs(**fields), anchors, {"label": label, **tokens}, np.tile(np.arange(count), len(sides))
+
+
+def _padded(x, offsets):
+    out = np.zeros((len(offsets) - 1, np.diff(offsets).max()), x.dtype)
+    for row, (start, stop) in zip(out, itertools.pairwise(offsets), strict=True):
+        row[: stop - start] = x[start:stop]
+    return out
+
+
+def _rollouts(objective, rng, logps, others, offsets, sizes):
+    numbers = {"token_advantages": rng.normal(0, 1, logps.size), "entropy": rng.uniform(0, 3, logps.size)}
+    numbers["noise"] = rng.uniform(0, 1, logps.size)
+    tokens = {name: np.where(np.isnan(logps), np.nan, x) for name, x in numbers.items()}
+    tokens |= dict(zip(("ref_logps", "old_logps", "sampler_logps"), others, strict=True))
+    tokens = {name: x for name, x in tokens.items() if name in objective.reads | objective.optional}
+    if rng.random() < 0.3:
+        del tokens["old_logps"]  # exactly on-policy
+    advantages = {"advantages": rng.normal(0, 1, len(sizes))} if "advantages" in objective.reads else {}
+    fields = {name: _padded(x, offsets) for name, x in ({"logps": logps} | tokens).items()}
+    batch = poz.Rollouts(**fields, **advantages, mask=_padded(np.ones_like(logps), offsets) > 0)
+    anchors = [tokens.pop("ref_logps")] if "ref_logps" in tokens else []
+    return batch, anchors, tokens | advantages, np.arange(len(sizes))
 
 
 def _unpaired(objective, rng, logps, others, offsets, sizes):
@@ -280,7 +304,7 @@ def reference(packed, dtype, expected=expected):
         given = [gradients[f"{prefix}{side}"] if m is None else gradients[f"{prefix}{side}"][m] for side in sides]
         masks = [getattr(packed.batch, f"{side}_mask", getattr(packed.batch, "mask", None)) for side in sides]
         per = np.concatenate([x.reshape(-1) if mask is None else x[mask] for x, mask in zip(given, masks, strict=True)])
-        return _edges(per if isinstance(packed.batch, poz.TokenPairs) else np.repeat(per, sizes))
+        return _edges(per if layout_of(packed.objective.family).per_token else np.repeat(per, sizes))
 
     fields = [("", None)]
     fields += [(p, None) for p in ("ref_", "anchor_") if {f"{p}chosen", f"{p}logps"} & packed.objective.reads]
@@ -315,6 +339,7 @@ def interpret():
         "spoiled": {},
         "infinite": {},
         "masked": {name: masked(name) for name in BY_TOKEN},
+        "far": {name: far(name) for name in FAR},
     }
     for name in NAMES:
         found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=2, size=5)
@@ -354,18 +379,44 @@ def masked(name):
     rng = _draws(name)[0]
     case = draw_case(poz.zoo[name], rng, 5, 30.0)
     given = {field: x for field, x in case.batch._asdict().items() if x is not None}
-    given |= {f"{side}_mask": rng.random(given[side].shape) < 0.7 for side in ("chosen", "rejected") if side in given}
+    masks, side = layout_of(poz.zoo[name].family).masks, case.batch._fields[0]
+    given |= {mask: rng.random(given[of].shape) < 0.7 for of, mask in masks.items() if of in given}
     found = []
     for nothing in (0.0, np.nan):
         fields = {}
         for field, x in given.items():
             if x.ndim > 1 and x.dtype == float:
-                x = np.where(given[f"{'rejected' if 'rejected' in field else 'chosen'}_mask"], x, nothing)
+                x = np.where(given[masks["rejected" if "rejected" in field else side]], x, nothing)
             fields[field] = torch.tensor(x, dtype=torch.float32 if x.dtype == float else None)
-        fields["chosen"].requires_grad_()
-        losses = fused_losses(name, poz.TokenPairs(**fields), case.objective.values, "triton")
+        fields[side].requires_grad_()
+        losses = fused_losses(name, type(case.batch)(**fields), case.objective.values, "triton")
         losses.sum().backward()
-        found.append((losses.detach().numpy(), fields["chosen"].grad.numpy()))
+        found.append((losses.detach().numpy(), fields[side].grad.numpy()))
+    return found
+
+
+def far(name):
+    """Losses and gradients, and what the reference says, where policies are up to 1e4 nats apart; a third of the estimators."""
+    from poz.kernels.loss import fused_losses
+
+    apart = np.array([-1e4, -60.5, -1.0, 0.0, 1.0, 60.5, 100.0, 1e4])
+    old = -(2.0**14) + 0.0 * apart
+    given = {
+        "logps": old + apart,
+        "old_logps": old,
+        "ref_logps": old - apart[::-1] / 2,
+        "sampler_logps": old + apart / 64,
+    }
+    given = {field: np.tile(x, (3, 1)) for field, x in given.items()} | {"advantages": np.array([1.5, -1.5, 0.0])}
+    spec, found = poz.zoo[name], []
+    for kl, how in list(zip(spec.params["kl"].domain.options, CORRECTED, strict=False))[FAR.index(name) % 3 :: 3]:
+        values = {"kl": kl, "kl_weight": 0.5, "correction": how}
+        wanted, slopes = conformance.reference(spec.bind(**values), poz.Rollouts(**given))
+        here = {field: torch.tensor(x, dtype=torch.float32) for field, x in given.items()}
+        here["logps"].requires_grad_()
+        losses = fused_losses(name, poz.Rollouts(**here), values, "triton")
+        losses.sum().backward()
+        found.append((losses.detach().numpy(), wanted, here["logps"].grad.numpy(), slopes["logps"]))
     return found
 
 
@@ -444,6 +495,8 @@ def launch():
     from triton.runtime import driver
 
     import poz.kernels.launch as launcher
+    from poz.kernels import twin
+    from poz.kernels.rollouts._shared import shared
 
     class NoDevice:
         def get_current_target(self):
@@ -458,7 +511,7 @@ def launch():
     driver.set_active(NoDevice())
     compiled = {}
     sums = launcher.sums_file
-    every = launcher.pair_file.pairs, launcher.ranked_file.ranked
+    every = launcher.pair_file.pairs, launcher.ranked_file.ranked, launcher.rollout_file.rollouts
     for kernel in (*every, sums.segment_sums, sums.segment_slopes, sums.segment_running):
         kernel.run = functools.partial(_compile_only, kernel.run, compiled)
     for name in NAMES:
@@ -471,6 +524,10 @@ def launch():
             continue
         if isinstance(made, PairPlan):
             launcher.pairs(made, logps, columns=[torch.ones(len(CHOSEN)) for _ in made.columns], **rest)
+        elif isinstance(made, RolloutPlan):
+            data = {column: torch.tensor(x) for column, x in packed.data.items()}
+            told, _ = shared(packed.objective, logps, data, twin.Segments(rest["offsets"], logps.numel()))
+            launcher.rollouts(made, told, logps, anchors=anchors, offsets=rest["offsets"], with_gradient=True)
         else:
             lists, rewards = (torch.tensor(packed.data[key]) for key in ("lists", "rewards"))
             launcher.ranked(made, logps, lists=lists, rewards=rewards, longest=5, **rest)
@@ -594,6 +651,17 @@ def test_masked_tokens_have_no_influence(interpreted, name):
     np.testing.assert_array_equal(slopes, gradient)
     assert np.isfinite(losses).all()
     assert gradient.any()
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_policies_far_apart_give_the_numbers_of_the_reference(interpreted, name):
+    """A token with a ratio of e^60 goes on along its tangent, and no infinity meets another."""
+    for losses, wanted, gradient, slopes in interpreted["far"][name]:
+        assert np.isfinite(losses).all()
+        assert np.isfinite(gradient).all()
+        # e^60 in float32 has an error of 60 2^-24 where its exponent is rounded
+        np.testing.assert_allclose(losses, wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5)
 
 
 def test_running_sums_stay_in_their_segment(interpreted):

@@ -175,13 +175,18 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     if _given(p["entropy_weight"]):
         x = x - p["entropy_weight"] * terms.masked(xp, r.entropy, r.mask)
     total = xp.sum(terms.masked(xp, x + 0 * valid, r.mask), -1)
-    return total * _share(xp, count[..., 0], p["aggregation"], p["length"], p["count_empty"])
+    return total * share(xp, count[..., 0], p["aggregation"], p["length"], p["count_empty"])
 
 
 def log_weights(at: Steps, apart: Array, p: Values) -> dict[str, Array]:
     """`log_weights`, how much likelier the old policy is than the sampler within its bounds, and `kept`; `apart` is o - b."""
     xp, (level, how) = at.xp, p["correction"].split("_")
-    judged = apart if level == "token" else at.mean(apart) if level == "geometric" else xp.sum(apart, -1)[..., None]
+    measure = {
+        "sequence": lambda: xp.sum(apart, -1)[..., None],
+        "geometric": lambda: at.mean(apart),
+        "token": lambda: apart,
+    }
+    judged = measure[level]()
     low, high = (log(xp, terms.numbers(xp, p[f"correction_{end}"], judged)) for end in ("low", "high"))
     if how == "truncate":
         within = xp.where(judged > high, high, xp.where(judged < low, low, judged))
@@ -251,7 +256,7 @@ def _k3(xp: Namespace, x: Array) -> Array:
     )
 
 
-def _share(xp: Namespace, count: Array, aggregation: str, length: Any, count_empty: bool) -> Array:
+def share(xp: Namespace, count: Array, aggregation: str, length: Any, count_empty: bool) -> Array:
     """What the sum over a completion's tokens is multiplied with, so that the mean over completions is the loss."""
     some = xp.where(count > 0, xp.ones_like(count), 0 * count)
     counted = 1.0 if count_empty else count.shape[-1] / xp.maximum(xp.sum(some, -1), 1.0)

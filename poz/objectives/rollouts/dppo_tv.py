@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._region import trusted
 
@@ -17,11 +17,6 @@ from poz.objectives.rollouts._region import trusted
     published=[
         Published("verl@1dda039", {"divergence_low": (0.2,), "divergence_high": (0.2,), "ratio_cap": (20.0,)}),
     ],
-    deviations=[
-        Deviation(
-            "verl 0.9.1", "caps at its clip_ratio_c, 3 unless it is given, and never reads its own 20", "ratio_cap=3.0"
-        ),
-    ],
     basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json. The paper was not read.",
     **steps.DECLARED,
 )
@@ -30,9 +25,9 @@ def dppo_tv(
     at: steps.Steps,
     *,
     divergence_low: Annotated[
-        float, Real("how far down the policy may have moved a token that did badly", low=0)
+        float, Real("how far down the policy may have moved a token that did badly", low=0, open="low")
     ] = 0.2,
-    divergence_high: Annotated[float, Real("how far up a token that did well", low=0)] = 0.2,
+    divergence_high: Annotated[float, Real("how far up a token that did well", low=0, open="low")] = 0.2,
     ratio_cap: Annotated[float, Real("c, the ratio is at most that", low=1, usual=(1.0, 30.0))] = 20.0,
 ) -> Array:
     """REINFORCE with a capped ratio, of the tokens that are within the region of trust."""

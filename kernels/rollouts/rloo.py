@@ -1,0 +1,11 @@
+"""RLOO under PPO's clip, as `poz.objectives.rloo`."""
+
+from __future__ import annotations
+
+from poz.kernels.plan import RolloutPlan, Values
+from poz.kernels.rollouts._points import bounds, clipped
+
+
+def plan(values: Values, anchors: int) -> RolloutPlan:
+    """What the skeleton of rollouts is told."""
+    return RolloutPlan(clipped, bounds(values), weighs=True, whole="sum")
