@@ -136,6 +136,7 @@ from poz.objectives.rollouts.dppo_kl import dppo_kl as dppo_kl
 from poz.objectives.rollouts.luspo import luspo as luspo
 from poz.objectives.rollouts.vespo import vespo as vespo
 from poz.objectives.pairs.hypo import hypo as hypo
+from poz.objectives.ranked.ddo_rm import ddo_rm as ddo_rm
 
 if not TYPE_CHECKING:  # checkers see the imports
     __all__ = [name for name, one in vars().items() if isinstance(one, Objective)]

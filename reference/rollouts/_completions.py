@@ -95,12 +95,12 @@ def losses(
     *,
     logps: Array,
     old_logps: Array | None = None,
-    ref_logps: Array | None = None,
-    sampler_logps: Array | None = None,
-    entropy: Array | None = None,
+    ref_logps: Any = None,
+    sampler_logps: Any = None,
+    entropy: Any = None,
     mask: Mask | None = None,
-    advantages: Array | None = None,
-    token_advantages: Array | None = None,
+    advantages: Any = None,
+    token_advantages: Any = None,
     noise: Array | None = None,
     **p: Any,
 ) -> Result:
@@ -110,17 +110,14 @@ def losses(
     batch: list[One] = []
     for i, valid in enumerate(on):
         given = token_advantages if p["per_token"] else np.broadcast_to(advantages[:, None], logps.shape)
-        apart = None if sampler_logps is None else (old - sampler_logps)[i, valid]
+        apart: Any = None if sampler_logps is None else (old - sampler_logps)[i, valid]
         size = valid.sum()
         weights, kept = (
             corrected(apart, p) if p["correction"] != "none" else (np.zeros(size), np.ones(size, dtype=bool))
         )
         ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
-        (q, chance), worth = (
-            (None if x is None else x[i, valid] for x in (ref_logps, noise)),
-            given[i, valid].astype(float),
-        )
-        batch.append(One(logps[i, valid], ratio, worth, weights, kept, batch, old[i, valid], q, chance))
+        rest = (old[i, valid], *(None if x is None else x[i, valid] for x in (ref_logps, noise)))
+        batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, kept, batch, *rest))
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}
     there["entropy"] = entropy
     slopes = {name: np.zeros(logps.shape) for name, given in there.items() if given is not None}

@@ -283,6 +283,7 @@ COMPETING = {
     "nash_md": "charges of all tokens, and their differences",
     "exo_k": "softmax of an infinite logit",
     "info_nca": "softmax of an infinite logit",
+    "ddo_rm": "softmax of an infinite logit",
     "orpo": "log of the negative probability that is left beside one above 1",
     "beta_dpo": "an infinite β",
     "amapo": "an infinite mean and spread",

@@ -87,9 +87,7 @@ def policy_loss(objective: Objective | str, **hyper: Any) -> PolicyLoss:
         values |= {"aggregation": "sequence_sum", "length": 1.0, "per_token": True}
         if loss_agg_mode == "seq-mean-token-mean":
             values["aggregation"] = "sequence_mean"
-        batch = poz.Rollouts(
-            log_prob, old_logps=old_log_prob.detach(), mask=_mask(response_mask), token_advantages=advantages
-        )
+        batch = poz.Rollouts(log_prob, old_logps=old_log_prob, mask=_mask(response_mask), token_advantages=advantages)
         weighted, weighing = _weighted(chosen, batch, rollout_is_weights)
         losses = chosen(weighted, **values, **weighing)
         return _added_up(losses.sum(), config, loss_agg_mode, batch.mask, given), _metrics(chosen, batch, values)
@@ -118,7 +116,7 @@ def _weighted(objective: Objective, batch: poz.Rollouts, weights: Tensor | None)
         raise ValueError(
             f"rollout_is_weights must be one per token, {tuple(batch.logps.shape)}; got shape {tuple(weights.shape)}."
         )
-    sampler = batch.old_logps - weights.detach().log()
+    sampler = batch.old_logps - weights.log()
     values = {"correction": "token_truncate", "correction_low": 0.0, "correction_high": UNBOUNDED}
     return batch._replace(sampler_logps=sampler), values
 

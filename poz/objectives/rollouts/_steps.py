@@ -181,12 +181,7 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
 def log_weights(at: Steps, apart: Array, p: Values) -> dict[str, Array]:
     """`log_weights`, how much likelier the old policy is than the sampler within its bounds, and `kept`; `apart` is o - b."""
     xp, (level, how) = at.xp, p["correction"].split("_")
-    measure = {
-        "sequence": lambda: xp.sum(apart, -1)[..., None],
-        "geometric": lambda: at.mean(apart),
-        "token": lambda: apart,
-    }
-    judged = measure[level]()
+    judged = apart if level == "token" else at.mean(apart) if level == "geometric" else xp.sum(apart, -1)[..., None]
     low, high = (log(xp, terms.numbers(xp, p[f"correction_{end}"], judged)) for end in ("low", "high"))
     if how == "truncate":
         within = xp.where(judged > high, high, xp.where(judged < low, low, judged))

@@ -26,6 +26,9 @@ from poz.objectives.rollouts._region import trusted
     ],
     deviations=[
         Deviation(
+            "verl 0.9.1", "caps at its clip_ratio_c, 3 unless it is given, and never reads its own 20", "ratio_cap=3.0"
+        ),
+        Deviation(
             "sail-sg/Stable-RL@c6af1d1, verl@1dda039", "add 1e-8 to the probability of all other tokens", "exact"
         ),
         Deviation(

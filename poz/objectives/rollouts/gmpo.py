@@ -20,6 +20,12 @@ from poz.objectives.rollouts._clipped import least
     ],
     deviations=[
         Deviation("verl@1dda039", "has 0.2 unless it is given", "epsilon_low=0.2, epsilon_high=0.2"),
+        Deviation(
+            "verl 0.9.1 `geo_mean`",
+            "has the mean over a micro-batch, whatever loss_agg_mode and the global counts, so that two of them count twice; "
+            "weights of the sampler by their geometric mean",
+            "poz.integrations.verl adds micro-batches up to the whole; the arithmetic mean of the weights",
+        ),
     ],
     basis="The authors' code, executed in float64 (callsys/GMPO@205b2bf): tests/authors/gmpo.json, which has verl's and TRL's beside it.",
     **steps.DECLARED,
