@@ -33,7 +33,7 @@ class Steps(NamedTuple):
         valid: 1 at tokens, 0 elsewhere.
         count: (batch, 1) how many tokens there are, at least 1.
         log_weights: Log of what corrects the sampler, (batch, tokens) or (batch, 1), -∞ where nothing is left; held constant.
-        kept: 1 where the correction lets a token through, 0 where it does not.
+        kept: 1 where the correction lets a token through, 0 where it does not; 1 where it lets all through.
         ref: q, the log-probs of the reference, held constant, where they are given.
         noise: What tokens are chosen by at random, where it is given.
     """
@@ -162,8 +162,7 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     advantages = r.token_advantages if p["per_token"] else r.advantages[..., None]
     advantages = xp.stop_gradient(xp.astype(advantages, logps))
     advantages = terms.masked(xp, advantages, r.mask) if p["per_token"] else advantages
-    one = xp.ones_like(count)
-    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), 0 * one, one, ref, r.noise)
+    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), 0 * count, 1.0, ref, r.noise)
     corrected = log_weights(steps, old - sampler, p) if p["correction"] != "none" else None
     x = term(steps._replace(**corrected) if corrected and weighs else steps)
     if corrected and not weighs:
@@ -185,7 +184,7 @@ def log_weights(at: Steps, apart: Array, p: Values) -> dict[str, Array]:
     low, high = (log(xp, terms.numbers(xp, p[f"correction_{end}"], judged)) for end in ("low", "high"))
     if how == "truncate":
         within = xp.where(judged > high, high, xp.where(judged < low, low, judged))
-        return {"log_weights": within, "kept": xp.ones_like(judged)}
+        return {"log_weights": within}
     gone, weights = (judged < low) | (judged > high), apart if level == "geometric" else judged
     kept = xp.where(gone, 0 * xp.ones_like(judged), xp.ones_like(judged))
     return {"log_weights": xp.where(gone, xp.constant(-np.inf, weights), weights), "kept": kept}
