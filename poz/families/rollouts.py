@@ -16,6 +16,7 @@ from poz.families._family import family
         "advantages": ("b", "number"),
         "token_advantages": ("bt", "number"),
         "noise": ("bt", "number"),
+        "groups": ("b", "integer"),
     },
     sides=("logps",),
     masks={"logps": "mask"},
@@ -36,6 +37,7 @@ class Rollouts(NamedTuple):
         token_advantages: (batch, tokens) the same of each token.
         noise: (batch, tokens) numbers by which tokens are chosen at random, the smallest first; others for each batch, as
             `torch.rand(shape, generator=generator)` are.
+        groups: (batch,) integer id of the prompt of each completion.
     """
 
     logps: Array
@@ -47,3 +49,4 @@ class Rollouts(NamedTuple):
     advantages: Array = None
     token_advantages: Array = None
     noise: Array = None
+    groups: Array = None

@@ -111,6 +111,7 @@ from poz.objectives.pairs.egpo import egpo as egpo
 from poz.objectives.rollouts.topr import topr as topr
 from poz.objectives.rollouts.dapo import dapo as dapo
 from poz.objectives.rollouts.dr_grpo import dr_grpo as dr_grpo
+from poz.objectives.rollouts.gvpo import gvpo as gvpo
 from poz.objectives.ranked.mapl import mapl as mapl
 from poz.objectives.rollouts.a2po import a2po as a2po
 from poz.objectives.rollouts.clip_cov import clip_cov as clip_cov

@@ -17,7 +17,7 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """l, d, A, log w, whether w lets it through, of a completion (T,); all completions; log π_old, log π_ref and noise of it."""
+    """l, d, A, log w, whether w lets it through, of a completion (T,); all completions; log π_old, log π_ref, noise and group."""
 
     l: Array  # noqa: E741
     d: Array
@@ -28,6 +28,7 @@ class One(NamedTuple):
     o: Array
     q: Any
     noise: Any
+    group: Any
 
 
 Term = Callable[..., tuple[Array, Array]]
@@ -61,6 +62,7 @@ def fields(
     advantages: Array | None = None,
     token_advantages: Array | None = None,
     noise: Array | None = None,
+    groups: Array | None = None,
 ) -> None:
     """Signature of what is given."""
 
@@ -102,6 +104,7 @@ def losses(
     advantages: Any = None,
     token_advantages: Any = None,
     noise: Array | None = None,
+    groups: Array | None = None,
     **p: Any,
 ) -> Result:
     """Losses (B,) in nats and the gradient of their sum, by completion."""
@@ -116,7 +119,11 @@ def losses(
             corrected(apart, p) if p["correction"] != "none" else (np.zeros(size), np.ones(size, dtype=bool))
         )
         ratio = (np.where(np.isnan(logps), np.nan, 0.0) if old_logps is None else logps - old)[i, valid]
-        rest = (old[i, valid], *(None if x is None else x[i, valid] for x in (ref_logps, noise)))
+        rest = (
+            old[i, valid],
+            *(None if x is None else x[i, valid] for x in (ref_logps, noise)),
+            groups is not None and groups[i],
+        )
         batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, kept, batch, *rest))
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}
     there["entropy"] = entropy

@@ -323,6 +323,7 @@ def of(**columns):
     ("dpo", {}, {}, r"needs an objective on poz\.Rollouts, such as `grpo`.*got `dpo`, which reads poz\.Pairs\. .* trainers for"),
     (poz.grpo.bind(per_token=True), {}, {}, "`grpo` reads token_advantages, and TRL has one advantage for each"),
     (poz.grpo.bind(correction="token_mask"), {}, {}, "`grpo` reads sampler_logps, .* without use_vllm=True .* Bind corr"),
+    ("gvpo", {}, {}, r"`gvpo` reads groups, and TRL does not tell a loss of which prompt"),
     ("a2po", {}, {}, r"`a2po` wants advantages R - V\* .* poz\.advantages\.optimal, and TRL's are within the group of a prompt"),
     ("dapo", {"use_vllm": True}, {}, "with use_vllm=True TRL has vllm_importance_sampling_correction=True. Set it False, or b"),
     (poz.dapo.bind(correction="token_mask"), UNCORRECTED, {}, "vllm_importance_sampling_correction=False. Set it True, which"),

@@ -301,7 +301,7 @@ def competing(objective):
     """Whether infinities may meet: a loss on rollouts does so with its KL, its corrections and its penalties."""
     values = objective.values
     if objective.family is poz.Rollouts:
-        own = objective.name in ("dro", "kl_cov", "a2po", "vespo")
+        own = objective.name in ("dro", "kl_cov", "a2po", "gvpo", "vespo")
         return own or values["kl_weight"] or values["correction"] != "none"
     return objective.name in COMPETING
 

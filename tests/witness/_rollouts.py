@@ -18,6 +18,7 @@ class Token(NamedTuple):
     still: Any
     q: Any = None
     noise: Any = None
+    group: Any = None
 
     @property
     def d(self):
@@ -41,6 +42,7 @@ def completions(fields, held, params):
         for k, t in enumerate(at):
             rest = (old[i][t], worth[t], weights[k] if weights else mp.zero)
             more = [held[name][i][t] if name in held else None for name in ("ref_logps", "noise")]
+            more.append(held["groups"][i] if "groups" in held else None)
             still.append(Token(held["logps"][i][t], *rest, still, None, *more))
             moved.append(Token(row[t], *rest, moved, still[-1], *more))
         out.append((at, moved))
@@ -125,7 +127,7 @@ def objective(term, weighs=False, **own):
     return formula, constant
 
 
-FIELDS = ("logps", "entropy", "mask", "advantages", "noise")
+FIELDS = ("logps", "entropy", "mask", "advantages", "noise", "groups")
 
 
 def share(size, sizes, params):

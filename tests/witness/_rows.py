@@ -23,8 +23,8 @@ class Row:
     mean: bool = False
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields as arrays: masks bool, annotators int, everything else float64."""
-        kinds = {"annotator": np.int64, "desirable": bool}
+        """The fields as arrays: masks bool, annotators and groups int, everything else float64."""
+        kinds = {"annotator": np.int64, "groups": np.int64, "desirable": bool}
         flags = ("mask", "_changed", "tie")
         return {
             name: np.array(value, dtype=kinds.get(name, bool if name.endswith(flags) else np.float64))

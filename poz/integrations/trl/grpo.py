@@ -203,6 +203,10 @@ def _check_objective(spec: Objective, args: Any, given: Mapping[str, Any]) -> No
         raise ValueError(
             f"`{name}` reads token_advantages, and TRL has one advantage for each completion. Bind per_token=False."
         )
+    if "groups" in spec.reads:
+        raise ValueError(
+            f"`{name}` reads groups, and TRL does not tell a loss of which prompt a completion is. Call it in a loop of your own."
+        )
     for part in parts(spec):
         if part.name in _OWN_ADVANTAGES:
             raise ValueError(

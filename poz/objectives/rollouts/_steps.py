@@ -36,6 +36,7 @@ class Steps(NamedTuple):
         kept: 1 where the correction lets a token through, 0 where it does not; 1 where it lets all through.
         ref: q, the log-probs of the reference, held constant, where they are given.
         noise: What tokens are chosen by at random, where it is given.
+        groups: (batch,) ids of the prompts, where they are given.
     """
 
     xp: Namespace
@@ -49,6 +50,7 @@ class Steps(NamedTuple):
     kept: Array
     ref: Array
     noise: Array
+    groups: Array
 
     def mean(self, x: Array) -> Array:
         """(batch, 1) mean over the tokens of a completion."""
@@ -162,7 +164,8 @@ def _loss(xp: Namespace, r: Rollouts, term: Callable[[Steps], Array], weighs: bo
     advantages = r.token_advantages if p["per_token"] else r.advantages[..., None]
     advantages = xp.stop_gradient(xp.astype(advantages, logps))
     advantages = terms.masked(xp, advantages, r.mask) if p["per_token"] else advantages
-    steps = Steps(xp, logps, old, log_ratio, advantages, valid, xp.maximum(count, 1.0), 0 * count, 1.0, ref, r.noise)
+    at_least, given = xp.maximum(count, 1.0), (ref, r.noise, r.groups)
+    steps = Steps(xp, logps, old, log_ratio, advantages, valid, at_least, 0 * count, 1.0, *given)
     corrected = log_weights(steps, old - sampler, p) if p["correction"] != "none" else None
     x = term(steps._replace(**corrected) if corrected and weighs else steps)
     if corrected and not weighs:

@@ -30,4 +30,5 @@ def rollouts(objective: Objective, rng: np.random.Generator, size: int, widest: 
     fields["advantages"] = with_zeros(rng.normal(0, 1, size))
     fields["token_advantages"] = with_zeros(rng.normal(0, 1, shape))
     fields["noise"] = rng.random(shape)
+    fields["groups"] = rng.integers(0, 1 + size // 3, size)
     return Rollouts(**fields)
