@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from poz.families import layout_of
@@ -33,20 +34,11 @@ def trainer_of(
     """poz's trainer of a tiny Llama: a policy, or a reward model where the objective is on scores."""
     import torch
     from datasets import Dataset
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, ProgressCallback
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.reward_config import RewardConfig
 
     from poz.integrations.trl import DPOTrainer, RewardTrainer
-
-    class Bar(ProgressCallback):
-        def on_prediction_step(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if self.training_bar is not None and "loss" in logs:
-                margin = logs.get("rewards/margins", logs.get("margin"))
-                self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", margin=f"{margin:.3g}")
 
     spec = zoo[objective] if isinstance(objective, str) else objective
     rewards = layout_of(spec.family).scores
@@ -97,9 +89,29 @@ def trainer_of(
         eval_dataset=Dataset.from_list([shortened(pair, max_length) for pair in held_out]),
         processing_class=tokenizer,
     )
+    progress(trainer, _loss_and_margin)
+    return trainer
+
+
+def progress(trainer: Any, said: Callable[[Mapping[str, float]], dict[str, str]]) -> None:
+    """Gives a trainer one bar, that of training, which says something of the logs."""
+    from transformers import ProgressCallback
+
+    class Bar(ProgressCallback):
+        def on_prediction_step(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if self.training_bar is not None and "loss" in logs:
+                self.training_bar.set_postfix(**said(logs))
+
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Bar)
-    return trainer
+
+
+def _loss_and_margin(logs: Mapping[str, float]) -> dict[str, str]:
+    margin = logs.get("rewards/margins", logs.get("margin"))
+    return {"loss": f"{logs['loss']:.4g}", "margin": f"{margin:.3g}"}
 
 
 def _tokenizer(pairs: list[Pair], pad: str) -> Any:

@@ -237,7 +237,9 @@ def _watched(backends: list[str], names: list[str], cases: int, seed: int, total
 
 @app.command()
 def demo(
-    objective: Annotated[str, typer.Option(help="Any objective of `poz list` that pairs can serve.")] = "simpo",
+    objective: Annotated[
+        str, typer.Option(help="Any objective of `poz list` that pairs serve, or rollouts.")
+    ] = "simpo",
     data: Annotated[
         Path | None, typer.Option(help="JSON lines or array, CSV, Parquet or Arrow, in a layout of docs/data.md.")
     ] = None,
@@ -252,7 +254,10 @@ def demo(
         Path | None, typer.Option(metavar="FOLDER", help="A reward model that scores what the policy writes.")
     ] = None,
 ) -> None:
-    """Trains a tiny policy, or reward model (bradley_terry), with TRL from preferences; exit 1 if the loss is no number."""
+    """Trains a tiny policy with TRL from preferences, or its own completions (grpo), or a reward model (bradley_terry).
+
+    Exit 1 if the loss is no number.
+    """
     from poz.demo import run
 
     _check_seed(seed)

@@ -1,4 +1,4 @@
-"""`poz demo`: a tiny policy or reward model, built on the spot, learns preferences with TRL and any objective."""
+"""`poz demo`: a tiny model, built on the spot, learns preferences, or a rule, with TRL and any objective."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from poz import preferences
 from poz._demo_pairs import ASSUMED, completed, of_known, read_alone
 from poz._demo_rewards import Judge, Judged
+from poz._demo_rollouts import Learnt, learn
 from poz._demo_trainer import shortened, trainer_of
 from poz._output import PICTURES, check_output
 from poz.demo_settings import BATCH_SIZE, LEARNING_RATE, PARAMS, STEPS
-from poz.families import layout_of
+from poz.families import Rollouts, layout_of
 from poz.objective import Objective
 from poz.zoo import zoo
 
@@ -88,7 +89,7 @@ def run(
     save: str | os.PathLike[str] | None = None,
     reward_model: str | os.PathLike[str] | None = None,
     show: Callable[[str], None] = print,
-) -> Result:
+) -> Result | Learnt:
     """Trains a tiny Llama with TRL on preference pairs and draws how loss, margin and accuracy went.
 
     It is a reward model where the objective is on scores, such as "bradley_terry", and else a policy.
@@ -99,6 +100,9 @@ def run(
     "lcpo", "lcpo_em" and "re_po" learn how reliable each id in the column `annotator` is, as in `DPOTrainer`; held-out
     pairs of those who labelled no other pair are trained on. With `params` they are the loss of a given reliability.
 
+    Of an objective on rollouts, such as "grpo", it is a policy that reads no pairs: it learns a rule, to count on, from the
+    rewards of what it writes itself (`GRPOTrainer`). Its prompts are three digits, a quarter of which are held out.
+
     Args:
         objective: The name of any objective that pairs can serve, with the hyper-parameters of `poz.demo_settings`, or an
             objective as it is bound. What it reads beside the pairs is filled as `DPOTrainer` says, and as `ASSUMED`
@@ -108,7 +112,7 @@ def run(
         out: Where to write the PNG.
         seed: Of weights, split and order.
         params: Hyper-parameters that are set otherwise.
-        batch_size: Pairs per step.
+        batch_size: Pairs per step, or prompts, of which the policy writes 16 completions each.
         learning_rate: Peak of the learning rate.
         save: A folder to write the trained model and its tokenizer to, if any.
         reward_model: A folder with a reward model, if any, which scores what the policy writes for held-out prompts,
@@ -132,6 +136,18 @@ def run(
     with suppress(OSError):  # the check below says what is wrong
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     check_output(Path(out), PICTURES)
+    if spec.family is Rollouts:
+        given = {"data": data, "reward_model": reward_model}
+        for what in (what for what, one in given.items() if one is not None):
+            raise ValueError(f"`{name}` learns a rule from what the policy writes itself. Leave {what} out.")
+        with _quiet(), tempfile.TemporaryDirectory() as folder:
+            how: dict[str, Any] = {
+                "steps": steps,
+                "seed": seed,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+            }
+            return learn(spec, name, folder, **how, out=Path(out), save=save, show=show)
     rewards = layout_of(spec.family).scores
     if rewards and reward_model is not None:
         raise ValueError(
