@@ -1,5 +1,6 @@
 """Laws: one law, one test, over every objective that obeys it, with drawn inputs and hyper-parameters."""
 
+import functools
 import math
 
 import jax
@@ -225,9 +226,18 @@ def answer(backend, objective, batch, fields):
         return losses.detach().numpy(), {f: slope.numpy() for f, slope in zip(fields, slopes, strict=True)}
     with jax.enable_x64(True):
         arrays = {f: jnp.asarray(x) for f, x in given_.items()}
-        moving = {f: arrays[f] for f in fields}
-        losses, back = jax.vjp(lambda some: objective(type(batch)(**{**arrays, **some})), moving)
+        return jitted(objective, type(batch))({f: arrays.pop(f) for f in fields}, arrays)
+
+
+@functools.lru_cache(1)
+def jitted(objective, family):
+    """One program of JAX for all batches of an objective, left much as it is traced: compiling it takes the time here."""
+
+    def both(moving, rest):
+        losses, back = jax.vjp(lambda some: objective(family(**rest, **some)), moving)
         return losses, back(jnp.ones_like(losses))[0]
+
+    return jax.jit(both, compiler_options={"xla_cpu_use_fusion_emitters": False})
 
 
 SEEDS = [(backend, seed) for backend, count in (("numpy", 6), ("torch", 6), ("jax", 1)) for seed in range(count)]
