@@ -17,7 +17,7 @@ from poz.families import layout_of, named
 from poz.objective import Base, Objective
 from poz.testing.draws import WIDEST, Case, Deck, draw_case
 from poz.testing.edges import CONVENTIONS, conventions, one_alone, with_edges, without_empty
-from poz.testing.runners import BACKENDS, Arrays, Candidate, fixed, missing, runs, taken
+from poz.testing.runners import ALONE, BACKENDS, Arrays, Candidate, fixed, missing, runs, taken
 from poz.testing.tolerances import FLOOR, RTOL, UNIT, Mismatch, relative_error
 from poz.testing.verdict import Result, Tally, as_code, where
 from poz.zoo import zoo
@@ -161,7 +161,7 @@ def conform(
         wanted = expected(bound, batch, dtype)
         example = None
         try:
-            losses, gradients = BACKENDS[backend](candidate, bound, batch, dtype)
+            losses, gradients = (ALONE if which else BACKENDS)[backend](candidate, bound, batch, dtype)
             losses = _checked(losses, wanted.losses.shape)
         except Exception as error:  # a peer's bug is a result to report, not a reason to stop
             said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

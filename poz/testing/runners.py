@@ -122,16 +122,21 @@ def _torch(candidate: Candidate | None, objective: Objective, batch: Any, dtype:
     return losses.detach().numpy(), {n: zero[n] if g is None else g.numpy() for n, g in zip(names, slopes, strict=True)}
 
 
-def _compiled(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+def _compiled(
+    candidate: Candidate | None, objective: Objective, batch: Any, dtype: str, by: str = "aot_eager_default_partitioner"
+) -> tuple[Any, Arrays]:
+    # Traced and differentiated as for any compiler; the other partitioner ponders what to keep for the backward pass.
     import torch
 
     torch._dynamo.reset()
     run = _bound(candidate, objective)
-    whole = torch.compile(lambda given, **values: run(given), fullgraph=True, backend="aot_eager")
+    whole = torch.compile(lambda given, **values: run(given), fullgraph=True, backend=by)
     return _torch(whole, objective, batch, dtype)
 
 
-def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: str) -> tuple[Any, Arrays]:
+def _jax(
+    candidate: Candidate | None, objective: Objective, batch: Any, dtype: str, **options: bool
+) -> tuple[Any, Arrays]:
     import jax
     import jax.numpy as jnp
 
@@ -150,11 +155,12 @@ def _jax(candidate: Candidate | None, objective: Objective, batch: Any, dtype: s
 
         moving = {n: given.pop(n) for n in names}
         try:
-            slopes, losses = _run(jax.jit(jax.grad(total, has_aux=True)), moving, given, traced)
+            slopes, losses = _run(jax.jit(jax.grad(total, has_aux=True)), options, moving, given, traced)
         except Exception:
             if candidate is None:
                 raise
-            slopes, losses = _run(jax.jit(jax.grad(total, has_aux=True)), moving, given, {})  # it asks for numbers
+            made = jax.jit(jax.grad(total, has_aux=True))  # it asks for numbers
+            slopes, losses = _run(made, options, moving, given, {})
         return np.asarray(losses), {n: np.asarray(g) for n, g in slopes.items()}
 
 
@@ -162,12 +168,15 @@ _PROGRAMS: dict[Any, Any] = {}
 """What XLA made, by its source: compiling takes ten times as long as tracing."""
 
 
-def _run(function: Any, *arguments: Any) -> Any:
+def _run(function: Any, options: dict[str, bool], *arguments: Any) -> Any:
     """A jitted function's result; compiled once for all functions that are traced to the same program."""
     lowered = function.lower(*arguments)
-    key = (lowered.as_text(), lowered.in_tree, lowered.out_tree)
+    key = (lowered.as_text(), lowered.in_tree, lowered.out_tree, *options.items())
     if key not in _PROGRAMS:
-        _PROGRAMS[key] = lowered.compile()
+        try:
+            _PROGRAMS[key] = lowered.compile(options)
+        except RuntimeError:  # an XLA that has no such option
+            _PROGRAMS[key] = lowered.compile()
         if len(_PROGRAMS) > KEPT:
             del _PROGRAMS[next(iter(_PROGRAMS))]
     return _PROGRAMS[key](*arguments)
@@ -206,6 +215,11 @@ BACKENDS: dict[str, Callable[..., tuple[Any, Arrays]]] = {
     "triton": _triton,
 }
 """What `conform` can run: name -> function from (candidate, objective, batch, dtype) to losses and gradients."""
+ALONE = BACKENDS | {
+    "torch.compile": functools.partial(_compiled, by="eager"),
+    "jax": functools.partial(_jax, xla_cpu_use_fusion_emitters=False),
+}
+"""The same for an example alone, another shape and so another program: traced whole, but compiled in half of the time."""
 PACKAGES = {
     "torch": ("torch", "torch"),
     "torch.compile": ("torch", "torch"),
