@@ -80,7 +80,7 @@ def by_jax(name, row):
             return value, back(jnp.ones_like(value))[0]
 
         # one program per row, left as it is: compiling it is all that takes time here
-        quick = {"xla_llvm_disable_expensive_passes": True}
+        quick = {"xla_cpu_use_fusion_emitters": False}
         value, slopes = jax.jit(both, compiler_options=quick)({key: fields[key] for key in row["gradients"]})
         return Numbers(np.asarray(value), {key: np.asarray(x) for key, x in slopes.items()})
 
