@@ -29,9 +29,9 @@ def prepared(
     sizes: dict[str, Any] = {}
     first = getattr(batch, required[0])
     if first is None:
-        raise ValueError(_missing(objective, required[0], family, required))
+        raise ValueError(_missing(objective, required[0], batch, required))
     library = type(first)
-    xp = _BACKENDS.get(library) or _BACKENDS.setdefault(library, namespace(first))
+    xp = _BACKENDS.get(library) or _BACKENDS.setdefault(library, _namespace(objective, required[0], first))
     device_of = xp.device
     dtype, shape, device = first.dtype, first.shape, device_of(first)
     lead, half = specs[required[0]], False
@@ -41,7 +41,7 @@ def prepared(
         value = getattr(batch, field)
         if value is None:
             if field in required:
-                raise ValueError(_missing(objective, field, family, required))
+                raise ValueError(_missing(objective, field, batch, required))
             continue
         fields[field] = value
         # The usual case, and the only one that has to be fast: the same kind of thing as the first field.
@@ -54,9 +54,9 @@ def prepared(
             and device_of(value) == device
         ):
             continue
-        if value is not first and namespace(value) is not xp:
+        if value is not first and (other := _namespace(objective, field, value)) is not xp:
             raise TypeError(
-                f"`{objective}` got {namespace(value).name} for {field} but {xp.name} for the fields before it; "
+                f"`{objective}` got {other.name} for {field} but {xp.name} for the fields before it; "
                 "give one library's arrays."
             )
         if device_of(value) != device:
@@ -67,13 +67,14 @@ def prepared(
         kind = xp.kind(value)
         if kind not in _KINDS[content]:
             wanted = _WANTED["score" if content == "logp" and layout.scores else content]
-            raise TypeError(f"`{objective}` needs {wanted} for {field}; got {value.dtype}.")
+            how = f" Give {field} > 0." * (content == "mask")
+            raise TypeError(f"`{objective}` needs {wanted} for {field}; got {value.dtype}.{how}")
         half = half or kind == "half"
         if dims == lead[0] == "b" and value.shape == shape:
             continue  # any shape will do, and it is looked at once there is another
         if not sizes:
-            _check_shape(objective, required[0], lead[0], tuple(shape), sizes)
-        _check_shape(objective, field, dims, tuple(value.shape), sizes)
+            _check_shape(objective, required[0], specs, tuple(shape), sizes)
+        _check_shape(objective, field, specs, tuple(value.shape), sizes)
     if half:
         fields = {name: xp.widen(x) if xp.kind(x) == "half" else x for name, x in fields.items()}
     _check_amounts(objective, xp, fields, layout.amounts)
@@ -133,7 +134,10 @@ def least(xp: Namespace, x: Any, sign: int = 1) -> float:
     return sign * float(values.item(values.argmin() if sign > 0 else values.argmax()))
 
 
-def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> None:
+def _check_shape(
+    objective: str, field: str, specs: Mapping[str, tuple[str, str]], shape: tuple[int, ...], sizes: dict[str, Any]
+) -> None:
+    dims = specs[field][0]
     # "b" stands for any number of dimensions: none under vmap, else one, or of tokens any.
     axes: dict[str, Any] = {}
     tail = len(dims) - dims.index("b") - 1 if "b" in dims else 0
@@ -154,9 +158,30 @@ def _check_shape(objective: str, field: str, dims: str, shape: tuple[int, ...], 
     for axis, size in axes.items():
         first, known = sizes.setdefault(axis, (field, size))
         if known != size:
+            there = {**axes, **{name: size for name, (_, size) in sizes.items()}}
+            other, required = (_joined(specs[name][0], there) for name in (first, field))
             raise ValueError(
-                f"`{objective}` got {field} of shape {shape}, which does not fit {first}: {size} against {known}."
+                f"`{objective}` got {field} of shape {shape}, which does not fit {first} of shape {other}: {required} is "
+                f"required.{_of_tokens(field, specs)}"
             )
+
+
+def _joined(dims: str, sizes: Mapping[str, Any]) -> tuple[int, ...]:
+    """A shape of such dimensions."""
+    return sum((sizes[axis] if axis == "b" else (sizes[axis],) for axis in dims), ())
+
+
+def _of_tokens(field: str, specs: Mapping[str, Any]) -> str:
+    """Where that lies which some give in the place of a field: one for each token."""
+    name = f"token_{field}"
+    return f" Those of tokens are {name}, read with per_token=True." * (name in specs)
+
+
+def _namespace(objective: str, field: str, value: Any) -> Namespace:
+    try:
+        return namespace(value)
+    except TypeError as error:
+        raise TypeError(f"`{objective}` cannot read {field}: {error}") from None
 
 
 def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ...], family: type) -> str:
@@ -176,6 +201,7 @@ def _more_dimensions(objective: str, field: str, dims: str, shape: tuple[int, ..
     )
 
 
-def _missing(objective: str, field: str, family: type, required: tuple[str, ...]) -> str:
+def _missing(objective: str, field: str, batch: Family, required: tuple[str, ...]) -> str:
     all_of_them = ", ".join(f"{name}=..." for name in required)
-    return f"`{objective}` reads {field}, which is missing. Give {named(family)}({all_of_them})."
+    other = _of_tokens(field, layout_of(type(batch)).shapes) * (getattr(batch, f"token_{field}", None) is not None)
+    return f"`{objective}` reads {field}, which is missing. Give {named(type(batch))}({all_of_them}).{other}"

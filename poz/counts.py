@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from poz.backends import Array, namespace
+from poz.families._tokens import fitting
 
 
 class Counts(NamedTuple):
@@ -35,19 +36,34 @@ class Counts(NamedTuple):
 
         Raises:
             TypeError: The mask holds something else than booleans or integers.
-            ValueError: It has other dimensions.
+            ValueError: It has other dimensions, or holds other integers than 0 and 1.
         """
         xp = namespace(mask)
         if xp.kind(mask) not in ("bool", "integer"):
             raise TypeError(f"A mask must be boolean, or integers, 0 and 1; got {mask.dtype}.")
         if mask.ndim != 2:
             raise ValueError(f"A mask must be (batch, tokens), a row for each completion; got {tuple(mask.shape)}.")
-        lengths = (mask != 0).sum(-1)
+        lengths = fitting("mask", mask, "mask", mask).sum(-1)
         return cls(mask.shape[0], lengths.sum(), (lengths == 0).sum()).read()
 
     def read(self) -> Counts:
-        """As plain numbers, where they can be read without waiting."""
-        return Counts(*map(_read, self))
+        """As plain numbers, where they can be read without waiting.
+
+        Raises:
+            TypeError: Something else than numbers.
+            ValueError: No batch counts so much.
+        """
+        read = Counts(*map(_read, self))
+        if any(isinstance(number, str) or number is None for number in read):
+            raise TypeError(f"Counts must be numbers, or arrays of one; got {read}.")
+        if not all(isinstance(number, int | float) for number in read):
+            return read
+        if not (0 <= read.empty <= read.completions and read.tokens >= read.completions - read.empty):
+            raise ValueError(
+                f"Counts must be of 0 completions or more, of which at most all are empty and each other has a token; got "
+                f"{read}. poz.Counts.of(mask) makes them, and + adds up those of parts."
+            )
+        return read
 
 
 def _read(number: Any) -> Any:

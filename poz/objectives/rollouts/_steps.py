@@ -117,11 +117,20 @@ def counted(p: Values, whole: Counts) -> tuple[Values, Any]:
     return {"count_empty": True}, completions / counting
 
 
+def unordered(p: Values) -> str | None:
+    """That nothing lies between the bounds of the correction."""
+    low, high = p["correction_low"], p["correction_high"]
+    if p["correction"] == "none" or not all(isinstance(x, int | float) for x in (low, high)) or low <= high:
+        return None
+    return f"needs correction_low of at most correction_high; got {low} and {high}. No weight lies between them."
+
+
 DECLARED: dict[str, Any] = {
     "reads": needs,
     "optional": "mask old_logps sampler_logps",
     "coupled": coupled,
     "counted": counted,
+    "constraint": unordered,
     "gradient_stops": "all log-probs but the policy's, advantages, and the weights that correct the sampler",
 }
 """What every objective on rollouts declares."""
