@@ -194,6 +194,27 @@ def test_micro_batches_add_up_to_the_objective_of_a_step(tmp_path, policy, objec
     assert tokens[0] != tokens[1]  # so that a mean over the generation would be another one
 
 
+def test_a_step_may_span_generations_where_nothing_is_counted(tmp_path, policy):
+    objective = poz.dr_grpo.bind(length=5.0)
+    arguments = {
+        **SPLIT,
+        "gradient_accumulation_steps": 4,
+        "steps_per_generation": 2,
+        "learning_rate": 0.0,
+        "max_steps": 1,
+    }
+    made = trainer(tmp_path, policy, objective, arguments, Seen, rollout_func=written)
+    made.train()
+    assert len(made.seen) == 4
+    means = []
+    for one, _ in made.seen:
+        mask = one["completion_mask"].bool()
+        logps = torch.zeros(mask.shape)  # at a ratio of 1 they have no say
+        means.append(objective(poz.Rollouts(logps, mask=mask, advantages=one["advantages"])).mean().item())
+    assert sum(loss for _, loss in made.seen).item() == pytest.approx(sum(means) / 4, rel=1e-5)
+    assert abs(sum(means)) > 0.1
+
+
 def test_what_the_sampler_gave_its_tokens(tmp_path, policy, inputs):
     objective = poz.cispo.bind(correction="token_truncate", correction_high=1.1)
     made = trainer(tmp_path, policy, objective, rollout_func=written)

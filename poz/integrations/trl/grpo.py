@@ -120,7 +120,7 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
             loss = loss + self.router_aux_loss_coef * balance
             measured["aux_loss"] = total(balance)
         self._log(measured)
-        return loss / len(step)
+        return loss / (self.current_gradient_accumulation_steps if self.model.training else 1)
 
     def _losses(self, objective: Objective, made: Rollouts) -> Tensor:
         if not objective.coupled:
