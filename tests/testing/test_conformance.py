@@ -140,6 +140,11 @@ def options(objective):
     return wanted
 
 
+def enough(objective):
+    """Cases in which each option comes, and a field that one option of a choice leaves optional both is there and is not."""
+    return max([CASES, *(2 * len(p.domain.options) for p in objective.params.values() if isinstance(p.domain, Choice))])
+
+
 def came(objective, case):
     values = case.objective.values
     found = {(name, values[name]) for name, p in objective.params.items() if isinstance(p.domain, Choice)}
@@ -153,7 +158,7 @@ def came(objective, case):
 def test_every_option_is_run(name, seed):
     objective, deck, rng = poz.zoo[name], Deck(), np.random.default_rng(seed)
     found = set()
-    for _ in range(CASES):
+    for _ in range(enough(objective)):
         case = draw_case(objective, rng, deck=deck)
         deck.count()
         found |= came(objective, case)
@@ -164,7 +169,7 @@ def test_every_option_is_run(name, seed):
 def test_optional_fields_come_and_stay_away(name):
     objective, deck, rng = poz.zoo[name], Deck(), np.random.default_rng(0)
     given = {field: set() for field in objective.optional}
-    for _ in range(CASES):
+    for _ in range(enough(objective)):
         case = draw_case(objective, rng, deck=deck)
         deck.count()
         for field, there in given.items():
