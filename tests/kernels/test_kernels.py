@@ -428,7 +428,18 @@ EDGES = {
     "no bonus": ("vpo", {"beta": 1.0, "alpha": 0.0}, (1.0, 0.0), {"calibration": -np.inf, "ref_calibration": -3.0}),
 }
 """By name: the objective, its hyper-parameters, the log-ratios of chosen and rejected, and columns."""
-SPECIAL = ("running", "kink", *EDGES, "equal", "no pairs", "no gradient", "long", "swapped gibbs", "swapped weighted")
+SPECIAL = (
+    "running",
+    "kink",
+    *EDGES,
+    "equal",
+    "one pair",
+    "no pairs",
+    "no gradient",
+    "long",
+    "swapped gibbs",
+    "swapped weighted",
+)
 
 
 SEGMENTS = ("sum", "spread", "running")
@@ -475,6 +486,11 @@ def special(key):
     elif key == "equal":
         logps = (-torch.rand(300, generator=torch.Generator().manual_seed(0))).requires_grad_()
         losses = run("dpo", logps, torch.tensor([0, 7, 100, 300, 300]), anchors=[logps.detach()], beta=0.5)
+    elif key == "one pair":
+        torch.use_deterministic_algorithms(True)  # and what nobody writes is NaN
+        logps = torch.full((9,), -1.0, requires_grad=True)
+        losses = run("simpo", logps, torch.tensor([2, 3, 5]))
+        torch.use_deterministic_algorithms(False)
     elif key == "no pairs":
         logps = torch.ones(4, requires_grad=True)
         losses = run("simpo", logps, torch.zeros(1, dtype=torch.long))
@@ -684,6 +700,13 @@ def test_upstream_gradient_scales_each_pair(interpreted):
     np.testing.assert_allclose(reference_scaled, weight * reference_plain, rtol=1e-5, atol=1e-12)
 
 
+def test_outside_of_one_pair_the_gradient_is_zero(interpreted):
+    _, gradient = interpreted["special"]["one pair"]
+    assert gradient[2:5].all()
+    assert not gradient[:2].any()
+    assert not gradient[5:].any()
+
+
 def test_hinge_slope_is_zero_at_its_kink(interpreted):
     losses, gradient = interpreted["special"]["kink"]
     assert losses.tolist() == [0.0]
@@ -803,6 +826,8 @@ def test_columns_and_lists_are_checked():
     refuses("`bco` needs desirable with these hyper-parameters, one for each example", token_loss, "bco", **given)
     short = {"changed": torch.ones(3, dtype=torch.bool)}
     refuses("changed must have shape (4,); got (3,)", token_loss, "ddpo", **given, columns=short)
+    elsewhere = {**given, "anchors": [np.zeros(4, np.float32)]}
+    refuses("anchors[0] must be a torch tensor; got ndarray", token_loss, "dpo", error=TypeError, **elsewhere)
     refuses("`qrpo` reads lists; call list_loss", token_loss, "qrpo", **given)
     refuses("`bco` reads no lists; call token_loss", list_loss, "bco", **given, lists=torch.tensor([0, 2]))
     wins = {"winrates": torch.ones(3)}
