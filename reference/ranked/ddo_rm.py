@@ -3,6 +3,8 @@
 p = softmax(log π / τ),  q = softmax(log π_0 / τ + r / λ)  over the valid candidates, q held;  L = -Σ_i q_i log p_i
 """
 
+from typing import Any
+
 import numpy as np
 
 from poz.reference._stable import Array, Mask, Result, logsumexp, quiet, softmax, times
@@ -13,7 +15,7 @@ def ddo_rm(
     *,
     logps: Array,
     scores: Array,
-    ref_logps: Array | None = None,
+    ref_logps: Any = None,
     mask: Mask | None = None,
     temperature: float = 1.0,
     tau: float = 1.0,

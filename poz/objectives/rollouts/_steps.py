@@ -48,9 +48,9 @@ class Steps(NamedTuple):
     count: Array
     log_weights: Array
     kept: Array
-    ref: Array
-    noise: Array
-    groups: Array
+    ref: Array = None
+    noise: Array = None
+    groups: Array = None
 
     def mean(self, x: Array) -> Array:
         """(batch, 1) mean over the tokens of a completion."""
