@@ -16,7 +16,7 @@ from poz.kernels.rollouts._points import bounds
 def flipped(logp, old, log_ratio, log_weight, advantage, params):
     """-A w, w = 1 / min(r, 1 + high) where A >= 0, else max(r, 1 - low), with the slope of -A w l where that is not clipped.
 
-    Where w is capped, -A c l, clipped or not.
+    Where w would be above its cap c, which no clipped one is, -A c l.
     """
     high, low, most, most_negative = params
     good = advantage >= 0.0
@@ -25,7 +25,7 @@ def flipped(logp, old, log_ratio, log_weight, advantage, params):
     log_w, most = tl.where(good, -up, down), tl.where(good, most, most_negative)
     capped = log_w > most
     w = tl.exp(tl.where(capped, most, log_w))
-    slope = tl.where(clipped & (log_w <= most), 0.0, w)
+    slope = tl.where(clipped, 0.0, w)
     return -times(advantage, w * tl.where(capped, logp, 1.0)), -times(advantage, slope)
 
 

@@ -21,4 +21,4 @@ def plan(values: Values, anchors: int) -> RolloutPlan:
     return RolloutPlan(tapered, (), whole="sum" if values["level"] == "sequence" else "", spread=False)
 
 
-VARIANTS: Variants = ({}, {"level": "token"})
+VARIANTS: Variants = ({"level": "sequence"}, {"level": "token"})

@@ -39,6 +39,7 @@ OVER["lcpo:over-spce"] = poz.lcpo.bind(base=poz.spce, reliability=0.7)  # reads 
 OVER["simpo:hinge"] = poz.simpo.bind(beta=2.5, gamma=1.375, link="hinge")  # seldom drawn
 OVER["adaptive_margin:flipped"] = poz.adaptive_margin.bind(flip_below=0.0, smooth_below=0.5, label_smoothing=0.4)
 OVER["adaptive_margin:smoothed"] = poz.adaptive_margin.bind(label_smoothing=0.4)  # all, without a threshold
+OVER["dppo_kl:near"] = poz.dppo_kl.bind(divergence_low=1e-3, divergence_high=1e-3)  # as far as what is drawn moves
 CORRECTED = poz.grpo.params["correction"].domain.options[1:] * 2
 for kl, correction in zip(poz.grpo.params["kl"].domain.options, CORRECTED, strict=False):
     limits = {"correction_low": 0.8, "correction_high": 1.25, "off_policy_limit": 0.1 if kl == "k2" else None}
@@ -55,6 +56,7 @@ COMPLETIONS = (1, 63, 257, 0, 5, 130, 9, 2, 64, 31, 1, 7, 20, 3, 40, 12)
 HEAD, TAIL = 3, 5  # tokens that belong to no completion
 BY_TOKEN = tuple(name for name in NAMES if layout_of(poz.zoo[name].family).per_token)
 FAR = [name for name in filter(has_kernel, NAMES) if poz.zoo[name].family is poz.Rollouts]
+TIGHT = {"ppo_clip": {"dual_clip": 3.0, "ratio_cap": 4.0}}
 EPS = {"float32": 0.0, "bfloat16": 2.0**-8, "float16": 2.0**-10}  # a gradient has the dtype of its log-probs
 
 
@@ -410,7 +412,7 @@ def far(name):
     given = {field: np.tile(x, (3, 1)) for field, x in given.items()} | {"advantages": np.array([1.5, -1.5, 0.0])}
     spec, found = poz.zoo[name], []
     for kl, how in list(zip(spec.params["kl"].domain.options, CORRECTED, strict=False))[FAR.index(name) % 3 :: 3]:
-        values = {"kl": kl, "kl_weight": 0.5, "correction": how}
+        values = {"kl": kl, "kl_weight": 0.5, "correction": how, **TIGHT.get(name, {})}
         wanted, slopes = conformance.reference(spec.bind(**values), poz.Rollouts(**given))
         here = {field: torch.tensor(x, dtype=torch.float32) for field, x in given.items()}
         here["logps"].requires_grad_()
