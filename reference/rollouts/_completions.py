@@ -17,7 +17,10 @@ from poz.reference._stable import LIMIT, Array, Mask, Result, quiet, tangent_exp
 
 
 class One(NamedTuple):
-    """l, d, A, log w, whether w lets it through, of a completion (T,); all completions; log π_old, log π_ref, noise and group."""
+    """l, d, A, log w, whether w lets it through, of a completion (T,); all completions; log π_old, log π_ref, noise and group.
+
+    `whole` is log w of the completion: one weight of it, or those of its tokens together.
+    """
 
     l: Array  # noqa: E741
     d: Array
@@ -29,6 +32,7 @@ class One(NamedTuple):
     q: Any
     noise: Any
     group: Any
+    whole: float
 
 
 Term = Callable[..., tuple[Array, Array]]
@@ -123,6 +127,7 @@ def losses(
             old[i, valid],
             *(None if x is None else x[i, valid] for x in (ref_logps, noise)),
             groups is not None and groups[i],
+            weights[: 1 if p["correction"].startswith("sequence") else size].sum(),
         )
         batch.append(One(logps[i, valid], ratio, given[i, valid].astype(float), weights, kept, batch, *rest))
     there = {"logps": logps, "old_logps": old_logps, "ref_logps": ref_logps, "sampler_logps": sampler_logps}

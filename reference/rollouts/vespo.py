@@ -22,7 +22,7 @@ def vespo(
     """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
     good = one.a >= 0
     k, rate = np.where(good, k_positive, k_negative), np.where(good, lambda_positive, lambda_negative)
-    log_w = np.full(k.shape, np.sum(one.d + one.w))
+    log_w = np.full(k.shape, np.sum(one.d) + one.whole)
     # dx/dl = -φ A
     fades = times(rate, tangent_exp(log_w))
     phi = tangent_exp(rate + times(k, np.where(fades == np.inf, 0.0, log_w)) - fades)

@@ -42,8 +42,10 @@ def vespo(
     good = at.advantages >= 0
     k = xp.where(good, one * k_positive, one * k_negative)
     rate = xp.where(good, one * lambda_positive, one * lambda_negative)
-    by_sampler = xp.where(at.valid > 0, at.log_weights * one, 0 * one)
-    log_w = xp.sum(at.log_ratio + by_sampler, -1)[..., None]
+    if at.log_weights.shape == at.log_ratio.shape:  # else the completion has one
+        log_w = xp.sum(at.log_ratio + xp.where(at.valid > 0, at.log_weights, 0 * one), -1)[..., None]
+    else:
+        log_w = xp.sum(at.log_ratio, -1)[..., None] + at.log_weights
     fades = terms.times(xp, rate, terms.exponential(xp, log_w))
     grows = terms.times(xp, k, xp.where(fades == np.inf, 0 * one, log_w))  # fades is the exponential of it, which wins
     phi = terms.exponential(xp, rate + grows - fades)

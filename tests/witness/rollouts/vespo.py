@@ -6,7 +6,8 @@ from witness._rows import Row
 def term(token, batch, p):
     d = [(other.still or other).d for other in token.all]
     k, rate = (p["k_positive"], p["lambda_positive"]) if token.a >= 0 else (p["k_negative"], p["lambda_negative"])
-    log_w = mp.fsum(d) + sum(other.log_weight for other in token.all)
+    each = [other.log_weight for other in token.all]
+    log_w = mp.fsum(d) + (token.log_weight if p["correction"].startswith("sequence") else sum(each))
     if log_w == -mp.inf:
         return -(e(rate) if k == 0 else 0) * token.a * token.l
     return -e(rate + k * log_w - rate * e(log_w)) * token.a * token.l
