@@ -65,6 +65,8 @@ def scales(right, objective, batch):
         moved = batch._replace(**{field: given * (1 + step * rng.choice([-1, 1], given.shape))})
         there = by_backend("torch", objective, moved, "float64")
         scale = {key: scale[key] + np.abs(there[key] - right[key]) / step for key in scale}
+    # in a sum over tokens such moves may cancel by their signs; to first order this is all of them one way
+    scale["loss"] = scale["loss"] + np.abs(right["logps"] * batch.logps).sum(-1)
     rows = {key: np.abs(x).reshape(len(x), -1).max(1) for key, x in right.items()}
     return {key: (x.T + np.maximum(rows[key], 1 if key == "loss" else UNIT["float32"])).T for key, x in scale.items()}
 
