@@ -441,6 +441,8 @@ SPECIAL = (
     "long",
     "swapped gibbs",
     "swapped weighted",
+    "impossible dapo",
+    "impossible gspo",
 )
 
 
@@ -498,6 +500,10 @@ def special(key):
         losses = run("simpo", logps, torch.zeros(1, dtype=torch.long))
     elif key.startswith("swapped"):
         return launch.pairs(**swapped(key.split()[1]))
+    elif key.startswith("impossible"):
+        logps = torch.tensor([-torch.inf, -1.0], requires_grad=True)
+        columns = {"advantages": torch.ones(1)}
+        losses = run(key.split()[1], logps, torch.tensor([0, 2]), columns=columns, aggregation="sequence_mean")
     elif key == "no gradient":
         return run("dpo", torch.full((4,), -1.0), torch.tensor([0, 1, 4]), anchors=[torch.zeros(4)]).numpy(), None
     else:  # several blocks of 1024
@@ -669,6 +675,13 @@ def test_masked_tokens_have_no_influence(interpreted, name):
     np.testing.assert_array_equal(slopes, gradient)
     assert np.isfinite(losses).all()
     assert gradient.any()
+
+
+@pytest.mark.parametrize("name", ["dapo", "gspo"])
+def test_an_impossible_token_that_is_its_own_old_one_has_ratio_1_and_no_slope(interpreted, name):
+    losses, gradient = interpreted["special"][f"impossible {name}"]
+    assert losses.tolist() == [-1.0]
+    assert gradient.tolist() == [0.0, -0.5]
 
 
 @pytest.mark.parametrize("name", FAR)
