@@ -51,9 +51,8 @@ def from_batch(name: str, batch: Any, params: Mapping[str, Any]) -> dict[str, An
         ValueError: Missing fields, shapes that do not match.
     """
     objective = zoo[name].bind(**params)
-    xp, fields = prepared(
-        objective.name, batch, objective.family, tuple(sorted(objective.reads)), tuple(sorted(objective.optional))
-    )
+    required = objective.needs(objective.values)
+    xp, fields = prepared(objective.name, batch, objective.family, required, objective.may_read)
     if xp.name != "torch":
         raise TypeError(f"The kernels take torch tensors; got {xp.name} arrays.")
     if objective.check_values is not None:

@@ -331,6 +331,11 @@ class Rebound:
             )
         self.objective, self.params = objective, params
 
+    @property
+    def coupled(self) -> str:
+        """As of `Objective`."""
+        return self.objective.couples({**self.objective.values, **self.params})
+
     def bind(self, **params: Any) -> Rebound:
         """The same with other values."""
         return Rebound(self.objective, {**self.params, **params})

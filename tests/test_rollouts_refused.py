@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 import poz
+from poz.kernels.loss import fused_losses
 
 ONES = np.ones((2, 3))
 ADVANTAGES = np.array([1.0, -1.0])
@@ -19,6 +21,11 @@ REFUSED = {
         ValueError,
         r"advantages of shape \(2, 3\), which does not fit logps of shape \(2, 3\): \(2,\) is required. Those of tokens are "
         "token_advantages, read with per_token=True",
+    ),
+    "advantages of tokens for a kernel": (
+        lambda: fused_losses("dapo", poz.Rollouts(-torch.ones(2, 3), advantages=torch.ones(2, 3))),
+        ValueError,
+        r"advantages of shape \(2, 3\), which does not fit logps of shape \(2, 3\): \(2,\) is required",
     ),
     "advantages of tokens elsewhere": (
         lambda: call(advantages=None, token_advantages=ONES),

@@ -174,7 +174,7 @@ def _apart(objective: Any, mask: Tensor, whole: Counts | None) -> tuple[Any, Any
             raise _refusal(objective, f"it is defined over the whole batch ({objective.coupled})")
         return objective, mask.shape[axis_of(objective)]
     here = Counts.of(mask.cpu())
-    whole = here if whole is None else whole
+    whole = here if whole is None else whole.read() if isinstance(whole, Counts) else whole
     try:
         apart = objective.within(whole)
     except ValueError as error:

@@ -212,6 +212,7 @@ TOO_FEW = "must count this part too; got"
     (lambda: call(whole=(3, 12, 0)), TypeError, r"`whole` must be what a batch counts.*Counts.of\(mask\).*got \(3, 12, 0\)"),
     (lambda: call(whole=poz.Counts(2, 12, 0)), ValueError, f"{TOO_FEW} completions=2, and `targets` alone have 3"),
     (lambda: call(whole=poz.Counts(9, 11, 0)), ValueError, f"{TOO_FEW} tokens=11, and `targets` alone have 12"),
+    (lambda: call(whole=poz.Counts(30, 12, 0)), ValueError, "each other has a token; got .*completions=30, tokens=12"),
     (lambda: call(poz.dpo, PAIRS, fields=REFERENCE, whole=poz.Counts(6, 24, 0)), ValueError, "`whole` counts compl.*poz.Pairs"),
     (lambda: poz.kl_cov.within(poz.Counts(3, 12, 0)), ValueError, "`kl_cov` is defined over the whole batch .*whole_batch"),
     (lambda: poz.aot.within(poz.Counts(3, 12, 0)), ValueError, "`aot` is defined over the whole batch .*poz.torch.slopes"),
