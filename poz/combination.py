@@ -110,6 +110,9 @@ def combine(
     )
 
 
+Objective._times = lambda objective, weight: combine([(objective, weight)])
+
+
 def _part(given: Any) -> tuple[Objective, Weight]:
     pair = isinstance(given, tuple | list) and len(given) == 2
     key, weight = given if pair else (given, None)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
@@ -169,6 +169,9 @@ class Objective:
         """
         return self.couples(self.values)
 
+    _times: ClassVar[Callable[[Objective, Any], Objective]]
+    """The objective with a weight, which `poz.combination` makes."""
+
     def within(self, whole: Counts) -> Objective:
         """The same on any part of a batch whose counts are known, where only those tie its examples together.
 
@@ -190,9 +193,7 @@ class Objective:
                 f"`{self.name}` is defined over the whole batch ({made.coupled}), of which counts do not tell enough. Call it "
                 "on all of it: poz.torch.whole_batch does over processes, poz.torch.slopes over micro-batches."
             )
-        from poz.combination import combine  # which makes objectives
-
-        return made if type(factor) is float and factor == 1 else combine([(made, factor)])
+        return made if type(factor) is float and factor == 1 else made._times(factor)
 
     def bind(self, **params: Any) -> Objective:
         """The same objective with other hyper-parameters, validated once.
