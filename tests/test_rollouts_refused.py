@@ -49,6 +49,16 @@ REFUSED = {
         "cannot read advantages: An array of NumPy, .*; got list",
     ),
     "first a list": (lambda: call(logps=[[-1.0]]), TypeError, "cannot read logps: An array of NumPy, .*; got list"),
+    "a list of rewards": (
+        lambda: poz.advantages.group([1.0, 0.0], np.zeros(2, int)),
+        TypeError,
+        "group cannot read rewards: An array of NumPy, .*; got list",
+    ),
+    "a list beside an array": (
+        lambda: poz.advantages.greedy_baseline(ADVANTAGES, [1.0, 0.0]),
+        TypeError,
+        "greedy_baseline cannot read greedy: An array of NumPy, .*; got list",
+    ),
     "no weight is let through": (
         lambda: poz.dapo.bind(correction="token_mask", correction_low=3),
         ValueError,

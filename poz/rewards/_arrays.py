@@ -15,18 +15,23 @@ def scores(function: str, **named: Array) -> tuple[Any, ...]:
         ValueError: Arrays on two devices.
     """
     (first, x), *_ = named.items()
-    xp, place = namespace(x), None
+    xp, place = _read(function, first, x), None
     for name, x in named.items():
-        if namespace(x) is not xp:
-            raise TypeError(
-                f"{function} got {name} of {namespace(x).name} but {first} of {xp.name}; give one library's."
-            )
+        if (other := _read(function, name, x)) is not xp:
+            raise TypeError(f"{function} got {name} of {other.name} but {first} of {xp.name}; give one library's.")
         if xp.kind(x) not in ("real", "half"):
             raise TypeError(f"{function} needs floating-point numbers for {name}; got {x.dtype}. Convert them before.")
         place = place or xp.device(x)
         if xp.device(x) != place:
             raise ValueError(f"{function} got {name} on {xp.device(x)} but {first} on {place}; move them together.")
     return xp, *(xp.widen(x) if xp.kind(x) == "half" else x for x in named.values())
+
+
+def _read(function: str, name: str, x: Array) -> Namespace:
+    try:
+        return namespace(x)
+    except TypeError as error:
+        raise TypeError(f"{function} cannot read {name}: {error}") from None
 
 
 def same_shape(function: str, **named: Array) -> None:
