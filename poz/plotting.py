@@ -55,7 +55,10 @@ def _batch(objective: Objective, z: Floats) -> Any:
             )
         return _read(objective, _pairs(objective, layout, z))
     if not layout.ranked:
-        raise ValueError(f"`{objective.name}` reads {named(objective.family)}, which has no margin to draw it against.")
+        raise ValueError(
+            f"`{objective.name}` reads {named(objective.family)}, which has no margin to draw it against. `poz list` says which "
+            "read pairs or lists."
+        )
     for chosen in LISTS.values():
         try:
             return _read(objective, _lists(objective, layout, z[:, None] * chosen, np.array(chosen)))
