@@ -42,6 +42,76 @@ def test_what_is_no_longer_per_token_is_taken_as_it_is():
     np.testing.assert_array_equal(pairs.ref_chosen, [-1, -2])
 
 
+LENGTHS = (3, 0, 2, 1)
+ROWS = np.array([[-1.0, np.nan, -4.0], [np.nan] * 3, [-8.0, -16.0, np.nan], [-32.0, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("layout", ["cat", "interleaved"])
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor, jnp.asarray])
+def test_halves_and_packed_tokens_are_the_same_pairs(library, layout):
+    """Rows of 3, 0, 2 and 1 tokens, one of them masked; what stands at masked places is NaN."""
+    valid = ~np.isnan(ROWS)
+    inside = np.arange(3) < np.array(LENGTHS)[:, None]
+    ends = library(np.cumsum((0, *LENGTHS)))
+    half = poz.Pairs.from_halves(library(ROWS), mask=library(valid), ref_logps=library(3 * ROWS), layout=layout)
+    packed = poz.Pairs.from_packed(
+        library(ROWS[inside]),
+        ends,
+        mask=library(valid[inside]),
+        ref_logps=library(np.array([-15.0, 0.0, -72.0, -96.0])),
+        layout=layout,
+        margin=library(np.ones(2)),
+    )
+    first = [0, 1] if layout == "cat" else [0, 2]
+    other = [2, 3] if layout == "cat" else [1, 3]
+    sums, counts = np.array([-5.0, 0.0, -24.0, -32.0]), np.array([2, 0, 2, 1])
+    for pairs in (half, packed):
+        for side, rows in (("chosen", first), ("rejected", other)):
+            np.testing.assert_array_equal(getattr(pairs, side), sums[rows])
+            np.testing.assert_array_equal(getattr(pairs, f"{side}_len"), counts[rows])
+            np.testing.assert_array_equal(getattr(pairs, f"ref_{side}"), 3 * sums[rows])
+    np.testing.assert_array_equal(packed.margin, 1)
+
+
+def test_a_sum_of_packed_bf16_is_taken_in_float32():
+    tokens = torch.full((2000,), -1.01, dtype=torch.bfloat16)
+    pairs = poz.Pairs.from_packed(tokens, torch.tensor([0, 1000, 2000]))
+    assert pairs.chosen.item() == pytest.approx(1000 * tokens[0].item(), rel=1e-6)
+    assert pairs.chosen_len.item() == 1000
+
+
+ONE = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda: poz.Pairs.from_halves(np.ones((3, 2))), ValueError, "as many chosen as rejected .* got 3"),
+        (lambda: poz.Pairs.from_halves(ONE), ValueError, r"must be \(2 \* batch, tokens\).*got \(3,\)"),
+        (lambda: poz.Pairs.from_halves(TOKENS, layout="rows"), ValueError, "'cat', 'interleaved'.*got 'rows'"),
+        (lambda: poz.Pairs.from_halves(TOKENS, mask=MASK[:, :2]), ValueError, r"shape of logps, \(2, 3\)"),
+        (lambda: poz.Pairs.from_halves(TOKENS, mask=ONE > 0), ValueError, r"row for each of the 2 .* got \(3,\)"),
+        (lambda: poz.Pairs.from_halves(TOKENS, ref_logps=ONE), ValueError, r"row for each of the 2 .* got \(3,\)"),
+        (lambda: poz.Pairs.from_packed(TOKENS, np.arange(3)), ValueError, r"logps must be \(tokens,\).*got \(2, 3\)"),
+        (lambda: poz.Pairs.from_packed(ONE, np.array([0, 2, 4])), ValueError, r"from 0 to the 3 tokens.*\[0, 2, 4\]"),
+        (lambda: poz.Pairs.from_packed(ONE, np.array([0, 3, 2, 3])), ValueError, "must ascend"),
+        (lambda: poz.Pairs.from_packed(ONE, np.array([0, 2, 2, 3])), ValueError, "as many chosen .* got 3"),
+        (lambda: poz.Pairs.from_packed(ONE, np.zeros((2, 2), int)), ValueError, r"\(completions \+ 1,\).*\(2, 2\)"),
+        (lambda: poz.Pairs.from_packed(ONE, np.zeros(0, int)), ValueError, r"\(completions \+ 1,\).*\(0,\)"),
+        (lambda: poz.Pairs.from_packed(ONE, np.array([0.0, 2, 3])), TypeError, "integers of numpy.*got float64"),
+        (lambda: poz.Pairs.from_packed(ONE, torch.arange(3)), TypeError, "integers of numpy.*of torch"),
+        (
+            lambda: poz.Pairs.from_packed(ONE, np.array([0, 2, 3]), ref_logps=np.ones(4)),
+            ValueError,
+            r"ref_logps must have the shape of logps, \(3,\)",
+        ),
+    ],
+)
+def test_what_makes_no_pairs_is_refused(call, error, said):
+    with pytest.raises(error, match=said):
+        call()
+
+
 def test_ranked_from_tokens():
     lists = poz.Ranked.from_tokens(
         TOKENS[None], token_mask=MASK[None], ref_logps=TOKENS[None], scores=np.array([[1.0, 0.0]])

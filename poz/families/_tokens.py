@@ -80,6 +80,43 @@ def fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
     return mask != 0
 
 
+LAYOUTS = ("cat", "interleaved")
+
+
+def sides_of(rows: dict[str, Array], count: int, layout: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Of arrays with one row for each completion, those of chosen and those of rejected ones."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {LAYOUTS}; got {layout!r}.")
+    if count % 2:
+        raise ValueError(f"Pairs need as many chosen as rejected completions; got {count} completions.")
+    for name, x in rows.items():
+        if x is not None and x.shape[0] != count:
+            raise ValueError(f"{name} must have a row for each of the {count} completions; got {tuple(x.shape)}.")
+    half = count // 2
+    parts = (slice(half), slice(half, None)) if layout == "cat" else (slice(0, None, 2), slice(1, None, 2))
+    chosen, rejected = ({name: None if x is None else x[part] for name, x in rows.items()} for part in parts)
+    return chosen, rejected
+
+
+def owners(name: str, tokens: Array, cu_seqlens: Array) -> tuple[Array, int]:
+    """Which completion each of the packed tokens belongs to, and how many completions there are."""
+    xp = namespace(tokens)
+    if tokens.ndim != 1:
+        raise ValueError(f"{name} must be (tokens,), completions one behind the other; got {tuple(tokens.shape)}.")
+    if namespace(cu_seqlens) is not xp or xp.kind(cu_seqlens) != "integer":
+        raise TypeError(
+            f"cu_seqlens must be integers of {xp.name}, as {name} are; got {cu_seqlens.dtype} of {namespace(cu_seqlens).name}."
+        )
+    size, values = tokens.shape[0], xp.values(cu_seqlens)
+    if cu_seqlens.ndim != 1 or not cu_seqlens.shape[0]:
+        raise ValueError(f"cu_seqlens must be (completions + 1,); got {tuple(cu_seqlens.shape)}.")
+    if values is not None and (values[0] != 0 or values[-1] != size or (values[1:] < values[:-1]).any()):
+        raise ValueError(f"cu_seqlens must ascend from 0 to the {size} tokens of {name}; got {values.tolist()}.")
+    inner = xp.integers(cu_seqlens[1:-1])
+    begun = xp.segment_sum(xp.ones_like(inner), inner, size + 1)
+    return xp.cumsum(begun, 0)[:size], cu_seqlens.shape[0] - 1
+
+
 def same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:
     """Refuses what is of another library or shape than x, `lead` dimensions in front aside."""
     if namespace(y) is not namespace(x):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from poz.backends import Array, namespace
 from poz.families._family import family
-from poz.families._tokens import count, fitting, masked_sum, same_tokens, swapped
+from poz.families._tokens import count, fitting, masked_sum, owners, same_tokens, sides_of, swapped
 
 
 @family(
@@ -101,3 +101,77 @@ class Pairs(NamedTuple):
             side: masked_sum(namespace(t), t, masks[side]) for side, t in (("chosen", chosen), ("rejected", rejected))
         }
         return cls(**{**sums, **lens, **fields})
+
+    @classmethod
+    def from_halves(
+        cls, logps: Array, *, mask: Array = None, ref_logps: Array = None, layout: str = "cat", **fields: Array
+    ) -> Pairs:
+        """The same of one array with the rows of both sides, as trainers score them in one forward pass.
+
+        Args:
+            logps: (2 * batch, tokens) per-token log-probs of the policy.
+            mask: (2 * batch, tokens) true at completion tokens; all where not given.
+            ref_logps: (2 * batch, tokens) log-probs of the reference, or (2 * batch,) their sums.
+            layout: "cat", all chosen rows and then all rejected ones (TRL), or "interleaved", chosen, rejected, chosen, ...
+                (NeMo-RL).
+            **fields: Other fields, one for each pair.
+
+        Raises:
+            ValueError: Another layout, rows that do not make pairs, or what does not fit `logps`.
+        """
+        if logps.ndim != 2:
+            raise ValueError(f"logps must be (2 * batch, tokens), a row for each completion; got {tuple(logps.shape)}.")
+        rows = {"logps": logps, "mask": mask, "ref_logps": ref_logps}
+        for name in ("mask", "ref_logps"):
+            if rows[name] is not None and rows[name].ndim != 1:
+                same_tokens("logps", logps, name, rows[name])
+        chosen, rejected = sides_of(rows, logps.shape[0], layout)
+        given = {"chosen_mask": chosen["mask"], "rejected_mask": rejected["mask"]}
+        given |= {"ref_chosen": chosen["ref_logps"], "ref_rejected": rejected["ref_logps"]}
+        return cls.from_tokens(chosen["logps"], rejected["logps"], **given, **fields)
+
+    @classmethod
+    def from_packed(
+        cls,
+        logps: Array,
+        cu_seqlens: Array,
+        *,
+        mask: Array = None,
+        ref_logps: Array = None,
+        layout: str = "cat",
+        **fields: Array,
+    ) -> Pairs:
+        """The same of completions that are packed one behind the other, without padding.
+
+        Args:
+            logps: (tokens,) log-probs of the policy.
+            cu_seqlens: (2 * batch + 1,) integers, where each completion begins, and the number of tokens.
+            mask: (tokens,) true at completion tokens, as prompts may be packed with them; all where not given.
+            ref_logps: (tokens,) log-probs of the reference, or (2 * batch,) their sums.
+            layout: "cat", all chosen completions and then all rejected ones, or "interleaved".
+            **fields: Other fields, one for each pair.
+
+        Raises:
+            TypeError: `cu_seqlens` are no integers.
+            ValueError: Another layout, completions that do not make pairs, or what does not fit `logps`.
+        """
+        owner, count_all = owners("logps", logps, cu_seqlens)
+        xp, mask = namespace(logps), fitting("logps", logps, "mask", mask)
+
+        def each(x: Array) -> Array:
+            wide = xp.widen(x) if xp.kind(x) == "half" else x
+            return xp.segment_sum(
+                wide if mask is None else xp.where(mask, wide, xp.constant(0.0, wide)), owner, count_all
+            )
+
+        rows = {"": each(logps), "len": each(xp.ones_like(logps)), "ref_": ref_logps}
+        if ref_logps is not None and tuple(ref_logps.shape) != (count_all,):
+            same_tokens("logps", logps, "ref_logps", ref_logps)
+            rows["ref_"] = each(ref_logps)
+        chosen, rejected = sides_of(rows, count_all, layout)
+        made = {
+            f"{prefix}{side}": of[prefix]
+            for side, of in (("chosen", chosen), ("rejected", rejected))
+            for prefix in ("", "ref_")
+        }
+        return cls(**made, chosen_len=chosen["len"], rejected_len=rejected["len"], **fields)

@@ -16,6 +16,7 @@ from poz.torch.head.logps_head import LogpsHead as LogpsHead
 from poz.torch.head.plan import Plan as Plan
 from poz.torch.implicit_rewards import implicit_rewards as implicit_rewards
 from poz.torch.lcpo import LCPO as LCPO
+from poz.torch.preference import PreferenceLoss as PreferenceLoss
 from poz.torch.scored import Scored as Scored
 from poz.torch.scored import scored_losses as scored_losses
 from poz.torch.whole_batch import slopes as slopes
