@@ -4,10 +4,13 @@ Triton decides at import whether it interprets, so both halves run this file as 
 once, and the tests below look at what came back.
 """
 
+import atexit
+import contextlib
 import dataclasses
 import functools
 import itertools
 import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -244,11 +247,12 @@ def _rollouts(objective, rng, logps, others, offsets, sizes):
     tokens = {name: x for name, x in tokens.items() if name in objective.reads | objective.optional}
     if rng.random() < 0.3:
         del tokens["old_logps"]  # exactly on-policy
-    advantages = {"advantages": rng.normal(0, 1, len(sizes))} if "advantages" in objective.reads else {}
+    whole = {"advantages": rng.normal(0, 1, len(sizes)), "groups": rng.integers(0, 3, len(sizes))}
+    whole = {name: x for name, x in whole.items() if name in objective.reads}
     fields = {name: _padded(x, offsets) for name, x in ({"logps": logps} | tokens).items()}
-    batch = poz.Rollouts(**fields, **advantages, mask=_padded(np.ones_like(logps), offsets) > 0)
+    batch = poz.Rollouts(**fields, **whole, mask=_padded(np.ones_like(logps), offsets) > 0)
     anchors = [tokens.pop("ref_logps")] if "ref_logps" in tokens else []
-    return batch, anchors, tokens | advantages, np.arange(len(sizes))
+    return batch, anchors, tokens | whole, np.arange(len(sizes))
 
 
 def _unpaired(objective, rng, logps, others, offsets, sizes):
@@ -570,23 +574,24 @@ def _compile_only(run, compiled, *args, **options):
     return made
 
 
-def _elsewhere(what, tmp_path_factory, **environment):
+def _begin(what, tmp_path_factory, **environment):
+    """Where the answers of a process of its own will be; the first worker that asks starts it."""
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{what}.pickle"
-    try:
+    with contextlib.suppress(FileExistsError):
         out.with_suffix(".begun").touch(exist_ok=False)
-    except FileExistsError:  # another worker is at it
-        for _ in range(6000):
-            if out.exists():
-                return pickle.loads(out.read_bytes())
-            time.sleep(0.1)
-        raise
-    made = out.with_suffix(".made")
-    subprocess.run(
-        [sys.executable, "-P", __file__, what, made], check=True, env={**os.environ, **environment}, timeout=600
-    )
-    made.rename(out)
-    return pickle.loads(out.read_bytes())
+        begun = subprocess.Popen([sys.executable, "-P", __file__, what, out], env={**os.environ, **environment})
+        atexit.register(begun.wait)
+    return out
+
+
+def _elsewhere(what, tmp_path_factory, **environment):
+    out = _begin(what, tmp_path_factory, **environment)
+    for _ in range(6000):
+        if out.exists():
+            return pickle.loads(out.read_bytes())
+        time.sleep(0.1)
+    raise TimeoutError(f"The process that should {what} kernels has not ended in ten minutes.")
 
 
 @pytest.fixture(scope="module")
@@ -880,11 +885,6 @@ def test_importing_the_package_costs_nothing():
     assert said.strip() == "set()"
 
 
-if __name__ == "__main__":
-    with open(sys.argv[2], "wb") as file:
-        pickle.dump({"interpret": interpret, "launch": launch}[sys.argv[1]](), file)
-
-
 def test_what_token_loss_is_given_beside_the_log_probs():
     """A misspelt column is not dropped, and numbers in place of booleans, arrays, and pictures have a sentence."""
     from poz.kernels.packed import token_loss
@@ -906,3 +906,13 @@ def test_what_token_loss_is_given_beside_the_log_probs():
         token_loss("dpo", logps, [0, 1, 2], anchors=[anchor])
     with pytest.raises(TypeError, match="`diffusion_dpo` has no kernel: it reads one denoising error"):
         token_loss("diffusion_dpo", logps, offsets)
+
+
+if __name__ == "__main__":
+    answers, place = {}, pathlib.Path(sys.argv[2])
+    try:
+        answers = {"interpret": interpret, "launch": launch}[sys.argv[1]]()
+    finally:  # where it fails, nobody waits for what will not come
+        made = place.with_suffix(".made")
+        made.write_bytes(pickle.dumps(answers))
+        made.rename(place)
