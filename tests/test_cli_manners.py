@@ -94,7 +94,7 @@ def interrupted(arguments):
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
     """With progress in a pipe."""
     target = tmp_path / "out.json"
-    process, out, err = interrupted(["verify", "--backend", "numpy", "--cases", "400", "--json", str(target)])
+    process, out, err = interrupted(["verify", "--backend", "numpy", "--cases", "60", "--json", str(target)])
     assert process.returncode == 130, err
     assert "Traceback" not in err + out
     report = json.loads(target.read_text())
