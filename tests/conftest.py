@@ -26,7 +26,7 @@ class Shared:
 
 sys.meta_path.append(Shared)
 
-hypothesis.settings.register_profile("poz", deadline=None, derandomize=True, max_examples=20, print_blob=True)
+hypothesis.settings.register_profile("poz", deadline=None, derandomize=True, max_examples=16, print_blob=True)
 hypothesis.settings.load_profile("poz")
 
 

@@ -13,7 +13,7 @@ from poz.testing import conform, draw_case
 from poz.testing.runners import log_prob_fields
 
 # Compilers take most of their time, so they get few; `poz verify --cases` draws more.
-CASES = {"numpy": 12, "torch": 12, "torch.compile": 1, "jax": 1}
+CASES = {"numpy": 8, "torch": 8, "torch.compile": 1, "jax": 1}
 
 
 def separate(objective):

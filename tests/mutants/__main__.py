@@ -129,7 +129,7 @@ def preload(interpreted: bool, everything: bool) -> None:
 
     generate = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a counterexample need not be small
     hypothesis.settings.register_profile(
-        "mutants", deadline=None, derandomize=True, max_examples=20, database=None, phases=generate
+        "mutants", deadline=None, derandomize=True, max_examples=16, database=None, phases=generate
     )
 
 
