@@ -116,8 +116,8 @@ class PreferenceLoss(nn.Module):
                         f"{tuple(policy[0].shape)}; got {tuple(x.shape)}. poz.Pairs.from_halves sums over tokens."
                     )
             joined.append(None if missing else torch.cat(pair))
-        sums, ref, counts = joined
-        tokens = sums[:, None]
+        _, ref, counts = joined
+        tokens = torch.cat(policy)[:, None]
         return Scored(tokens, torch.ones_like(tokens, dtype=torch.bool), counts, ref, columns)
 
     def _reduced(self, losses: Tensor, pairs: int, weights: Tensor | None, denominator: Any) -> Tensor:
@@ -141,4 +141,4 @@ class PreferenceLoss(nn.Module):
             return total
         if denominator is None:
             return total / (len(losses) if weights is None else weights.sum())
-        return total / (denominator * rows)
+        return total.div(denominator * rows)
