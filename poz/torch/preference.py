@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poz.columns import columns_read, needs_reference
 from poz.families import layout_of, named
 from poz.objective import Objective
 from poz.torch.implicit_rewards import implicit_rewards
@@ -28,6 +29,7 @@ class PreferenceLoss(nn.Module):
         **params: Hyper-parameters.
 
     Raises:
+        TypeError: No objective.
         ValueError: Another reduction, or an objective that reads what pairs, or sums over tokens, do not have.
     """
 
@@ -35,7 +37,10 @@ class PreferenceLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}.")
-        self.objective = (zoo[objective] if isinstance(objective, str) else objective).bind(**params)
+        chosen = zoo[objective] if isinstance(objective, str) else objective
+        if not isinstance(chosen, Objective):
+            raise TypeError(f"objective must be a name or a poz.Objective; got {type(chosen).__name__}.")
+        self.objective = chosen.bind(**params)
         self.reduction, layout = reduction, layout_of(self.objective.family)
         if layout.paired and layout.per_token:
             raise ValueError(
@@ -45,7 +50,6 @@ class PreferenceLoss(nn.Module):
         check_pairs(self.objective)
         read = self.objective.reads | self.objective.optional
         self._lengths = bool(read & set(layout.lengths.values()))
-        self._reference = any(name.startswith("ref_") and name != "ref_calibration" for name in self.objective.reads)
 
     def extra_repr(self) -> str:
         """The objective, with its hyper-parameters."""
@@ -74,8 +78,8 @@ class PreferenceLoss(nn.Module):
             chosen_len: (batch,) tokens of the chosen completions, where the objective reads them.
             rejected_len: (batch,) those of the rejected ones.
             example_weights: (batch,) what each pair counts, 0 for one that is padding.
-            denominator: What "mean" divides by, such as the pairs of all processes; the sum of the weights where it is not
-                given.
+            denominator: What "mean" divides by, > 0, such as the pairs of all processes; the sum of the weights where it is
+                not given. Nothing that counts, as in an empty share of a batch, has a mean of 0.
             **columns: Other fields that the objective reads, (batch,): label, margin, ...
 
         Returns:
@@ -83,8 +87,9 @@ class PreferenceLoss(nn.Module):
             losses are (2 * batch,), chosen ones first, and the mean is over all of them.
 
         Raises:
-            ValueError: Something that the objective reads is missing, or of another shape; weights where an objective ties
-                the batch together; a denominator that nothing is divided by.
+            TypeError: Something is no tensor.
+            ValueError: Something that the objective reads is missing, or of another shape; a column that it does not read;
+                weights where an objective ties the batch together; a denominator that nothing is divided by, or not > 0.
         """
         scored = self._scored(
             (policy_chosen_logps, policy_rejected_logps),
@@ -99,8 +104,14 @@ class PreferenceLoss(nn.Module):
         )
 
     def _scored(self, policy: Any, reference: Any, lengths: Any, columns: dict[str, Tensor]) -> Scored:
+        read = [*dict.fromkeys(name for names in columns_read(self.objective) for name in names)]
+        if unread := [name for name in columns if name not in read]:
+            raise ValueError(
+                f"`{self.objective.name}` reads no column {unread[0]!r}; it reads {', '.join(read) or 'none'}. Leave it out."
+            )
         both = {"policy_{}_logps": policy, "reference_{}_logps": reference, "{}_len": lengths}
-        needed = {"policy_{}_logps": True, "reference_{}_logps": self._reference, "{}_len": self._lengths}
+        referred = needs_reference(self.objective, columns.keys())
+        needed = {"policy_{}_logps": True, "reference_{}_logps": referred, "{}_len": self._lengths}
         joined = []
         for form, pair in both.items():
             names = [form.format(side) for side in SIDES]
@@ -110,6 +121,10 @@ class PreferenceLoss(nn.Module):
                     f"`{self.objective.name}` needs {' and '.join(names)}; got no {' and no '.join(missing)}."
                 )
             for name, x in zip(names, pair, strict=True):
+                if x is not None and not isinstance(x, Tensor):
+                    raise TypeError(
+                        f"{name} must be a torch tensor; got {type(x).__name__}. torch.as_tensor makes one."
+                    )
                 if x is not None and (x.ndim != 1 or x.shape != policy[0].shape):
                     raise ValueError(
                         f"{name} must be (batch,), one number for each pair, as policy_chosen_logps "
@@ -123,6 +138,8 @@ class PreferenceLoss(nn.Module):
     def _reduced(self, losses: Tensor, pairs: int, weights: Tensor | None, denominator: Any) -> Tensor:
         if denominator is not None and self.reduction != "mean":
             raise ValueError(f"A denominator is what reduction='mean' divides by; got reduction={self.reduction!r}.")
+        if isinstance(denominator, int | float) and not denominator > 0:
+            raise ValueError(f"denominator must be > 0; got {denominator}.")
         rows = len(losses) // max(pairs, 1)
         if weights is not None:
             if self.objective.coupled:
@@ -130,6 +147,8 @@ class PreferenceLoss(nn.Module):
                     f"`{self.objective.name}` is defined over a batch ({self.objective.coupled}), of which a weight takes no "
                     "pair away. Leave out the pairs that do not count."
                 )
+            if not isinstance(weights, Tensor):
+                raise TypeError(f"example_weights must be a torch tensor; got {type(weights).__name__}.")
             if weights.shape != (pairs,):
                 raise ValueError(f"example_weights must be ({pairs},), one for each pair; got {tuple(weights.shape)}.")
             weights = weights.to(losses).repeat(rows)
@@ -139,6 +158,7 @@ class PreferenceLoss(nn.Module):
         total = losses.sum()
         if self.reduction == "sum":
             return total
-        if denominator is None:
-            return total / (len(losses) if weights is None else weights.sum())
-        return total.div(denominator * rows)
+        if denominator is not None:
+            return total.div(denominator * rows)
+        counted = total.new_tensor(len(losses)) if weights is None else weights.sum()
+        return total / torch.where(counted == 0, torch.ones_like(counted), counted)

@@ -104,7 +104,11 @@ def test_calibration_samples_are_the_chosen_completions(name):
         (lambda: PreferenceLoss("simpo")(C, R), "`simpo` needs chosen_len and rejected_len"),
         (lambda: PreferenceLoss("dpo")(C, R[:2], Q, P), r"policy_rejected_logps must be \(batch,\).*\(3,\); got \(2,\)"),
         (lambda: PreferenceLoss("dpo")(C[None], R[None], Q[None], P[None]), r"policy_chosen_logps must be \(batch,\)"),
-        (lambda: PreferenceLoss("dpo")(C, R, Q, P, lable=C), "'lable' is no column"),
+        (lambda: PreferenceLoss("dpo")(C, R, Q, P, lable=C), "`dpo` reads no column 'lable'; it reads none"),
+        (lambda: PreferenceLoss("dpo")(C, R, Q, P, label=C / C), "`dpo` reads no column 'label'"),
+        (lambda: PreferenceLoss("vpo")(C, R, Q, P, calibration=C), "`vpo` reads no column 'calibration'"),
+        (lambda: PreferenceLoss("selm")(C, R), "needs reference_chosen_logps and reference_rejected_logps"),
+        (lambda: PreferenceLoss("dpo", "mean")(C, R, Q, P, denominator=0), "denominator must be > 0; got 0"),
         (lambda: PreferenceLoss("dpo")(C, R, Q, P, denominator=3), r"reduction='mean' divides by; got reduction='none'"),
         (lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=C[:2]), r"must be \(3,\).*got \(2,\)"),
         (lambda: PreferenceLoss("aot")(C, R, Q, P, example_weights=-C), r"`aot` is defined over a batch.*Leave out"),
@@ -113,6 +117,36 @@ def test_calibration_samples_are_the_chosen_completions(name):
 def test_what_cannot_be_served_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: PreferenceLoss(3), "a name or a poz.Objective; got int"),
+        (lambda: PreferenceLoss("dpo")(C.numpy(), R, Q, P), "policy_chosen_logps must be a torch tensor; got ndarray"),
+        (lambda: PreferenceLoss("dpo")(C, R, [0.0] * 3, P), "reference_chosen_logps must be a torch tensor; got list"),
+        (
+            lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=[1.0] * 3),
+            "example_weights must be a torch tensor",
+        ),
+        (lambda: PreferenceLoss("dpo")(*(x.long() for x in (C, R, Q, P))), "logps must be floating-point"),
+    ],
+)
+def test_what_is_no_tensor_is_refused(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_nothing_that_counts_has_a_mean_of_zero():
+    mean = PreferenceLoss("dpo", "mean")
+    chosen = C.clone().requires_grad_()
+    for loss in (
+        mean(chosen, R, Q, P, example_weights=torch.zeros(3))[0],
+        mean(*(x[:0] for x in (chosen, R, Q, P)))[0],
+    ):
+        assert loss.item() == 0
+        (slope,) = torch.autograd.grad(loss, chosen, materialize_grads=True)
+        assert not slope.any()
 
 
 def test_it_is_a_module_that_says_what_it_is():
