@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poz._demo_trainer import END, progress
+from poz._demo_trainer import END, progress, settings
 from poz.objective import Objective
 
 DIGITS = "0123456789"
@@ -181,26 +181,12 @@ def _trainer(
         rule,
         GRPOConfig(
             folder,
-            max_steps=steps,
             per_device_train_batch_size=batch_size * COMPLETIONS,
             num_generations=COMPLETIONS,
             num_generations_eval=1,
             per_device_eval_batch_size=len(held_out),  # one batch, so that the deviation is that of all
             max_completion_length=WRITTEN,
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(10, steps // 10),
-            logging_steps=max(1, steps // 40),
-            eval_strategy="steps",
-            eval_steps=max(1, steps // 4),
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=False,
-            bf16=False,
-            activation_checkpointing=False,
-            seed=seed,
-            data_seed=seed,
-            dataloader_pin_memory=False,
+            **settings(steps, learning_rate, seed),
         ),
         train_dataset=Dataset.from_dict({"prompt": train}),
         eval_dataset=Dataset.from_dict({"prompt": held_out}),

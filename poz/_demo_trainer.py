@@ -66,24 +66,10 @@ def trainer_of(
         objective=objective,
         args=configure(
             folder,
-            max_steps=steps,
             per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=16,
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(10, steps // 10),
             max_length=max_length + 1,  # the end of the sequence is a token too
-            logging_steps=max(1, steps // 40),
-            eval_strategy="steps",
-            eval_steps=max(1, steps // 4),
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=False,
-            bf16=False,
-            activation_checkpointing=False,
-            seed=seed,
-            data_seed=seed,
-            dataloader_pin_memory=False,
+            **settings(steps, learning_rate, seed),
         ),
         train_dataset=Dataset.from_list([shortened(pair, max_length) for pair in train]),
         eval_dataset=Dataset.from_list([shortened(pair, max_length) for pair in held_out]),
@@ -91,6 +77,27 @@ def trainer_of(
     )
     progress(trainer, _loss_and_margin)
     return trainer
+
+
+def settings(steps: int, learning_rate: float, seed: int) -> dict[str, Any]:
+    """What every demonstration tells its trainer: a rate that rises and falls, four evaluations, nothing saved."""
+    return {
+        "max_steps": steps,
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": min(10, steps // 10),
+        "logging_steps": max(1, steps // 40),
+        "eval_strategy": "steps",
+        "eval_steps": max(1, steps // 4),
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": False,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "seed": seed,
+        "data_seed": seed,
+        "dataloader_pin_memory": False,
+    }
 
 
 def progress(trainer: Any, said: Callable[[Mapping[str, float]], dict[str, str]]) -> None:

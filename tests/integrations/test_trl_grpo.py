@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 import trl
-from trl_tiny import MARKS, Bytes, close, lora, tiny
+from trl_tiny import MARKS, SHORT, Bytes, close, lora, tiny
 
 import poz
 from poz.integrations.trl import GRPOTrainer
@@ -24,22 +24,13 @@ def rule(completions, **_):
 
 def settings(folder, **more):
     given = {
-        "max_steps": 2,
         "per_device_train_batch_size": 2 * PER_PROMPT,
         "num_generations": PER_PROMPT,
         "max_completion_length": LONGEST,
-        "learning_rate": 1e-2,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
         "gradient_checkpointing": False,
         "generation_kwargs": {"suppress_tokens": list(range(259, 384))},  # which are no bytes
     }
-    return trl.GRPOConfig(str(folder), **{**given, **more})
+    return trl.GRPOConfig(str(folder), **{**SHORT, **given, **more})
 
 
 def trainer(folder, model, objective, arguments=None, make=GRPOTrainer, **more):

@@ -13,7 +13,7 @@ import torch
 import trl
 from torch.nn.functional import logsigmoid, softplus
 from transformers import LlamaForSequenceClassification
-from trl_tiny import MARKS, PAIRS, Bytes, close, inputs, kto_trainer, loss_and_gradients, tiny
+from trl_tiny import MARKS, PAIRS, SHORT, Bytes, close, inputs, kto_trainer, loss_and_gradients, tiny
 from trl_tiny import trainer as pairs_trainer
 
 import poz
@@ -35,10 +35,8 @@ def model(outputs=1, seed=0):
 
 
 def config(folder, **more):
-    plain = {"max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 1, "bf16": False}
-    quiet = {"use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
-    other = {"dataloader_pin_memory": False, "gradient_checkpointing": False}
-    return trl.RewardConfig(str(folder), **{**plain, **quiet, **other, **more})
+    given = {"per_device_train_batch_size": 4, "gradient_checkpointing": False}
+    return trl.RewardConfig(str(folder), **{**SHORT, **given, **more})
 
 
 def trainer(folder, objective="bradley_terry", pairs=PAIRS, *, of=None, arguments=None, **more):

@@ -63,21 +63,26 @@ def tiny(seed):
     return LlamaForCausalLM(LlamaConfig(initializer_range=0.2, **tokens, **shape))
 
 
+SHORT = {
+    "max_steps": 2,
+    "learning_rate": 1e-2,
+    "bf16": False,
+    "use_cpu": True,
+    "report_to": "none",
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+}
+"""What every trainer is told: two quiet steps on a CPU."""
+
+
 def settings(folder, **more):
     given = {
-        "max_steps": 2,
         "per_device_train_batch_size": 4,
-        "learning_rate": 1e-2,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
         "activation_checkpointing": False,
-        "dataloader_pin_memory": False,
     }
-    return trl.DPOConfig(str(folder), **{**given, **more})
+    return trl.DPOConfig(str(folder), **{**SHORT, **given, **more})
 
 
 def trainer(folder, model, objective, pairs=PAIRS, *, ref_model=None, calibration="chosen", arguments=None, **more):
@@ -134,19 +139,10 @@ def reference_passes(trainer, policy, reference, config, data):
 
 def kto_settings(folder, **more):
     given = {
-        "max_steps": 2,
         "per_device_train_batch_size": len(UNPAIRED),
-        "learning_rate": 1e-2,
-        "bf16": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
         "gradient_checkpointing": False,
     }
-    return trl.KTOConfig(str(folder), **{**given, **more})
+    return trl.KTOConfig(str(folder), **{**SHORT, **given, **more})
 
 
 def kto_trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
