@@ -5,7 +5,7 @@ READY := .venv/.ready
 PY := $(BIN)/python
 EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
 
-.PHONY: help setup test check lint types kernels package demo verify bench mutants format clean
+.PHONY: help setup test trainers check lint types kernels package demo verify bench mutants format clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,13 +23,20 @@ setup: $(READY) ## make .venv with everything in it
 test: $(READY) ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
 
-# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest.
-trainers-%: $(READY) ## the tests beside a trainer library, verl, in an environment of its own
+# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest. What the laws measured
+# goes to tests/trainers/results.
+trainers-%: $(READY) ## the tests beside one trainer library, such as verl, in an environment of its own
 	$(PY) -m venv build/trainers/$*
 	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 		> $$(build/trainers/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/poz.pth
 	build/trainers/$*/bin/pip install -q --disable-pip-version-check --no-deps -r tests/trainers/$*.txt
-	OMP_NUM_THREADS=1 build/trainers/$*/bin/python -m pytest -q tests/trainers/test_$*.py
+	POZ_RECORD=$* OMP_NUM_THREADS=1 build/trainers/$*/bin/python -m pytest -q tests/trainers/test_$*.py
+
+# All of them, whatever one of them does; then the table of docs/trainers.md, and the names of those that cannot be run here.
+trainers: $(READY) ## the tests beside every trainer library
+	@failed=; for file in tests/trainers/*.txt; do name=$$(basename $$file .txt); \
+		$(MAKE) --no-print-directory trainers-$$name || failed="$$failed $$name"; done; \
+		$(PY) tests/trainers/page.py; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
 
