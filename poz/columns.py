@@ -28,6 +28,16 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
     return tuple(required), tuple(optional)
 
 
+def list_columns(objective: Objective) -> tuple[str, ...]:
+    """The columns, with a number for each completion, that an objective on lists must find: `scores` or `winrates`."""
+    shapes = layout_of(objective.family).shapes
+    return tuple(
+        name
+        for name, (dims, content) in shapes.items()
+        if (dims, content) == ("bk", "number") and name in objective.reads
+    )
+
+
 def check_columns(objective: Objective, columns: Sequence[str], where: str) -> None:
     """Says which column is missing.
 

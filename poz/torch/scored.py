@@ -58,38 +58,45 @@ class Scored(NamedTuple):
             TypeError: One is no torch tensor, or log-probs are no floating-point numbers.
             ValueError: Of `logps`, `mask` and so on one has other rows or tokens, or a column other pairs.
         """
-        named = {name: x for name, x in self._asdict().items() if name != "columns" and x is not None}
-        for name, x in {**named, **{f"The column {name!r}": x for name, x in self.columns.items()}}.items():
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{name} must be a torch tensor; got a {type(x).__name__}. torch.as_tensor makes one.")
-            if name in ("logps", "ref_logps", "collision") and not x.is_floating_point():
-                raise TypeError(f"{name} must be floating-point numbers; got {x.dtype}.")
-        shape = tuple(self.logps.shape)
-        if len(shape) != 2 or shape[0] % 2:
-            raise ValueError(
-                "logps must be (2 * batch, tokens), a row for each chosen and then one for each rejected completion; got "
-                f"{shape}."
-            )
-        rows = shape[:1]
-        wanted: dict[str, list[tuple[int, ...]]] = {
-            "mask": [shape],
-            "lengths": [rows],
-            "ref_logps": [shape, rows],
-            "collision": [shape],
-        }
-        for name, shapes in wanted.items():
-            given = getattr(self, name)
-            if given is not None and tuple(given.shape) not in shapes:
-                raise ValueError(
-                    f"{name} must be {' or '.join(map(str, shapes))}, as logps are {shape}; got {tuple(given.shape)}."
-                )
-        if self.mask.dtype != torch.bool:
-            raise ValueError(f"mask must be true or false at each token; got {self.mask.dtype}. Give mask.bool().")
+        shape = check_rows(
+            {name: x for name, x in self._asdict().items() if name != "columns"},
+            self.columns,
+            "(2 * batch, tokens), a row for each chosen and then one for each rejected completion",
+            of=2,
+        )
         for name, column in self.columns.items():
             if column.ndim == 0 or len(column) != shape[0] // 2:
                 raise ValueError(
                     f"The column {name!r} must have a row for each of the {shape[0] // 2} pairs; got {tuple(column.shape)}."
                 )
+
+
+def check_rows(fields: Mapping[str, Any], columns: Mapping[str, Any], layout: str, of: int = 1) -> tuple[int, int]:
+    """The shape of `logps`, in multiples of `of` rows, which the other fields must have, or its rows.
+
+    Raises:
+        TypeError: One is no torch tensor, or log-probs are no floating-point numbers.
+        ValueError: One has other rows or tokens, or the mask is no mask.
+    """
+    given = {name: x for name, x in fields.items() if x is not None}
+    for name, x in {**given, **{f"The column {name!r}": x for name, x in columns.items()}}.items():
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a torch tensor; got a {type(x).__name__}. torch.as_tensor makes one.")
+        if name in ("logps", "ref_logps", "collision") and not x.is_floating_point():
+            raise TypeError(f"{name} must be floating-point numbers; got {x.dtype}.")
+    shape = tuple(given["logps"].shape)
+    if len(shape) != 2 or shape[0] % of:
+        raise ValueError(f"logps must be {layout}; got {shape}.")
+    rows = shape[:1]
+    wanted = {"mask": [shape], "lengths": [rows], "ref_logps": [shape, rows], "collision": [shape]}
+    for name, shapes in wanted.items():
+        if name in given and tuple(given[name].shape) not in shapes:
+            raise ValueError(
+                f"{name} must be {' or '.join(map(str, shapes))}, as logps are {shape}; got {tuple(given[name].shape)}."
+            )
+    if given["mask"].dtype != torch.bool:
+        raise ValueError(f"mask must be true or false at each token; got {given['mask'].dtype}. Give mask.bool().")
+    return shape
 
 
 def halves(x: Tensor, pairs: int) -> Tensor:
@@ -250,9 +257,9 @@ def example(device: torch.device, times: int = 1, rejected: float = -0.25) -> Sc
 
 def as_pairs(scored: Scored) -> Pairs:
     """Sums over tokens, and lengths."""
-    chosen, rejected = _wide(scored.logps).chunk(2)
+    chosen, rejected = wide(scored.logps).chunk(2)
     chosen_mask, rejected_mask = scored.mask.chunk(2)
-    reference = (None, None) if scored.ref_logps is None else _wide(scored.ref_logps).chunk(2)
+    reference = (None, None) if scored.ref_logps is None else wide(scored.ref_logps).chunk(2)
     pairs = Pairs.from_tokens(
         chosen,
         rejected,
@@ -265,7 +272,7 @@ def as_pairs(scored: Scored) -> Pairs:
     return pairs._replace(chosen_len=chosen_len, rejected_len=rejected_len)
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """In float32 at least."""
     return x if x.dtype == torch.float64 else x.float()
 
@@ -296,7 +303,7 @@ def _by_token(layout: Layout, scored: Scored) -> dict[str, Any]:
     policies = {"{}": scored.logps, "ref_{}": scored.ref_logps, "{}_collision": scored.collision}
     fields: dict[str, Any] = dict(scored.columns)
     for row, side in enumerate(layout.sides):
-        fields |= {of.format(side): None if x is None else _wide(x).chunk(2)[row] for of, x in policies.items()}
+        fields |= {of.format(side): None if x is None else wide(x).chunk(2)[row] for of, x in policies.items()}
         fields |= {layout.masks[side]: scored.mask.chunk(2)[row]} if side in layout.masks else {}
     return fields
 
