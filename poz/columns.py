@@ -18,7 +18,8 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
             name for name in given if name in objective.optional
         )
     if layout.lists:
-        return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
+        read = objective.reads | objective.optional
+        return (), ("margin",) * ("scores" in read) + ("label",) * ("winrates" in read)
     if not layout.paired:
         return tuple({"kl"} & objective.reads), tuple({"weights"} & objective.optional)
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
@@ -58,9 +59,9 @@ def check_columns(objective: Objective, columns: Sequence[str], where: str) -> N
 
 
 def needs_reference(objective: Objective, columns: Sequence[str] = ()) -> bool:
-    """Whether a reference pass is needed: the objective reads it, or reads opponents that `columns` do not hold."""
+    """Whether a reference pass is needed: the objective reads it, or reads others that `columns` do not hold."""
     opponents = "opponents_chosen" in objective.reads and "opponents_chosen" not in columns
-    return opponents or not objective.reference_free
+    return opponents or "anchor_logps" in objective.reads or not objective.reference_free
 
 
 def needs_collision(objective: Objective) -> bool:

@@ -33,7 +33,7 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     rewards = []
     for side in SIDES:
         reward = getattr(pairs, side).detach()
-        if reads & {f"ref_{side}", "ref_logps"}:
+        if reads & {f"ref_{side}", "ref_logps", "anchor_logps"}:
             reward = reward - getattr(pairs, f"ref_{side}")
         if means:
             reward = reward / getattr(pairs, f"{side}_len").clamp(min=1)

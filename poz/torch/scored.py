@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from poz.backends import namespace
 from poz.columns import check_columns
 from poz.combination import Combination
-from poz.families import Layout, Pairs, Rollouts, layout_of, named
+from poz.families import Layout, Pairs, Rollouts, Samples, layout_of, named
+from poz.families._of_pairs import list_of
 from poz.layouts import COLUMNS
 from poz.objective import Objective
 from poz.torch.lcpo import LCPO
@@ -143,9 +145,10 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
 def family_batch(objective: Objective, scored: Scored, *, calibration: str = "chosen") -> Any:
     """The batch that `objective` is given.
 
-    Where the data do not say otherwise, the one opponent is the reference, and the known reward gap of a ranked pair
-    is 1. Of a pair that is taken apart, chosen is desirable and rejected is not, and both have the columns of the pair;
-    an objective that does not ask which is which (NPO) unlearns all that it is given, and that is rejected.
+    Where the data do not say otherwise, the one opponent is the reference, which is the last iteration's policy too, the
+    known reward gap of a ranked pair is 1, and the win rates of a pair's completions over each other are 1 and 0. Of a pair
+    that is taken apart, chosen is desirable and rejected is not, and both have the columns of the pair; an objective that
+    does not ask which is which (NPO) unlearns all that it is given, and that is rejected.
 
     Raises:
         TypeError: The objective reads a family that pairs of completions do not make.
@@ -153,7 +156,11 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
     family, layout = objective.family, layout_of(objective.family)
     if layout.scores:
         raise TypeError(f"`{objective.name}` reads {named(family)}, {SCORES_OF_REWARDS} Or {_own(objective)}")
-    if not layout.tokens or (layout.lists and not layout.ranked) or (layout.per_token and not layout.paired):
+    if (
+        not layout.tokens
+        or (layout.lists and not (layout.ranked or family is Samples))
+        or (layout.per_token and not layout.paired)
+    ):
         trained = "train with poz.integrations.trl.GRPOTrainer, or " if family is Rollouts else ""
         raise TypeError(
             f"`{objective.name}` reads {named(family)}, which pairs of completions do not make; {trained}{_own(objective)}"
@@ -164,16 +171,8 @@ def family_batch(objective: Objective, scored: Scored, *, calibration: str = "ch
         return _filled(family, _single(objective, layout, scored))
     pairs = as_pairs(scored)
     if layout.lists:
-        gap = scored.columns.get("margin", torch.ones_like(pairs.chosen)).to(pairs.chosen)
-        reference = None if pairs.ref_chosen is None else torch.stack((pairs.ref_chosen, pairs.ref_rejected), -1)
-        (side,) = layout.sides
-        lists = {
-            side: torch.stack((pairs.chosen, pairs.rejected), -1),
-            f"ref_{side}": reference,
-            "scores": torch.stack((gap, torch.zeros_like(gap)), -1),
-        }
-        lengths = torch.stack((pairs.chosen_len, pairs.rejected_len), -1)
-        return _filled(family, lists | dict.fromkeys(layout.lengths.values(), lengths))
+        known = {name: column for name, column in scored.columns.items() if name in ("margin", "label")}
+        return list_of(namespace(pairs.chosen), family, pairs._replace(**known))
     sides = SIDES if calibration == "both" else (calibration,)
     read = objective.reads | objective.optional
     filled: dict[str, Any] = dict(scored.columns)
@@ -200,14 +199,14 @@ def check_pairs(objective: Objective) -> None:
     Raises:
         ValueError: `objective` reads what can be made neither from a pair nor from columns, or other lists than pairs.
     """
-    name, family = objective.name, objective.family
+    name = objective.name
     missing: list[str] = []
     try:
         made = family_batch(objective, example(torch.device("cpu")))
         missing = sorted(field for field in objective.reads if getattr(made, field) is None)
         if missing:
             raise ValueError(f"`{name}` reads {', '.join(missing)}, which pairs of completions do not give.")
-        if layout_of(family).lists:
+        if any(layout_of(part.family).lists for part in parts(objective)):
             objective(made)
     except TypeError as error:  # which says what to do
         raise ValueError(str(error)) from error
