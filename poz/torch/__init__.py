@@ -7,6 +7,8 @@ require("poz.torch", "torch", "torch")
 
 from poz.torch._fused_objective import FusedLoss as FusedLoss
 from poz.torch._fused_objective import fused_objective as fused_objective
+from poz.torch._turn import Turn as Turn
+from poz.torch.completions import Completions as Completions
 from poz.torch.extragradient import Extragradient as Extragradient
 from poz.torch.head.linear_logps import LinearLogps as LinearLogps
 from poz.torch.head.linear_logps import linear_logps as linear_logps
@@ -15,12 +17,10 @@ from poz.torch.head.logps import logps as logps
 from poz.torch.head.logps_head import LogpsHead as LogpsHead
 from poz.torch.head.plan import Plan as Plan
 from poz.torch.implicit_rewards import implicit_rewards as implicit_rewards
-from poz.torch.implicit_rewards import list_rewards as list_rewards
 from poz.torch.lcpo import LCPO as LCPO
-from poz.torch.lists import ScoredLists as ScoredLists
-from poz.torch.lists import list_losses as list_losses
 from poz.torch.preference import PreferenceLoss as PreferenceLoss
 from poz.torch.scored import Scored as Scored
 from poz.torch.scored import scored_losses as scored_losses
+from poz.torch.self_play import SelfPlay as SelfPlay
 from poz.torch.whole_batch import slopes as slopes
 from poz.torch.whole_batch import whole_batch as whole_batch

@@ -29,11 +29,15 @@ class Extragradient:
         self.optimizer = optimizer
         self._kept: tuple[list[torch.Tensor], dict[str, Any]] | None = None
 
-    def look_ahead(self) -> None:
-        """Keeps parameters and optimiser state, and takes the step to the midpoint."""
+    def keep(self) -> None:
+        """Keeps parameters and optimiser state, for a step to the midpoint that somebody else takes."""
         if self._kept is not None:
             raise RuntimeError("Already at the midpoint; call back() and step() before the next look_ahead().")
         self._kept = [p.detach().clone() for p in self._parameters()], copy.deepcopy(self.optimizer.state_dict())
+
+    def look_ahead(self) -> None:
+        """Keeps parameters and optimiser state, and takes the step to the midpoint."""
+        self.keep()
         self.optimizer.step()
         self.optimizer.zero_grad()
 

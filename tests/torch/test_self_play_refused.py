@@ -1,0 +1,188 @@
+"""What `poz.torch.SelfPlay` counts, says or refuses, and what it leaves as it was."""
+
+import pytest
+import torch
+from self_play_tiny import Tree, cyclic_game, everything, judge_of, law, rows, solve
+
+import poz
+from poz.torch import Completions, SelfPlay
+
+P, START = cyclic_game(16)
+COMBINED = poz.combine({"onpo": 1.0, "sft": 0.1})
+
+
+def model():
+    return Tree(START)
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "said"),
+    [
+        ("odpo", {}, "`odpo` reads margin, which self-play does not make"),
+        (poz.mnpo.bind(target="reward"), {}, "`mnpo` reads margin, which self-play does not make"),
+        ("gpo", {}, "`gpo` reads poz.Samples; self-play makes pairs"),
+        ("kto", {}, "`kto` reads poz.Unpaired; self-play makes pairs"),
+        ("aot", {}, "`aot` is defined over a batch"),
+        (COMBINED, {}, "`onpo` has rounds of its own"),
+        ("inpo", {"history": 2}, "`inpo` plays one, if any; got 2"),
+        ("mnpo", {"history": 0}, "at least 1; `mnpo` plays any number; got 0"),
+        (poz.mnpo.bind(weights=(0.5, 0.5)), {"history": 3}, "weights must hold 3 numbers for history=3"),
+        (poz.mnpo.bind(weights=(0.0, 1.0)), {"history": 2}, "the newest policy's > 0"),
+        ("nash_md", {}, "`nash_md` needs one, such as 0.25"),
+        ("nash_md", {"mixture": 1.5}, r"in \[0, 1\]"),
+        ("inpo", {"mixture": 0.1}, "no other objective; got 0.1 for `inpo`"),
+        ("egpo", {}, "is for `egpo`, which needs it; got none"),
+        ("egpo", {"reference": "last"}, "`egpo` has its own reference"),
+        ("sppo", {"reference": "last"}, "`sppo` has no reference"),
+        ("inpo", {"reference": "newest"}, "reference must be 'start' or 'last'"),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused(objective, settings, said):
+    with pytest.raises(ValueError, match=said):
+        SelfPlay(model(), objective, everything, judge_of(P), **settings)
+
+
+def test_an_optimizer_is_for_egpo_and_a_policy_learns_something():
+    policy = model()
+    with pytest.raises(ValueError, match="got one for `inpo`"):
+        SelfPlay(policy, "inpo", everything, judge_of(P), optimizer=torch.optim.SGD(policy.parameters(), 1.0))
+    with pytest.raises(TypeError, match="objective must be a name or a poz"):
+        SelfPlay(policy, 3, everything, judge_of(P))
+    with pytest.raises(ValueError, match="no parameter that requires a gradient"):
+        SelfPlay(policy.requires_grad_(False), "inpo", everything, judge_of(P))
+
+
+def changed(**fields):
+    return lambda policy, prompts: everything(policy, prompts)._replace(**fields)
+
+
+WHOLE = rows(model())
+EMPTY = WHOLE.mask.clone()
+EMPTY[0, 3] = False
+FIRST = WHOLE.mask.clone()
+FIRST[0, 0, 0] = True
+TILTED = torch.as_tensor(P).clone()
+TILTED[1, 0] += 0.01
+ABOVE = torch.as_tensor(P).clone()
+ABOVE[2, 1] = 1.5
+
+
+@pytest.mark.parametrize(
+    ("generate", "judge", "said"),
+    [
+        (changed(mask=EMPTY), P, "Completion 3 of prompt 0 has no token"),
+        (changed(mask=FIRST), P, "begins with the first token of a row"),
+        (changed(mask=WHOLE.mask[..., :2]), P, r"mask of completions must be \(1, 16, 3\); got \(1, 16, 2\)"),
+        (changed(mask=WHOLE.mask.long()), P, "mask of completions must be a tensor of torch.bool; got torch.int64"),
+        (changed(weights=torch.full((1, 16), 0.1)), P, "weights must be >= 0 and sum to 1"),
+        (changed(input_ids=WHOLE.input_ids[:, :1].expand(1, 16, 3)), P, "On each prompt all completions are the same"),
+        (lambda policy, prompts: [1, 2], P, "generate must give poz.torch.Completions; got list"),
+        (everything, P[:, :1], r"The judge must give \(1, 16, 16\), .* got \(1, 16, 1\)"),
+        (everything, ABOVE, r"probabilities in \[0, 1\]; got 1.5"),
+        (everything, ABOVE * torch.nan, r"probabilities in \[0, 1\]; got nan"),
+        (everything, TILTED, "must sum to 1; they are off by 0.01"),
+        (everything, (P > 0.5), "must give a tensor of probabilities; got torch.bool"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(generate, judge, said):
+    play = SelfPlay(model(), "inpo", generate, judge_of(judge))
+    with pytest.raises((ValueError, TypeError), match=said):
+        next(play.round(None))
+
+
+def test_a_turn_reports_ties_cuts_and_prompts_with_one_completion():
+    twice = Completions(WHOLE.input_ids[:, [0, 0, 5]].repeat(2, 1, 1), WHOLE.mask[:, :3].repeat(2, 1, 1))
+    twice.input_ids[1] = twice.input_ids[1, :1]
+    cut = torch.tensor([[True, False, False], [False, False, True]])
+    wins = torch.full((2, 3, 3), 0.5)
+    wins[0, 2, :2], wins[0, :2, 2] = 1.0, 0.0
+    play = SelfPlay(model(), "inpo", lambda *_: twice._replace(cut=cut), lambda *_: wins)
+    with pytest.warns(UserWarning, match="2 of 6 completions were cut before their end"):
+        (turn,) = play.round(None)
+    assert turn.report == {"prompts": 2, "completions": 6, "cut": 2, "same": 1, "ties": 8 / 12, "tokens": 2.0}
+    torch.testing.assert_close(turn.winrates, torch.tensor([[1 / 3, 1 / 3, 5 / 6], [0.5] * 3]))
+    losses = turn.losses(policy := play.model)
+    losses[1].backward()  # nothing to learn from one completion, whatever beats it
+    assert float(policy.table.grad.abs().max()) < 1e-12
+
+
+def test_output_of_generate_is_shifted_and_ends_with_its_end_token():
+    output = torch.tensor([[0, 0, 7, 1, 9, 9], [0, 0, 7, 2, 3, 4], [5, 6, 7, 9, 9, 9], [5, 6, 7, 1, 9, 2]])
+    made = Completions.of_generate(output, torch.tensor([[0, 0, 1], [1, 1, 1]]), end=9)
+    assert made.input_ids[0, :, :4].tolist() == [[7, 1, 9, 9], [7, 2, 3, 4]]
+    assert made.input_ids[1].tolist() == output[2:].tolist()
+    assert made.mask.sum(-1).tolist() == [[2, 3], [1, 2]]
+    assert made.mask[0, 0].tolist() == [False, True, True, False, False, False]
+    assert made.cut.tolist() == [[False, True], [False, False]]
+    assert Completions.of_generate(output, torch.ones(2, 3), end=None).mask.sum(-1).tolist() == [[3, 3], [3, 3]]
+    with pytest.raises(ValueError, match="padded on the left"):
+        Completions.of_generate(output, torch.tensor([[1, 1, 0], [1, 1, 1]]), end=9)
+
+
+def test_a_round_leaves_the_model_as_it_was():
+    policy = model().train()
+    play = SelfPlay(policy, poz.mnpo.bind(eta=0.5), everything, judge_of(P), history=2)
+    for _ in range(2):
+        before = policy.table.detach().clone()
+        (turn,) = play.round(None)
+        assert torch.equal(policy.table, before)
+        assert policy.training
+        assert policy.table.requires_grad
+        solve(policy, lambda turn=turn: turn.losses(policy).mean(), steps=5)
+    assert len(turn.opponents) == 2  # the start too, in the second round
+    torch.testing.assert_close(turn.opponents[1, 0].exp(), torch.as_tensor(START))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "copies"),
+    [("sppo", {}, 0), ("selm", {}, 0), ("inpo", {}, 1), ("vpo", {}, 1), ("onpo", {}, 1), ("mnpo", {"history": 3}, 3)],
+)
+def test_copies_are_as_many_as_the_page_says(name, settings, copies, root):
+    policy = model()
+    play = SelfPlay(policy, name, everything, judge_of(P), **settings)
+    for _ in range(4):
+        list(play.round(None))
+    assert play.bytes == copies * policy.table.numel() * 8
+    page = (root / "docs/selfplay.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if f"| `{name}` |" in line]
+    assert row.split("|")[-2].strip() == {"mnpo": "`history`"}.get(name, str(copies))
+
+
+def test_what_is_frozen_is_not_copied_and_stays_frozen():
+    policy = model()
+    policy.more = torch.nn.Linear(100, 100).requires_grad_(False)
+    play = SelfPlay(policy, "inpo", everything, judge_of(P))
+    assert play.bytes == policy.table.numel() * 8
+    policy.more.requires_grad_(True)
+    with pytest.raises(ValueError, match=r"has other parameters than the model learns now: \['more\.bias'"):
+        list(play.round(None))
+
+
+def test_rounds_go_on_from_a_state():
+    def after(restart):
+        policy = model()
+        game = lambda: SelfPlay(policy, poz.mnpo.bind(eta=0.5), everything, judge_of(P), history=2)  # noqa: E731
+        play = game()
+        for index in range(3):
+            if restart and index == 2:
+                state, play = play.state_dict(), game()
+                play.load_state_dict(state)
+            (turn,) = play.round(None)
+            solve(policy, lambda turn=turn: turn.losses(policy).mean(), steps=5)
+        return law(policy)
+
+    assert torch.equal(after(restart=True), after(restart=False))
+    other = SelfPlay(model(), "sppo", everything, judge_of(P))
+    with pytest.raises(ValueError, match="The state is of another method"):
+        other.load_state_dict(SelfPlay(model(), "inpo", everything, judge_of(P)).state_dict())
+
+
+def test_a_policy_gradient_takes_one_step():
+    policy = model()
+    (turn,) = SelfPlay(policy, "nash_md", everything, judge_of(P), mixture=0.0).round(None)
+    optimizer = torch.optim.SGD(policy.parameters(), 0.1)
+    for part in ([0], slice(0, 1)):  # micro-batches of one step
+        turn.losses(policy, part).mean().backward()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="`nash_md` is a policy gradient"):
+        turn.losses(policy)
