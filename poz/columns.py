@@ -18,7 +18,8 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
             name for name in given if name in objective.optional
         )
     if layout.lists:
-        return (), ("margin",) if "scores" in objective.reads | objective.optional else ()
+        read = objective.reads | objective.optional
+        return (), ("margin",) * ("scores" in read) + ("label",) * ("winrates" in read)
     if not layout.paired:
         return tuple({"kl"} & objective.reads), tuple({"weights"} & objective.optional)
     per_annotator = getattr(objective.values.get("reliability"), "ndim", 0) > 0
@@ -26,6 +27,16 @@ def columns_read(objective: Objective) -> tuple[tuple[str, ...], tuple[str, ...]
     required = [name for name in COLUMNS if name in read and not name.startswith("opponents_")]
     optional = [name for name in COLUMNS if name in read | objective.optional and name not in required]
     return tuple(required), tuple(optional)
+
+
+def list_columns(objective: Objective) -> tuple[str, ...]:
+    """The columns, with a number for each completion, that an objective on lists must find: `scores` or `winrates`."""
+    shapes = layout_of(objective.family).shapes
+    return tuple(
+        name
+        for name, (dims, content) in shapes.items()
+        if (dims, content) == ("bk", "number") and name in objective.reads
+    )
 
 
 def check_columns(objective: Objective, columns: Sequence[str], where: str) -> None:
@@ -48,9 +59,9 @@ def check_columns(objective: Objective, columns: Sequence[str], where: str) -> N
 
 
 def needs_reference(objective: Objective, columns: Sequence[str] = ()) -> bool:
-    """Whether a reference pass is needed: the objective reads it, or reads opponents that `columns` do not hold."""
+    """Whether a reference pass is needed: the objective reads it, or reads others that `columns` do not hold."""
     opponents = "opponents_chosen" in objective.reads and "opponents_chosen" not in columns
-    return opponents or not objective.reference_free
+    return opponents or "anchor_logps" in objective.reads or not objective.reference_free
 
 
 def needs_collision(objective: Objective) -> bool:

@@ -17,7 +17,8 @@ from poz import terms
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
 from poz.domains import NUMBERS
-from poz.families import layout_of, named
+from poz.families import Pairs, layout_of, named
+from poz.families._of_pairs import MADE, alone, list_of, read_of_pairs
 from poz.objective import Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
@@ -60,33 +61,36 @@ def combine(
         poz.combine({"dpo": 1.0, "sft": 0.2})
         poz.combine([(poz.dpo.bind(beta=0.3), 1.0), ("sft", per_example)])
 
+    Objectives on `poz.Pairs`, `poz.Unpaired`, `poz.Ranked` and `poz.Samples` go together on pairs. One on single completions
+    takes the mean over both of a pair, chosen as desirable and rejected as not, or the rejected one alone where it does not
+    ask which is which; one on lists takes the pair as a list of two, with the scores `margin` and 0, or 1 and 0, with the
+    win rates `label` and 1 - `label`, or 1 and 0, and with the reference as the last iteration's policy.
+
+        poz.combine([("dpo", 0.8), ("bco", 0.4), (poz.sft.bind(normalizer="batch_tokens"), 1.0)])  # MPO: 0.2 of each BCO term
+
     Args:
         weights: A weight for each objective, by name with its default hyper-parameters, or bound. A weight is a number,
             or an array (batch,) with one per example.
 
     Returns:
-        An objective of the same family without hyper-parameters of its own: bind those of its parts.
+        An objective of the same family, or on pairs, without hyper-parameters of its own: bind those of its parts.
 
     Raises:
         KeyError: An unknown name.
         TypeError: Something else than objectives and numbers.
-        ValueError: No objectives, a weight that is not finite, or objectives of different families.
+        ValueError: No objectives, a weight that is not finite, or objectives of families that do not go together.
     """
     if tracing():
         raise TypeError(
             "poz.combine inside a compiled function would be compiled for each value of a weight. Call it outside."
         )
     parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
-    if len({part.family for part, _ in parts}) != 1:
-        given = ", ".join(f"{part.name} ({named(part.family)})" for part, _ in parts) or "none"
-        raise ValueError(f"combine needs objectives of one family; got {given}.")
-    reads = tuple(dict.fromkeys(name for part, _ in parts for name in part._required))
+    family, reads, optional = _together([part for part, _ in parts])
     coupled = ", ".join(part.coupled for part, _ in parts if part.coupled)
-    optional = {name for part, _ in parts for name in part.optional} - set(reads)
 
     def function(xp: Namespace, batch: Any) -> Array:
         """The weighted sum of the parts."""
-        return reduce(add, (_weighted(xp, part, weight, part(batch)) for part, weight in parts))
+        return reduce(add, (_weighted(xp, part, weight, _losses(xp, part, batch)) for part, weight in parts))
 
     def joined(of: Callable[[Objective], str]) -> str:
         return " + ".join(of(part) for part, _ in parts)
@@ -98,11 +102,11 @@ def combine(
         paper=", ".join(part.paper for part, _ in parts),
         equation="weighted sum",
         formula=joined(lambda part: rf"w_{{\text{{{part.name}}}}}\Bigl({part.formula}\Bigr)"),
-        family=parts[0][0].family,
+        family=family,
         params=MappingProxyType({}),
         function=function,
         needs=lambda values: reads,
-        may_read=tuple(sorted(optional)),
+        may_read=optional,
         couples=lambda values: coupled,
         gradient_stops="; ".join(f"{part.gradient_stops} ({part.name})" for part, _ in parts if part.gradient_stops),
         values=MappingProxyType({}),
@@ -125,6 +129,40 @@ def _part(given: Any) -> tuple[Objective, Weight]:
     if isinstance(weight, int | float) and not abs(weight) < math.inf:
         raise ValueError(f"combine needs finite weights; got {weight} for `{part.name}`.")
     return part, weight
+
+
+def _together(parts: list[Objective]) -> tuple[type[Any], tuple[str, ...], tuple[str, ...]]:
+    """The family on which they go together, and what they read of it, and may read."""
+    families = {part.family for part in parts}
+    mixed = len(families) > 1
+    if not parts or (mixed and not families <= {Pairs, *MADE}):
+        given = ", ".join(f"{part.name} ({named(part.family)})" for part in parts) or "none"
+        raise ValueError(f"combine needs objectives of one family, or such as go together on pairs; got {given}.")
+    reads: list[str] = []
+    optional: list[str] = []
+    for part in parts:
+        needed, used = tuple(part._required), tuple(part.optional)
+        if mixed and part.family is not Pairs:
+            needed, used, missing = read_of_pairs(needed)
+            if missing:
+                raise ValueError(
+                    f"combine puts `{part.name}` on pairs, which do not give the {', '.join(missing)} it reads."
+                )
+        reads, optional = [*reads, *needed], [*optional, *used]
+    return (
+        Pairs if mixed else parts[0].family,
+        tuple(dict.fromkeys(reads)),
+        tuple(sorted({*optional} - {*reads})),
+    )
+
+
+def _losses(xp: Namespace, part: Objective, batch: Any) -> Array:
+    if type(batch) is part.family:
+        return part(batch)
+    if layout_of(part.family).lists:
+        return part(list_of(xp, part.family, batch))
+    sides = ("chosen", "rejected") if "desirable" in part.reads else ("rejected",)
+    return reduce(add, (part(alone(xp, batch, side)) for side in sides)) / len(sides)
 
 
 def _weighted(xp: Namespace, part: Objective, weight: Any, losses: Array) -> Array:

@@ -25,6 +25,41 @@ def test_the_sum_of_the_parts():
     assert poz.combine({"simpo": 1.0, "repo": 1.0}).reference_free
 
 
+def test_what_a_pair_can_serve_goes_together():
+    """Each part by its formula, on the numbers of the pair: a = chosen's log-ratio, b = rejected's."""
+    a, b = PAIRS.chosen - PAIRS.ref_chosen, PAIRS.rejected - PAIRS.ref_rejected
+    bco, nca, sppo = poz.bco.bind(beta=0.3), poz.nca.bind(beta=0.2, alpha=1e-3), poz.sppo.bind(eta=4.0)
+    all_of_them = poz.combine([("dpo", 0.8), (bco, 0.4), (nca, 0.1), (sppo, 0.5), ("npo", 2.0)])
+    assert all_of_them.family is poz.Pairs
+    assert all_of_them.reads == {"chosen", "rejected", "ref_chosen", "ref_rejected"}
+    assert all_of_them.optional == {"label", "margin"}
+    expected = 0.8 * poz.dpo(PAIRS)
+    expected += 0.2 * (np.log1p(np.exp(-0.3 * a)) + np.log1p(np.exp(0.3 * b)))
+    expected += 0.1 * (np.log1p(np.exp(-0.2 * a)) + 0.5 * (np.log1p(np.exp(0.2 * a)) + np.log1p(np.exp(0.2 * b))))
+    expected += 0.25 * ((a - 2.0) ** 2 + (b + 2.0) ** 2)
+    expected += 2.0 * poz.npo(poz.Unpaired(PAIRS.rejected, ref_logps=PAIRS.ref_rejected))
+    np.testing.assert_allclose(all_of_them(PAIRS), expected, rtol=1e-12)
+    soft = PAIRS._replace(label=np.array([0.9, 0.5, 1.0, 0.2]))
+    halves = 0.5 * ((a - 4.0 * (soft.label - 0.5)) ** 2 + (b + 4.0 * (soft.label - 0.5)) ** 2)
+    np.testing.assert_allclose(poz.combine([(sppo, 1.0), ("sft", 0.0)])(soft), halves, rtol=1e-12)
+
+
+def test_torch_and_jax_differentiate_what_goes_together():
+    mixed = poz.combine([("dpo", 0.8), ("bco", 0.4), ("nca", 0.1), (poz.sft.bind(normalizer="batch_tokens"), 1.0)])
+    logps = [torch.tensor(x, requires_grad=True) for x in PAIRS[:4]]
+    whole = poz.Pairs(*logps, chosen_len=torch.tensor(PAIRS.chosen_len))
+    (slope,) = torch.autograd.grad(mixed(whole).sum(), logps[0])
+    a, scale = PAIRS.chosen - PAIRS.ref_chosen, 4 / PAIRS.chosen_len.sum()
+    h = a - PAIRS.rejected + PAIRS.ref_rejected
+    s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    by_hand = -0.08 * s(-0.1 * h) - 0.2 * 0.1 * s(-0.1 * a) + 0.1 * 0.01 * (0.5 * s(0.01 * a) - s(-0.01 * a)) - scale
+    np.testing.assert_allclose(slope, by_hand, rtol=1e-9)
+    with jax.enable_x64(True):
+        pairs = poz.Pairs(*(x if x is None else jnp.asarray(x) for x in PAIRS))
+        there = jax.jit(jax.grad(lambda chosen: mixed(pairs._replace(chosen=chosen)).sum()))(pairs.chosen)
+    np.testing.assert_allclose(there, by_hand, rtol=1e-9)
+
+
 def test_weights_per_example():
     weights = np.array([0.0, 1.0, 2.0, 0.5])
     np.testing.assert_allclose(poz.combine({"dpo": weights})(PAIRS), weights * poz.dpo(PAIRS), rtol=1e-15)
@@ -69,8 +104,13 @@ def test_torch_and_jax_differentiate_it():
 @pytest.mark.parametrize(
     ("given", "error", "sentence"),
     [
-        ({}, ValueError, "objectives of one family; got none"),
-        ({"dpo": 1.0, "pro": 1.0}, ValueError, r"got dpo \(poz.Pairs\), pro \(poz.Ranked\)"),
+        ({}, ValueError, "objectives of one family.*; got none"),
+        ({"dpo": 1.0, "wpo": 1.0}, ValueError, r"got dpo \(poz.Pairs\), wpo \(poz.TokenPairs\)"),
+        (
+            {"dpo": 1.0, "kto": 1.0},
+            ValueError,
+            r"puts `kto` on pairs, which do not give the kl_logps, kl_ref_logps it reads",
+        ),
         ({"dpp": 1.0}, KeyError, "There is no objective 'dpp'"),
         ({"dpo": None}, TypeError, r"a number or an array; got \('dpo', None\)"),
         ({"dpo": [1.0]}, TypeError, "a number or an array"),

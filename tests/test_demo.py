@@ -28,7 +28,7 @@ REFUSED = {
     "sampo": "reads the column 'chosen_weights', which",
     "gr_dpo": "reads the column 'annotator', which",
     "nash_md": "reads the column 'label', which",
-    **{name: "reads" for name, spec in poz.zoo.items() if spec.family in (poz.Samples, poz.Denoising)},
+    **{name: "reads" for name, spec in poz.zoo.items() if spec.family is poz.Denoising},
     **{
         name: "reads"
         for name, spec in poz.zoo.items()

@@ -46,6 +46,9 @@ class Namespace(Protocol):
     def argsort(self, x: Array) -> Array:
         """Order of the last axis, ascending; equal entries stay in order."""
 
+    def whole(self, x: Array) -> Array:
+        """`x`, all of it on each device, where each entry of a batch meets all others."""
+
     def stop_gradient(self, x: Array) -> Array: ...  # noqa: D102
     def ones_like(self, x: Array) -> Array: ...  # noqa: D102
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array: ...  # noqa: D102

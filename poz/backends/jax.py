@@ -51,8 +51,21 @@ def logsumexp(x: Real, axis: int) -> Real:
 
 
 def argsort(x: Real) -> Real:
-    """Order of the last axis, ascending; equal entries stay in order."""
-    return jnp.argsort(x, axis=-1, stable=True)
+    """Order of the last axis, ascending; equal entries stay in order. Over a mesh as `x` is."""
+    order = jnp.argsort(whole(x), axis=-1, stable=True)
+    return jax.reshard(order, jax.typeof(x).sharding) if _explicit(x) else order
+
+
+def whole(x: Real) -> Real:
+    """The same array, whole on each device of an explicit mesh."""
+    if not _explicit(x):
+        return x
+    return jax.reshard(x, jax.NamedSharding(jax.typeof(x).sharding.mesh, jax.sharding.PartitionSpec()))
+
+
+def _explicit(x: Real) -> bool:
+    """Whether its type says how it lies over a mesh."""
+    return any(entry is not None for entry in jax.typeof(x).sharding.spec)
 
 
 def concatenate(parts: Sequence[Real], axis: int) -> Real:
@@ -64,7 +77,8 @@ def gather(table: Real, index: Real) -> Real:
     """`table[index]` along the first axis, over a mesh as `index` is; NaN where a traced index lies outside."""
     sharding: Any = jax.typeof(index).sharding
     explicit = any(kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types)
-    return table.at[index].get(mode="fill", wrap_negative_indices=False, out_sharding=sharding if explicit else None)
+    out = sharding if explicit else None
+    return whole(table).at[index].get(mode="fill", wrap_negative_indices=False, out_sharding=out)
 
 
 def segment_sum(x: Real, index: Real, size: int) -> Real:

@@ -79,6 +79,11 @@ def argsort(x: Real) -> Real:
     return np.argsort(x, axis=-1, kind="stable")
 
 
+def whole(x: Real) -> Real:
+    """The same array: here it is whole already."""
+    return x
+
+
 def concatenate(parts: Sequence[Real], axis: int) -> Real:
     """Join along an axis."""
     return np.concatenate(parts, axis=axis)

@@ -17,7 +17,10 @@ from poz.torch.head.logps import logps as logps
 from poz.torch.head.logps_head import LogpsHead as LogpsHead
 from poz.torch.head.plan import Plan as Plan
 from poz.torch.implicit_rewards import implicit_rewards as implicit_rewards
+from poz.torch.implicit_rewards import list_rewards as list_rewards
 from poz.torch.lcpo import LCPO as LCPO
+from poz.torch.lists import ScoredLists as ScoredLists
+from poz.torch.lists import list_losses as list_losses
 from poz.torch.preference import PreferenceLoss as PreferenceLoss
 from poz.torch.scored import Scored as Scored
 from poz.torch.scored import scored_losses as scored_losses

@@ -11,6 +11,7 @@ from torch import Tensor
 from poz.combination import Combination
 from poz.families import layout_of
 from poz.objective import Objective
+from poz.torch.lists import ScoredLists, example_lists, list_batch
 from poz.torch.scored import SIDES, Scored, as_pairs, example, family_batch, parts
 
 
@@ -32,7 +33,7 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     rewards = []
     for side in SIDES:
         reward = getattr(pairs, side).detach()
-        if reads & {f"ref_{side}", "ref_logps"}:
+        if reads & {f"ref_{side}", "ref_logps", "anchor_logps"}:
             reward = reward - getattr(pairs, f"ref_{side}")
         if means:
             reward = reward / getattr(pairs, f"{side}_len").clamp(min=1)
@@ -61,12 +62,48 @@ def _rewarding(objective: Objective) -> Objective:
     return next((part for part in found if any(True for _ in _scales(part))), objective)
 
 
+def list_rewards(objective: Objective, scored: ScoredLists) -> Tensor:
+    """The rewards that the policy implies for completions in lists: (batch, K), in the order of `list_batch`, 0 at padding.
+
+    They are those of `implicit_rewards`, and do not depend on what other completions a list has.
+
+    Raises:
+        TypeError, ValueError: As for `poz.torch.list_losses`.
+    """
+    made, objective = list_batch(objective, scored), _rewarding(objective)
+    (side,) = layout_of(objective.family).sides
+    rewards = getattr(made, side).detach()
+    if f"ref_{side}" in objective.reads:
+        rewards = rewards - getattr(made, f"ref_{side}")
+    if _lists_see_means(objective):
+        rewards = rewards / getattr(made, layout_of(objective.family).lengths[side]).clamp(min=1)
+    mask = getattr(made, layout_of(objective.family).masks.get(side, ""), None)
+    rewards = reward_scale(objective) * rewards
+    return rewards if mask is None else rewards.where(mask, torch.zeros_like(rewards))
+
+
+def _lists_see_means(objective: Objective) -> bool:
+    """The same for lists, of what the last of three completions, whose scores fall, adds to the loss."""
+    if not _reads_lengths(objective):
+        return False
+
+    def loss(times: int, last: float) -> Any:
+        return objective(list_batch(objective, example_lists(objective, 3, times, last)))
+
+    once, twice = (loss(times, -0.25) - loss(times, -0.5) for times in (1, 2))
+    return torch.allclose(once, twice)
+
+
+def _reads_lengths(objective: Objective) -> bool:
+    return not objective.reads.isdisjoint(layout_of(objective.family).lengths.values())
+
+
 def _sees_means(objective: Objective, scored: Scored) -> bool:
     """Whether the objective, terms that imitate chosen aside, sees no more than means per token.
 
     Then what the rejected completion adds to the loss stays the same when every log-prob and length is doubled.
     """
-    if objective.reads.isdisjoint(layout_of(objective.family).lengths.values()):
+    if not _reads_lengths(objective):
         return False
     opponents = {name: 0 * column[:1] for name, column in scored.columns.items() if name.startswith("opponents_")}
 

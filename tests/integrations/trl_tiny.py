@@ -86,9 +86,9 @@ def settings(folder, **more):
 
 
 def trainer(folder, model, objective, pairs=PAIRS, *, ref_model=None, calibration="chosen", arguments=None, **more):
-    """One of ours, or TRL's own where `objective` is None."""
+    """One of ours, without an objective where that is `...`, or TRL's own where it is None."""
     given = {"processing_class": Bytes(), "train_dataset": datasets.Dataset.from_list(pairs), **more}
-    ours = {"objective": objective, "calibration": calibration}
+    ours = {"calibration": calibration} if objective is ... else {"objective": objective, "calibration": calibration}
     return (trl.DPOTrainer if objective is None else DPOTrainer)(
         copy.deepcopy(model),
         ref_model if ref_model is None else copy.deepcopy(ref_model),
@@ -146,13 +146,13 @@ def kto_settings(folder, **more):
 
 
 def kto_trainer(folder, model, objective, examples=UNPAIRED, *, ref_model=None, arguments=None, **more):
-    """One of ours, or TRL's own where `objective` is None."""
+    """One of ours, without an objective where that is `...`, or TRL's own where it is None."""
     given = {"processing_class": Bytes(), "train_dataset": datasets.Dataset.from_list(examples), **more}
     return (trl.KTOTrainer if objective is None else KTOTrainer)(
         copy.deepcopy(model),
         ref_model if ref_model is None else copy.deepcopy(ref_model),
         kto_settings(folder, **(arguments or {})),
-        **({} if objective is None else {"objective": objective}),
+        **({} if objective in (None, ...) else {"objective": objective}),
         **given,
     )
 

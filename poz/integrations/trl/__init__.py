@@ -4,7 +4,8 @@ from poz.integrations.trl import DPOTrainer
 
 DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
 
-`RewardTrainer` is the same for reward models, `GRPOTrainer` for completions that the policy writes itself, and
+Where no objective is given, the options of DPOConfig say which one it is, and `objective_of` shows it. `RewardTrainer` is the
+same for reward models, `GRPOTrainer` for completions that the policy writes itself, and
 `poz.integrations.trl_kto.KTOTrainer` for single completions with a label.
 """
 # ruff: noqa: E402 - what is missing is said before anything fails
@@ -21,5 +22,6 @@ from poz.integrations.trl.head import uninstall as uninstall
 from poz.integrations.trl.kto import KTOTrainer as KTOTrainer
 from poz.integrations.trl.learnt import RELIABILITY as RELIABILITY
 from poz.integrations.trl.learnt import STATE as STATE
+from poz.integrations.trl.options import objective_of as objective_of
 from poz.integrations.trl.reward import RewardTrainer as RewardTrainer
 from poz.integrations.trl.shared import folder as folder

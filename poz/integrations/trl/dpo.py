@@ -16,6 +16,7 @@ from poz.integrations.trl.head import installed
 from poz.integrations.trl.learnt import Learning
 from poz.integrations.trl.metrics import LOSS, Counted, total
 from poz.integrations.trl.modes import disable_dropout
+from poz.integrations.trl.options import DPO, check_options, objective_of
 from poz.integrations.trl.reference import as_prepared, policy_is_reference
 from poz.integrations.trl.seams import TOKEN_METRICS, dpo_config, dpo_trainer
 from poz.integrations.trl.shared import (
@@ -33,6 +34,7 @@ from poz.objective import Objective
 from poz.torch.implicit_rewards import implicit_rewards
 from poz.torch.lcpo import LCPO
 from poz.torch.scored import CALIBRATION, Scored, check_pairs, halves, parts, scored_losses, spec_of
+from poz.zoo import zoo
 
 Base: Any = dpo_trainer.DPOTrainer
 
@@ -43,8 +45,9 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
     Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
     of the micro-batches), evaluation, mixed precision and the names of the metrics. Token log-probs are computed by
     `poz.torch.linear_logps` (see `poz.integrations.trl.install`). The objective
-    takes the place of `loss_type` and holds all hyper-parameters of the loss, so those of DPOConfig (`beta`,
-    `label_smoothing`, ...) must stay at their defaults.
+    takes the place of `loss_type` and holds all hyper-parameters of the loss, so beside one those of DPOConfig (`beta`,
+    `label_smoothing`, ...) must stay at their defaults. Where no objective is given, they say which one it is: see
+    `poz.integrations.trl.objective_of`; it reads no columns, as in TRL.
 
     * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
     * Where no `ref_model` is given, the reference is the policy before training: a copy of the model that is handed
@@ -80,13 +83,13 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         ref_model: As for TRL; refused where the objective reads no reference, asked for where the policy is sharded or
             quantised.
         args: `trl.DPOConfig`.
-        objective: A name of `poz.zoo`, an objective with its hyper-parameters bound, such as
-            `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then move once for each optimiser
-            step, not in evaluation, and are saved with each checkpoint. "lcpo", "lcpo_em" and "re_po" are names of
-            LCPO-EM: they make one, over DPO, with a reliability for each id, of any kind, in the column `annotator`, or
-            one for all where there is no such column. Reliabilities are logged as `reliability/ID` (of more than 50
-            annotators their least, mean and greatest) and saved beside the model as `reliability.json`. `poz.lcpo`
-            itself is the loss at the reliability that it is given.
+        objective: What `args` say where it is None, DPO with their defaults; a name of `poz.zoo`, an objective with its
+            hyper-parameters bound, such as `poz.simpo.bind(beta=2.5)`, or a `poz.torch.LCPO`, whose reliabilities then
+            move once for each optimiser step, not in evaluation, and are saved with each checkpoint. "lcpo", "lcpo_em"
+            and "re_po" are names of LCPO-EM: they make one, over DPO, with a reliability for each id, of any kind, in
+            the column `annotator`, or one for all where there is no such column. Reliabilities are logged as
+            `reliability/ID` (of more than 50 annotators their least, mean and greatest) and saved beside the model as
+            `reliability.json`. `poz.lcpo` itself is the loss at the reliability that it is given.
         calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
             it goes with `sign=-1`), the "rejected" ones, or "both".
         *others: The other arguments of TRL's DPOTrainer, in its order.
@@ -106,11 +109,14 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         ref_model: Any = None,
         args: Any = None,
         *others: Any,
-        objective: str | Objective | LCPO = "dpo",
+        objective: str | Objective | LCPO | None = None,
         calibration: str = "chosen",
         **kwargs: Any,
     ) -> None:
         given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        theirs = objective is None
+        if theirs:
+            objective = zoo["dpo"] if args is None else objective_of(args)
         if isinstance(objective, str):
             objective = self.named(objective, given.get("train_dataset"))
         # `objective` is for callers; a search for hyper-parameters puts its own number there
@@ -123,18 +129,22 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         required, optional = columns_read(self._spec)
         if self._annotators is None:  # of one reliability for all, ids say nothing
             optional = tuple(name for name in optional if name != annotators.COLUMN)
-        self.columns = (*required, *optional)
+        self.columns = required if theirs else (*required, *optional)  # TRL's own losses know no columns
         name_after(self, self._spec)
         args = given["args"] = dpo_config.DPOConfig(folder(model, self._spec)) if args is None else args
         first = data.first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self.columns) & set(first)
         self._reads_reference = needs_reference(self._spec, list(first))
+        if not theirs:
+            check_options(self._spec, args)
         self._check(args, ref_model, first)
         check_constant(self._spec, given)
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = needs_collision(self._spec)  # asked for, so that TRL's head computes it
         reference = policy_is_reference(self, dpo_trainer, given, read=self._reads_reference)
-        with changed(args, precompute_ref_log_probs=precompute, use_weighting=collision), installed(), reference:
+        plain = {name: default for name, default in DPO.items() if hasattr(args, name)}
+        settings = {**plain, "precompute_ref_log_probs": precompute, "use_weighting": collision}
+        with changed(args, **settings), installed(), reference:
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)
@@ -147,7 +157,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         name = self._spec.name
         if "image" in first or "images" in first:
             raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
-        check_config(self._spec, args, _TRL_LOSS)
+        check_config(self._spec, args, {})
         # Calibration samples are completions of the batch, whose mean over micro-batches is that over all of them.
         coupled = [part for part in parts(self._spec) if part.coupled and "calibration" not in part.reads]
         if coupled and args.gradient_accumulation_steps > 1:
@@ -252,17 +262,3 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         with as_prepared(self):
             sums = self.compute_ref_log_probs(reference, inputs)
         return reference.per_token("log_probs", inputs["completion_mask"]), sums
-
-
-_TRL_LOSS = {
-    "loss_type": ["sigmoid"],
-    "loss_weights": None,
-    "beta": 0.1,
-    "label_smoothing": 0.0,
-    "f_divergence_type": "reverse_kl",
-    "f_alpha_divergence_coef": 0.5,
-    "discopop_tau": 0.05,
-    "ld_alpha": None,
-    "use_weighting": False,
-}
-"""The fields of DPOConfig that the objective replaces, with their defaults."""

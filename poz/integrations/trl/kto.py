@@ -15,6 +15,7 @@ from poz.integrations.trl.columns import Columns
 from poz.integrations.trl.head import installed
 from poz.integrations.trl.metrics import LOSS, Counted, total
 from poz.integrations.trl.modes import disable_dropout
+from poz.integrations.trl.options import check_options, objective_of
 from poz.integrations.trl.reference import as_prepared, policy_is_reference
 from poz.integrations.trl.seams import Sampled, global_then_local_main_first, kto_config, kto_trainer
 from poz.integrations.trl.shared import (
@@ -44,8 +45,9 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
 
     Everything else is TRL's: the data formats (pairs are taken apart), PEFT, precomputed reference log-probs,
     evaluation and the names of the metrics. The objective takes the place of `loss_type` and holds all
-    hyper-parameters of the loss, so `beta` and the two weights of KTOConfig must stay at their defaults. The loss is
-    the mean over the completions of a batch.
+    hyper-parameters of the loss, so beside one `beta` and the two weights of KTOConfig must stay at their defaults; where
+    none is given, they say which one it is (`poz.integrations.trl.objective_of`), and it reads no columns, as in TRL. The
+    loss is the mean over the completions of a batch.
 
     * Where the objective reads KL samples, as KTO does with its default estimator, they are TRL's: each completion
       under its neighbour's prompt, which needs sequential sampling, where a last batch of one example has a neighbour
@@ -60,7 +62,8 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         model: As for TRL.
         ref_model: As for `poz.integrations.trl.DPOTrainer`: the policy before training where this is None.
         args: `trl.KTOConfig`.
-        objective: "kto", "bco", or an objective on `poz.Unpaired` with its hyper-parameters bound.
+        objective: What `args` say where it is None, KTO with their defaults; "kto", "bco", or an objective on
+            `poz.Unpaired` with its hyper-parameters bound.
         *others: The other arguments of TRL's KTOTrainer, in its order.
         **kwargs: The same by name.
 
@@ -78,9 +81,13 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         ref_model: Any = None,
         args: Any = None,
         *others: Any,
-        objective: str | Objective = "kto",
+        objective: str | Objective | None = None,
         **kwargs: Any,
     ) -> None:
+        given = by_name(Base, model, ref_model, args, *others, **kwargs)
+        theirs = objective is None
+        if objective is None:
+            objective = zoo["kto"] if args is None else objective_of(args)
         self.objective = self._objective = spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
         if layout_of(spec.family).scores:
             raise ValueError(f"`{spec.name}` reads {named(spec.family)}, {SCORES_OF_REWARDS}")
@@ -89,11 +96,12 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
                 f"KTOTrainer needs an objective that tells desirable completions from others, such as `kto` or `bco`; "
                 f"got `{spec.name}`. Use poz.integrations.trl.DPOTrainer for objectives on pairs, and for `npo`."
             )
-        self.columns = sum(columns_read(spec), ())
+        self.columns = columns_read(spec)[0] if theirs else sum(columns_read(spec), ())  # TRL's own losses know none
         name_after(self, spec)
-        given = by_name(Base, model, ref_model, args, *others, **kwargs)
         args = given["args"] = kto_config.KTOConfig(folder(model, spec)) if args is None else args
-        check_config(spec, args, _TRL_LOSS)
+        if not theirs:
+            check_options(spec, args)
+        check_config(spec, args, {})
         check_constant(spec, given)
         if spec.coupled and args.gradient_accumulation_steps > 1:
             warnings.warn(
@@ -215,7 +223,3 @@ class Neighbours:
             )
         self.before = completions[-1]
         return {**block, "KL_completion_ids": [first, *completions[:-1]]}
-
-
-_TRL_LOSS = {"loss_type": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
-"""The fields of KTOConfig that the objective replaces, with their defaults."""

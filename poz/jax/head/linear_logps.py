@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from poz._memory import bytes_of
 from poz.jax.head.arrays import array, check_arrays, check_targets
 from poz.jax.head.derivative import log_probs
-from poz.jax.head.mesh import AxisNames, axis_size, check_layout, over_mesh
+from poz.jax.head.mesh import AxisNames, axis_size, lying, lying_as_named, over_mesh
 from poz.jax.head.plan import Plan, Shape, make_plan, wide
 from poz.jax.head.settings import Settings, check_outputs, check_scaling
 
@@ -80,8 +80,9 @@ def linear_logps(
             CPU no logits are kept beyond a quarter of the plain formula's peak; more would save a tenth of the time.
         precision: "exact", or "fast", which allows a platform's default 32-bit products and rounds d logits of bfloat16
             inputs to bfloat16, a relative error of 2e-3 per logit; "exact" does the latter on accelerators only.
-        mesh: Devices to spread over; with None, the arrays are taken to be whole, or `shard_map` is around the call,
-            under `jax.jit`.
+        mesh: Devices to spread over. With None, arrays on the explicit axes of a mesh (those of `jax.make_mesh`) say by
+            themselves how they lie: rows over any dimensions but the last, the vocabulary over one axis. Others are taken
+            to be whole, or `shard_map` is around the call, under `jax.jit`.
         data_axis: Axis, or axes, of `mesh` over which the first dimension of `hidden` and `targets` is sharded.
         vocabulary_axis: Axis over which V is sharded. The weight is never gathered: per token, the largest logit, the
             sums and the target's logit are reduced over it, and in the backward pass the gradient of `hidden`.
@@ -113,16 +114,18 @@ def linear_logps(
         exact=precision == "exact",
         axis=vocabulary_axis,
     )
-    if mesh is None:
-        if data_axis is not None:
-            raise ValueError("data_axis names an axis of mesh, which is missing; inside shard_map it is not needed.")
-        check_layout(hidden, weight, bias, targets)
-        shards = axis_size(vocabulary_axis, weight)
-        check_targets(targets, ignore_index, weight.shape[0] * shards)
+    if mesh is not None:
+        where = lying_as_named(mesh, data_axis, vocabulary_axis, weight, targets)
+    elif data_axis is not None:
+        raise ValueError("data_axis names an axis of mesh, which is missing; inside shard_map it is not needed.")
+    else:
+        where = lying(hidden, weight, bias, targets) if vocabulary_axis is None else None
+    shards = axis_size(vocabulary_axis, weight) if where is None else 1
+    check_targets(targets, ignore_index, weight.shape[0] * shards)
+    if where is None:
         results = _logps(settings, hidden, weight, bias, targets)
     else:
-        check_targets(targets, ignore_index, weight.shape[0])
-        results = over_mesh(_logps, settings, mesh, data_axis, hidden, weight, bias, targets)
+        results = over_mesh(_logps, settings, where, hidden, weight, bias, targets)
     return results[0] if names == ("logps",) else LinearLogps(**dict(zip(names, results, strict=True)))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -53,27 +54,105 @@ def axis_size(axis: str | None, weight: Array) -> int:
     return int(jax.lax.axis_size(axis))
 
 
-def check_layout(*arrays: Array) -> None:
-    """Arrays of a call without a mesh lie whole on each device."""
-    for x in arrays:
-        layout: Any = None if x is None else jax.typeof(x).sharding
-        if layout is not None and any(axis is not None for axis in layout.spec):
+class Lying(NamedTuple):
+    """How a call on whole arrays is spread over a mesh.
+
+    Attributes:
+        mesh: Its devices.
+        rows: The axes of each dimension of `targets`.
+        axis: The axis of the vocabulary, or None.
+    """
+
+    mesh: Any
+    rows: Spec
+    axis: str | None
+
+
+def lying(hidden: Array, weight: Array, bias: Array, targets: Array) -> Lying | None:
+    """How arrays lie on the explicit axes of a mesh, as their types say; None where they say nothing.
+
+    Warns where they lie on a mesh of automatic axes, which types do not show.
+
+    Raises:
+        ValueError: In a way in which no device could do its part.
+    """
+    given = {"hidden": hidden, "weight": weight, "bias": bias, "targets": targets}
+    layouts = {name: _layout(x) for name, x in given.items() if x is not None}
+    specs = {name: tuple(layout.spec) for name, layout in layouts.items()}
+    if not any(entry is not None for spec in specs.values() for entry in spec):
+        _warn_automatic(given)
+        return None
+    (*rows, width), (vocabulary, weight_width) = specs["hidden"], specs["weight"]
+    for name, entry in (("hidden", width), ("weight", weight_width)):
+        if entry is not None:
             raise ValueError(
-                f"An array is laid out over a mesh as {layout.spec}: give the mesh, and its axis as data_axis or vocabulary_axis."
+                f"{name} is laid out over the mesh as {layouts[name].spec}, so that no device has the whole of a hidden state; "
+                "jax.reshard it to None in its last dimension."
             )
+    rows = [own or other for own, other in zip(rows, specs["targets"], strict=True)]
+    if tuple(rows) != specs["targets"] and any(entry is not None for entry in specs["targets"]):
+        raise ValueError(
+            f"hidden and targets are laid out as {layouts['hidden'].spec} and {layouts['targets'].spec}: jax.reshard one."
+        )
+    if vocabulary is not None and not isinstance(vocabulary, str):
+        raise ValueError(f"V must lie over one axis of the mesh; weight is laid out as {layouts['weight'].spec}.")
+    if bias is not None and specs["bias"][0] not in (None, vocabulary):
+        raise ValueError(
+            f"weight and bias are laid out as {layouts['weight'].spec} and {layouts['bias'].spec}: jax.reshard one."
+        )
+    if vocabulary in _names(rows):
+        raise ValueError(
+            f"hidden {layouts['hidden'].spec} and weight {layouts['weight'].spec} are both laid out over {vocabulary!r}. Gather "
+            "the weight with jax.reshard(weight, jax.P()), or lay one of them over another axis."
+        )
+    meshes = {layout.mesh for layout in layouts.values() if not layout.mesh.empty}
+    if len(meshes) > 1:
+        raise ValueError(f"Arrays lie on different meshes: {', '.join(map(str, meshes))}.")
+    concrete = (x.sharding.mesh for x in given.values() if _concrete(x))
+    mesh = next((mesh for mesh in concrete if isinstance(mesh, Mesh) and not mesh.empty), *meshes)
+    return Lying(mesh, Spec(*rows), vocabulary)
 
 
-def over_mesh(
-    run: Run,
-    settings: Settings,
-    mesh: Mesh,
-    data_axis: AxisNames,
-    hidden: Array,
-    weight: Array,
-    bias: Array,
-    targets: Array,
-) -> tuple[Array, ...]:
-    """What `run` makes, on the devices of the mesh."""
+def _layout(x: Array) -> Any:
+    return jax.typeof(x).sharding
+
+
+def _concrete(x: Array) -> bool:
+    return x is not None and not isinstance(x, jax.core.Tracer) and hasattr(x.sharding, "mesh")
+
+
+def _names(entries: Iterable[AxisNames]) -> list[str]:
+    return [name for entry in entries for name in ((entry,) if isinstance(entry, str) else entry or ())]
+
+
+def _warn_automatic(given: dict[str, Array]) -> None:
+    for name, x in given.items():
+        mesh = None if x is None else _layout(x).mesh
+        if mesh is None or mesh.empty or (_concrete(x) and x.sharding.is_fully_replicated):
+            continue
+        automatic = [
+            axis
+            for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+            if kind == AxisType.Auto and mesh.shape[axis] > 1
+        ]
+        if automatic:
+            warnings.warn(
+                f"{name} lies on a mesh whose axes {', '.join(automatic)} are automatic, and does not show how: the compiler may "
+                "gather it for each tile of the vocabulary. Give mesh=, and data_axis= and vocabulary_axis= where rows and "
+                "vocabulary are spread; mesh= alone says that each device has the whole.",
+                stacklevel=4,
+            )
+            return
+
+
+def lying_as_named(
+    mesh: Any, data_axis: AxisNames, vocabulary_axis: str | None, weight: Array, targets: Array
+) -> Lying:
+    """How the caller spreads whole arrays over a mesh.
+
+    Raises:
+        TypeError, ValueError: With a sentence.
+    """
     if not isinstance(mesh, (Mesh, jax.sharding.AbstractMesh)):
         raise TypeError(f"mesh must be a jax.sharding.Mesh, as jax.make_mesh gives; got {type(mesh).__name__}.")
     axes = (data_axis,) if isinstance(data_axis, str) else data_axis or ()
@@ -81,28 +160,35 @@ def over_mesh(
         raise ValueError(
             f"data_axis must be the name of an axis of mesh, or a tuple of different ones; got {data_axis!r}."
         )
-    for name in (*axes, *((settings.axis,) if settings.axis is not None else ())):
+    for name in (*axes, *((vocabulary_axis,) if vocabulary_axis is not None else ())):
         if name not in mesh.shape:
             raise ValueError(f"mesh has the axes {', '.join(map(str, mesh.shape))}; got {name!r}.")
-    if settings.axis in axes:
-        raise ValueError(f"data_axis and vocabulary_axis must differ; got {settings.axis!r} for both.")
+    if vocabulary_axis in axes:
+        raise ValueError(f"data_axis and vocabulary_axis must differ; got {vocabulary_axis!r} for both.")
     shards = math.prod(mesh.shape[name] for name in axes)
     if axes and (targets.ndim == 0 or targets.shape[0] % shards):
         raise ValueError(
-            f"The first dimension of hidden must divide over {shards} devices of data_axis; got {tuple(hidden.shape)}. Pad it "
+            f"The first dimension of hidden must divide over {shards} devices of data_axis; got {tuple(targets.shape)}. Pad it "
             "with rows whose target is ignore_index."
         )
-    parts = mesh.shape[settings.axis] if settings.axis is not None else 1
+    parts = mesh.shape[vocabulary_axis] if vocabulary_axis is not None else 1
     if weight.shape[0] % parts:
         raise ValueError(
             f"V must divide over {parts} devices of vocabulary_axis; got {weight.shape[0]}. Pad weight with rows of 0 and bias "
             "with -inf."
         )
-    by_row, by_token = Spec(axes) if axes else Spec(), Spec(settings.axis)
+    return Lying(mesh, Spec(axes) if axes else Spec(), vocabulary_axis)
+
+
+def over_mesh(
+    run: Run, settings: Settings, where: Lying, hidden: Array, weight: Array, bias: Array, targets: Array
+) -> tuple[Array, ...]:
+    """What `run` makes, on the devices of the mesh."""
+    by_token = Spec(where.axis)
     arrays: tuple[Array, ...] = hidden, weight, bias, targets
-    specs = by_row, by_token, by_token, by_row
-    arrays = tuple(None if x is None else _laid_out(x, mesh, spec) for x, spec in zip(arrays, specs, strict=True))
-    return tuple(_mapped(run, settings, mesh, specs)(*arrays))
+    specs = where.rows, by_token, by_token, where.rows
+    arrays = tuple(None if x is None else _laid_out(x, where.mesh, spec) for x, spec in zip(arrays, specs, strict=True))
+    return tuple(_mapped(run, settings._replace(axis=where.axis), where.mesh, specs)(*arrays))
 
 
 def _laid_out(x: Array, mesh: Mesh, spec: Spec) -> Array:

@@ -16,7 +16,7 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
     largest = xp.amax(abs(prompts), -1)[..., None]  # 1 after division, so that no square overflows or is lost
     prompts = prompts / xp.where(largest == 0, xp.ones_like(largest), largest)
     unit = prompts / xp.maximum(xp.sum(prompts**2, -1) ** 0.5, 1.0)[..., None]
-    logits = unit @ unit.swapaxes(-1, -2) / temperature
+    logits = unit @ xp.whole(unit).swapaxes(-1, -2) / temperature
     return xp.exp(logits - xp.logsumexp(logits, -1)[..., None])
 
 
@@ -75,7 +75,7 @@ def relative_po(
     chosen, count = pairs.chosen - pairs.ref_chosen, pairs.chosen.shape[-1]
     if count == 0:
         return chosen
-    h = chosen[..., :, None] - (pairs.rejected - pairs.ref_rejected)[..., None, :]
+    h = chosen[..., :, None] - xp.whole(pairs.rejected - pairs.ref_rejected)[..., None, :]
     if pairs.prompt_embedding is not None:
         warmth = terms.numbers(xp, temperature, chosen)[..., None]
         h = terms.times(xp, _similarity(xp, xp.astype(pairs.prompt_embedding, chosen), warmth), h)

@@ -71,7 +71,7 @@ def reward_contrastive(
         return xp.sum(pairs.chosen_embedding, -1)
     one = _directions(xp, pairs.chosen_embedding, pairs.rejected_embedding, items)
     other = _directions(xp, pairs.chosen_view, pairs.rejected_view, items)
-    logits = one @ other.swapaxes(-1, -2) / temperature
+    logits = one @ xp.whole(other).swapaxes(-1, -2) / temperature
     own = xp.constant(np.eye(2 * count), logits) > 0
     ahead = xp.sum(terms.masked(xp, logits, own), -1)[..., None]
     rest = xp.where(own, xp.constant(-np.inf, logits), logits - ahead)

@@ -35,8 +35,8 @@ def gvpo(
 ) -> Array:
     """The squared error of the whole completion, at each of its tokens; 0 of one that is alone."""
     xp, s = at.xp, beta * at.xp.sum(at.log_ratio, -1)[..., None]
-    alike = at.groups[:, None] == at.groups[None, :]
-    others = xp.where(alike, xp.stop_gradient(s)[:, 0][None, :], xp.constant(0.0, s))
+    alike = at.groups[:, None] == xp.whole(at.groups)[None, :]
+    others = xp.where(alike, xp.whole(xp.stop_gradient(s)[:, 0])[None, :], xp.constant(0.0, s))
     k = xp.sum(xp.where(alike, xp.ones_like(others), 0 * xp.ones_like(others)), -1)[..., None]
     error = s - xp.sum(others, -1)[..., None] / k - at.advantages
     return xp.where(k > 1, k / xp.maximum(k - 1, 1.0) / 2 * error**2, xp.constant(0.0, error))

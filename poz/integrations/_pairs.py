@@ -1,0 +1,90 @@
+"""What the adapters of trainers have in common that call a loss with summed log-probs of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from poz.columns import columns_read
+from poz.objective import Base, Objective
+from poz.torch.preference import PreferenceLoss
+from poz.torch.scored import parts
+from poz.zoo import zoo
+
+
+def spoken(words: Sequence[str]) -> Objective:
+    """The objective that words name, as in ["simpo", "beta=2", "gamma=1"].
+
+    Raises:
+        ValueError: There is no word, or one is no hyper-parameter with its value.
+        TypeError: Another hyper-parameter than the objective has.
+        poz.UnknownObjective: No objective of that name.
+    """
+    if not words:
+        raise ValueError("An objective is needed, with its hyper-parameters, as in: simpo beta=2 gamma=1. Got none.")
+    objective, values = zoo[words[0]], dict[str, Any]()
+    for word in words[1:]:
+        name, _, text = word.partition("=")
+        if not (name and text) or name in values:
+            raise ValueError(f"After `{objective.name}` come hyper-parameters, each once, as in beta=2; got {word!r}.")
+        domain = objective.params[name].domain if name in objective.params else None
+        values[name] = (
+            text if domain is None else zoo.get(text, text) if isinstance(domain, Base) else domain.read(text)
+        )
+    return objective.bind(**values)
+
+
+class PairLosses(PreferenceLoss):
+    """Losses of (batch,), as a trainer wants that scales them, or adds a term of its own, before their mean.
+
+    Args:
+        trainer: Its name, for sentences.
+        objective: A name or an objective.
+        accumulation: Micro-batches per step.
+        **params: Hyper-parameters.
+
+    Raises:
+        TypeError: No objective.
+        ValueError: One that pairs do not serve or that reads columns, or micro-batches of a batch that it ties together.
+    """
+
+    def __init__(self, trainer: str, objective: str | Objective, accumulation: int = 1, **params: Any) -> None:
+        super().__init__(objective, **params)
+        self.trainer, name, columns = trainer, self.objective.name, columns_read(self.objective)[0]
+        if columns:
+            raise ValueError(
+                f"`{name}` reads the column {columns[0]!r}, and {trainer} gives a loss no column of the data. Train it with "
+                "poz.integrations.trl."
+            )
+        tied = [part for part in parts(self.objective) if part.coupled and "calibration" not in part.reads]
+        if tied and accumulation > 1:
+            raise ValueError(
+                f"`{name}` is defined over the whole batch ({tied[0].coupled}), so gradient_accumulation_steps="
+                f"{accumulation} would change it. Set 1."
+            )
+
+    def agree(self, told: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        """Refuses what the trainer was told of its own loss and the objective does not do.
+
+        Args:
+            told: By the name of the setting; None, 0 and False say nothing.
+            names: The hyper-parameter that a setting is; what is none is refused.
+
+        Raises:
+            ValueError: A setting that the objective has not, or has otherwise.
+        """
+        for setting, said in told.items():
+            ours = self.objective.values.get(names.get(setting, ""))
+            if said != ours and (said or ours):
+                raise ValueError(
+                    f"{self.trainer} is told {setting}={said!r}, and trains {self.objective!r}. Leave that setting out."
+                )
+
+    def of(
+        self, policy: Sequence[Tensor], reference: Sequence[Tensor | None], lengths: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses and rewards of chosen and rejected, each (batch,): where single completions have losses, a pair's mean."""
+        losses, *rewards = self(*policy, *reference, chosen_len=lengths[0], rejected_len=lengths[1])
+        return losses.unflatten(0, (-1, len(policy[0]))).mean(0), *rewards
