@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from poz.backends import namespace
 from poz.families import layout_of
 from poz.kernels import layout
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 def check_anchors(objective: Objective, anchors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The log-probs of other policies, if they are as many as the objective reads."""
+    if isinstance(anchors, Tensor):
+        _check_type("anchors", anchors)
     given, policies = tuple(anchors), layout.others(objective)
     several = "opponents_" in policies
     if len(given) < len(policies) or (len(given) > len(policies) and not several):
@@ -56,6 +59,7 @@ def check_column(what: str, value: Tensor | None, logps: Tensor, size: int, wide
 def _check_type(what: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{what} must be a torch tensor; got {type(value).__name__}.")
+    namespace(value)  # which refuses a DTensor
 
 
 def check_columns(

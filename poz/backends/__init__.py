@@ -93,11 +93,17 @@ def namespace(x: object) -> Namespace:
     """The backend of an array, found by its type.
 
     Raises:
-        TypeError: If `x` is no array of NumPy, torch or JAX.
+        TypeError: If `x` is no array of NumPy, torch or JAX, or a DTensor.
     """
     # No cache, no union types and no import_module: torch.compile has to trace this.
     module: Any = None
     if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+        if hasattr(x, "device_mesh"):
+            raise TypeError(
+                f"A DTensor, {x.placements}, has a part of its values, or of a sum, on each process. Give the examples of this "
+                "process, .to_local() where it is sharded over them (poz.torch.whole_batch serves objectives that tie a batch "
+                "together), or all of them, .full_tensor()."
+            )
         import poz.backends.torch as module
     elif isinstance(x, _NUMPY):
         import poz.backends.numpy as module

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import poz
+from poz.backends import namespace
 from poz.counts import Counts
 from poz.families import layout_of, named
 from poz.torch._fused_loop import LoopSettings, LossInTheLoop, axis_of, fields_made, fields_used, outputs_of
@@ -117,6 +118,7 @@ def fused_objective(
     if not isinstance(example_weights, Tensor):
         kind = type(example_weights).__name__
         raise TypeError(f"`example_weights` must be a tensor ({examples},); got a {kind}. Give torch.tensor(...).")
+    namespace(example_weights)  # which refuses a DTensor
     if example_weights.shape != (examples,):
         raise ValueError(f"`example_weights` must be ({examples},); got {tuple(example_weights.shape)}.")
     if example_weights.is_complex():

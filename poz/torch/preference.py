@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poz.backends import namespace
 from poz.columns import columns_read, needs_reference
 from poz.families import layout_of, named
 from poz.objective import Objective
@@ -149,6 +150,7 @@ class PreferenceLoss(nn.Module):
                 )
             if not isinstance(weights, Tensor):
                 raise TypeError(f"example_weights must be a torch tensor; got {type(weights).__name__}.")
+            namespace(weights)  # which refuses a DTensor
             if weights.shape != (pairs,):
                 raise ValueError(f"example_weights must be ({pairs},), one for each pair; got {tuple(weights.shape)}.")
             weights = weights.to(losses).repeat(rows)

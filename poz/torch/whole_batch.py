@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from poz.backends import namespace
 from poz.combination import combine
 from poz.families import layout_of, named
 from poz.objective import Objective
@@ -107,6 +108,7 @@ def _share_of(objective: Objective, batch: Any) -> _Share:
             continue
         if not isinstance(value, Tensor):
             raise TypeError(f"whole_batch needs tensors; got {type(value).__name__} for {name}.")
+        namespace(value)  # which refuses a DTensor
         if objective.coupled:
             if value.ndim != len(dims):
                 raise ValueError(

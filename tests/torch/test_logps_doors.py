@@ -26,7 +26,11 @@ def of_logits(hidden, weight, targets, **options):
 HEADS = (linear_logps, linear_logps_plan, in_the_loop)
 ALL = (*HEADS, of_logits)
 
+PART = torch.nn.Parameter(torch.empty(0))
+PART.ds_id, PART.ds_shape = 0, torch.Size([9, 4])  # what DeepSpeed makes of a parameter; tests/trainers has it itself
+
 KINDS = {
+    "a part of ZeRO-3": (HEADS, {"weight": PART}, ValueError, r"`weight` is .*in parts, \(9, 4\) in all.*LogpsHead"),
     "no index to ignore": (ALL, {"ignore_index": None}, TypeError, "`ignore_index` must be an integer.*keep -100"),
     "a text as index": (ALL, {"ignore_index": "pad"}, TypeError, "`ignore_index` must be an integer"),
     "NumPy": (ALL, {"hidden": HIDDEN.numpy()}, TypeError, "got a NumPy array. Convert it with torch.from_numpy"),

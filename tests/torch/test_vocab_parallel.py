@@ -114,7 +114,7 @@ def check_dtensor(rank, world):
 def check_refusals(rank):
     hidden, weight, _, targets = problem()
     with pytest.raises(ValueError, match=r"Targets must lie in \[0, "):
-        linear_logps(hidden, weight[:10], targets, group=dist.group.WORLD)
+        linear_logps(hidden, weight[10 * rank :][:10], targets, group=dist.group.WORLD)
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     wrong = DTensor.from_local(
         weight[: 10 + rank], mesh, [Shard(0)], shape=torch.Size((VOCABULARY, HIDDEN)), stride=(HIDDEN, 1)

@@ -69,6 +69,12 @@ def check_kinds(function: str, tensors: dict[str, Any], sharded: tuple[str, ...]
                 f"`{name}` is a DTensor, {value.placements}. Give the rows of this process, `{name}.to_local()` where it is "
                 "sharded over rows, or all of them, `.full_tensor()`."
             )
+        if hasattr(value, "ds_id") and value.numel() == 0:
+            raise ValueError(
+                f"`{name}` is a parameter that ZeRO-3 keeps in parts, {tuple(value.ds_shape)} in all, not gathered here. Let "
+                "the head be a poz.torch.LogpsHead and call that, whose hooks gather it for both passes; without gradients "
+                "`with deepspeed.zero.GatheredParameters(...)` around the call is enough."
+            )
         if torch.compiler.is_compiling():
             continue
         if value.layout != torch.strided:

@@ -41,5 +41,10 @@ class LogpsHead(torch.nn.Module):
     def forward(self, hidden: Tensor, targets: Tensor | None = None, **settings: Any) -> Any:
         """`linear_logps(hidden, weight, targets, ...)`; without targets the logits, which the model's own pass needs."""
         if targets is None:
+            if settings.get("group", self.settings.get("group")) is not None:
+                raise ValueError(
+                    "Logits need the whole vocabulary, of which this process holds a part; give `targets`, or gather the logits "
+                    "of torch.nn.functional.linear(hidden, head.weight)."
+                )
             return torch.nn.functional.linear(hidden, self.weight, self.bias)
         return linear_logps(hidden, self.weight, targets, bias=self.bias, **{**self.settings, **settings})

@@ -108,7 +108,7 @@ def _heard_by_all(group: Any) -> Iterator[None]:
     try:
         yield
     except Exception:
-        _told(group, [REFUSED] * 5)
+        _told(group, [REFUSED] * 6)
         raise
 
 
@@ -126,15 +126,15 @@ def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows:
         alike: what else must be.
 
     Raises:
-        ValueError: on all processes; one refuses what it is given, they differ in it, shards disagree in width, or they do
-            not add up to the vocabulary.
+        ValueError: on all processes; one refuses what it is given, they differ in it, shards disagree in width, are one
+            shard on all of them, or do not add up to the vocabulary.
     """
     if group is None:
         return Shard(weight, "", 0, weight.shape[0], weight.shape[0])
     _refuse_tracing()  # here and below: each frame is traced anew after the graph broke
     count = len(targets if rows is None else rows)
-    mine = [*weight.shape, count, _checksum(targets, rows), zlib.crc32(repr(alike).encode())]
-    sizes, widths, *same = zip(*_told(group, mine), strict=True)
+    mine = [*weight.shape, _mark(weight), count, _checksum(targets, rows), zlib.crc32(repr(alike).encode())]
+    sizes, widths, marks, *same = zip(*_told(group, mine), strict=True)
     if REFUSED in sizes:
         raise ValueError(
             f"Process {sizes.index(REFUSED)} of `group` refuses what it is given, and says why; no other can go on without it."
@@ -148,6 +148,11 @@ def shard_of(weight: Tensor, group: Any, vocabulary: int, targets: Tensor, rows:
             )
     if len(set(widths)) > 1:
         raise ValueError(f"All shards of the head must have one hidden size; got {list(widths)}.")
+    if len(marks) > 1 and len(set(sizes)) == len(set(marks)) == 1 and marks[0]:
+        raise ValueError(
+            f"With `group` each process holds a part of the vocabulary, and all of them hold the same {sizes[0]} tokens. Give "
+            "each its part, weight[first:last], or leave `group` out where each has the whole head."
+        )
     rank, total = dist.get_rank(group), sum(sizes)
     if vocabulary and total != vocabulary:
         raise ValueError(f"The shards have {list(sizes)} tokens, {total} in all, but the head has {vocabulary}.")
@@ -170,6 +175,12 @@ def _told(group: Any, mine: list[int]) -> list[list[int]]:
     gathered = [torch.empty_like(told) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, told, group=group)
     return [[int(number) for number in numbers] for numbers in torch.stack(gathered).tolist()]
+
+
+def _mark(weight: Tensor) -> int:
+    """A number that other shards hardly ever have; 0 where what it is made of is all alike, which says nothing."""
+    numbers = weight.detach()[0, :16].tolist()
+    return zlib.crc32(repr(numbers).encode()) if len(set(numbers)) > 1 else 0
 
 
 def _checksum(*columns: Tensor | None) -> int:
