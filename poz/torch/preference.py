@@ -111,7 +111,7 @@ class PreferenceLoss(nn.Module):
                 f"`{self.objective.name}` reads no column {unread[0]!r}; it reads {', '.join(read) or 'none'}. Leave it out."
             )
         both = {"policy_{}_logps": policy, "reference_{}_logps": reference, "{}_len": lengths}
-        referred = needs_reference(self.objective, columns.keys())
+        referred = needs_reference(self.objective, [*columns])
         needed = {"policy_{}_logps": True, "reference_{}_logps": referred, "{}_len": self._lengths}
         joined = []
         for form, pair in both.items():

@@ -14,11 +14,12 @@ from poz.counts import Counts
 from poz.families import Rollouts, named
 from poz.integrations.trl.head import installed
 from poz.integrations.trl.metrics import total
-from poz.integrations.trl.modes import disable_dropout, evaluating
+from poz.integrations.trl.modes import disable_dropout
 from poz.integrations.trl.reference import policy_is_reference
 from poz.integrations.trl.seams import Written, grpo_config, grpo_trainer
 from poz.integrations.trl.shared import Headed, by_name, changed, check_config, check_constant, folder, name_after
 from poz.objective import Objective
+from poz.torch.head.probe import evaluating
 from poz.torch.scored import parts, spec_of
 from poz.torch.whole_batch import whole_batch
 from poz.zoo import zoo

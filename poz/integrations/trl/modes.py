@@ -1,23 +1,8 @@
-"""Without dropout: for a with-block, and for good."""
+"""Without dropout, for good."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Eval mode for the time of a with-block; afterwards each module is in the mode that it was in."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def disable_dropout(model: Any) -> None:

@@ -12,9 +12,9 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from poz import columns
 from poz.integrations.trl.head import installed
-from poz.integrations.trl.modes import evaluating
 from poz.integrations.trl.seams import Referred
 from poz.objective import Objective
+from poz.torch.head.probe import evaluating
 from poz.torch.scored import parts
 
 
