@@ -38,8 +38,15 @@ RATED = (
     ("generations", "", "ratings"),
     ("responses", "", "scores"),
     ("all_generated_responses", "", "all_rm_scores"),
+    ("completions", "", "scores"),
+    ("completions", "", "ranks"),
+    ("completions", "", "winrates"),
 )
 """A list of answers, where each keeps its text ("": it is one), and its score: there, or in a list of that name."""
+RANKS = ("rank", "ranks")
+"""Scores of which 1 is the best."""
+NO_REWARDS = (*RANKS, "winrates")
+"""Scores whose gaps are no gaps of rewards."""
 
 GOOD_OR_NOT = (
     ("completion", "label"),
@@ -145,7 +152,7 @@ def read(row: Row, where: str) -> list[dict[str, Any]]:
 def repeats(pair: Row) -> bool:
     """Whether the prompt is a text with which all answers begin."""
     prompt = pair["prompt"]
-    answers = (pair[side] for side in _SIDES if side in pair)
+    answers = [pair[side] for side in _SIDES if side in pair] + pair.get("completions", [])
     return isinstance(prompt, str) and bool(prompt.strip()) and all(answer.startswith(prompt) for answer in answers)
 
 
@@ -158,7 +165,9 @@ def unrepeated(pair: dict[str, Any], every: bool) -> dict[str, Any]:
     """
     if not repeats(pair) or not (every or len(pair["prompt"].strip()) >= LONG):
         return pair
-    return {**pair, **{side: pair[side][len(pair["prompt"]) :] for side in _SIDES if side in pair}}
+    cut = {side: pair[side][len(pair["prompt"]) :] for side in _SIDES if side in pair}
+    listed = {name: [one[len(pair["prompt"]) :] for one in pair[name]] for name in ("completions",) if name in pair}
+    return {**pair, **cut, **listed}
 
 
 def check_column(name: str, value: Any, where: str) -> None:
@@ -232,7 +241,8 @@ def _answers(row: Row, where: str) -> Iterator[_Answers]:
         yield from _judged(texts, ("summaries",) * 2, row["choice"], "choice", {0: 0, 1: 1}, "info", where)
     elif {"answer_0", "answer_1", "score_0", "score_1"} <= row.keys():
         answers, scores = ([row[f"{name}_{side}"] for side in (0, 1)] for name in ("answer", "score"))
-        yield from _by_score(answers, scores, ("answer_0", "answer_1"), True, where)
+        scores = goodness(answers, scores, "answer_0", "score_0", where)
+        yield from _by_score(answers, scores, ("answer_0", "answer_1"), True)
     elif "instruction" in row and isinstance(row.get("output"), list) and len(row["output"]) == 2:
         yield _Answers(row["output"][0], row["output"][1], ("output",) * 2)
     else:
@@ -256,7 +266,8 @@ def _judged(
         yield _Answers(answers[winner], answers[1 - winner], names, None, prompt)
 
 
-def _rated(row: Row, where: str) -> Iterator[_Answers]:
+def rated(row: Row) -> tuple[list[Any], Any, str, str] | None:
+    """A list of answers, their scores, which need not be numbers, or ranks, and the columns of both, if a row holds one."""
     for name, text, score in RATED:
         listed = row.get(name)
         if not isinstance(listed, list) or (not text and score not in row):
@@ -264,9 +275,16 @@ def _rated(row: Row, where: str) -> Iterator[_Answers]:
         if text and not all(isinstance(one, dict) and {text, score} <= one.keys() for one in listed):
             continue
         answers, scores = ([one[key] for one in listed] for key in (text, score)) if text else (listed, row[score])
-        if score == "rank":
-            scores = [-one if is_number(one) else one for one in scores]
-        yield from _by_score(answers, scores, (name,) * 2, score != "rank", where)
+        return answers, scores, name, score
+    return None
+
+
+def _rated(row: Row, where: str) -> Iterator[_Answers]:
+    if found := rated(row):
+        answers, scores, name, score = found
+        yield from _by_score(
+            answers, goodness(answers, scores, name, score, where), (name,) * 2, score not in NO_REWARDS
+        )
         return
     missing = "rejected" if "chosen" in row else "chosen"
     raise ValueError(
@@ -274,13 +292,20 @@ def _rated(row: Row, where: str) -> Iterator[_Answers]:
     )
 
 
-def _by_score(answers: list[Any], scores: Any, names: tuple[str, ...], rewards: bool, where: str) -> Iterator[_Answers]:
+def goodness(answers: list[Any], scores: Any, name: str, score: str, where: str) -> list[float]:
+    """The score of each answer, the greatest of the best; of ranks their negatives.
+
+    Raises:
+        ValueError: Not a finite number for each answer.
+    """
+    fitting = isinstance(scores, list | tuple) and len(scores) == len(answers)
+    if not fitting or not all(is_number(one) and math.isfinite(one) for one in scores):
+        raise ValueError(f"{where}: {name!r} must have a finite score for each answer. Mend the row, or leave it out.")
+    return [float(-one if score in RANKS else one) for one in scores]
+
+
+def _by_score(answers: list[Any], scores: list[float], names: tuple[str, ...], rewards: bool) -> Iterator[_Answers]:
     """All pairs of different scores, the best answer first."""
-    fitting = isinstance(scores, list) and len(scores) == len(answers)
-    if not fitting or not all(is_number(score) and math.isfinite(score) for score in scores):
-        raise ValueError(
-            f"{where}: {names[0]!r} must have a finite score for each answer. Mend the row, or leave it out."
-        )
     order = sorted(range(len(answers)), key=lambda place: -scores[place])
     for rank, better in enumerate(order):
         for worse in order[rank + 1 :]:

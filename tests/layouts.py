@@ -273,6 +273,15 @@ LAYOUTS = {
         ],
         [(*CHAT, 1.5)],
     ),
+    "poz's own lists, with scores": (
+        [{"prompt": ASK, "completions": [BAD, GOOD, WORSE], "scores": [2.0, 3.5, -1.0]}],
+        [(*PLAIN, 1.5), (ASK, GOOD, WORSE, 4.5), (ASK, BAD, WORSE, 3.0)],
+    ),
+    "poz's own lists of messages, with ranks": (
+        [{"prompt": EARLIER + USER, "completions": [NO, YES], "ranks": [2, 1]}],
+        [(LATER_PROMPT, *ANSWERS)],
+    ),
+    "poz's own lists, with win rates": ([{"prompt": ASK, "completions": [BAD, GOOD], "winrates": [0.2, 0.8]}], [PLAIN]),
     "princeton-nlp/llama3-ultrafeedback": (
         [
             {

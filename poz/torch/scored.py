@@ -214,9 +214,18 @@ def check_pairs(objective: Objective) -> None:
         how = (
             _KL_SAMPLES
             if "kl_logps" in missing
-            else f"A trainer on pairs of completions cannot serve it; {_own(objective)}"
+            else f"A trainer on pairs of completions cannot serve it; {_of_lists(objective)}{_own(objective)}"
         )
         raise ValueError(f"{error} {how}") from error
+
+
+TWO_PROMPTS = ("mdpo", "mapl")
+"""Objectives on lists whose log-probs are not all of completions of one prompt."""
+
+
+def _of_lists(objective: Objective) -> str:
+    one = layout_of(objective.family).lists and objective.name not in TWO_PROMPTS
+    return "poz.integrations.trl.RankedTrainer takes lists of K, or " * one
 
 
 def _own(objective: Objective) -> str:

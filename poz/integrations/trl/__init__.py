@@ -4,9 +4,9 @@ from poz.integrations.trl import DPOTrainer
 
 DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
 
-Where no objective is given, the options of DPOConfig say which one it is, and `objective_of` shows it. `RewardTrainer` is the
-same for reward models, `GRPOTrainer` for completions that the policy writes itself, and
-`poz.integrations.trl_kto.KTOTrainer` for single completions with a label.
+Where no objective is given, the options of DPOConfig say which one it is, and `objective_of` shows it. `RankedTrainer` is the
+same for lists of K completions, `RewardTrainer` for reward models, `GRPOTrainer` for completions that the policy writes
+itself, and `poz.integrations.trl_kto.KTOTrainer` for single completions with a label.
 """
 # ruff: noqa: E402 - what is missing is said before anything fails
 
@@ -23,5 +23,6 @@ from poz.integrations.trl.kto import KTOTrainer as KTOTrainer
 from poz.integrations.trl.learnt import RELIABILITY as RELIABILITY
 from poz.integrations.trl.learnt import STATE as STATE
 from poz.integrations.trl.options import objective_of as objective_of
+from poz.integrations.trl.ranked import RankedTrainer as RankedTrainer
 from poz.integrations.trl.reward import RewardTrainer as RewardTrainer
 from poz.integrations.trl.shared import folder as folder
