@@ -6,7 +6,7 @@ import math
 import datasets
 import pytest
 import torch
-from trl_tiny import MARKS, PAIRS, WITH_COLUMNS, Bytes, close, loss_and_gradients, settings, trainer
+from trl_tiny import MARKS, PAIRS, WITH_COLUMNS, Bytes, close, loss_and_gradients, settings, tiny, trainer
 
 import poz
 from poz.integrations.trl import DPOTrainer, folder
@@ -203,29 +203,81 @@ class TestTraining:
         assert folder(policy, made.objective) == "model-dpo-sft"
 
 
+ALIKE = [
+    {"prompt": "Hi", "chosen": " hello", "rejected": " go on"},
+    {"prompt": "2 + 2?", "chosen": " 4, so", "rejected": " 5 or "},
+    {"prompt": "Late?", "chosen": " yes it", "rejected": " no it "},
+    {"prompt": "Day?", "chosen": " it is ", "rejected": " not it"},
+]
+"""Of which policy 0 and reference 3 sort the gaps otherwise, all four together, and alike in each micro-batch of two."""
+
+
 class TestCoupled:
     @pytest.mark.parametrize(
-        "objective", ["aot", poz.sft.bind(normalizer="batch_tokens"), poz.combine({"dpo": 1.0, "aot": 0.5})]
-    )
-    def test_what_is_defined_over_the_batch_is_not_accumulated(self, tmp_path, policy, objective):
-        with pytest.raises(ValueError, match=r"is defined over the whole batch \(.* gradient_accumulation_steps=2"):
-            trainer(tmp_path, policy, objective, arguments={"gradient_accumulation_steps": 2})
-
-    @pytest.mark.parametrize(
-        "objective", [poz.sft.bind(normalizer="sum"), poz.sft.bind(normalizer="mean"), poz.vpo.bind(alpha=0.5, sign=-1)]
+        "objective",
+        [
+            poz.sft.bind(normalizer="sum"),
+            poz.sft.bind(normalizer="mean"),
+            poz.vpo.bind(alpha=0.5, sign=-1),
+            "aot",
+            "dr_dpo",
+            poz.sft.bind(normalizer="batch_tokens"),
+            poz.combine([("dpo", 0.8), ("bco", 0.4), (poz.sft.bind(normalizer="batch_tokens"), 1.0)]),
+            poz.combine([("aot", 0.5), (poz.sft.bind(normalizer="batch_tokens"), 1.0)]),
+        ],
     )
     def test_micro_batches_are_one_batch(self, tmp_path, policy, objective):
         arguments = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
-        after = []
-        for size, count in ((4, 1), (2, 2)):
+        referred = None if poz.combine([(objective, 1.0)]).reference_free else tiny(3)
+        rows, after, logged = ALIKE if "aot" in repr(objective) else [*ALIKE[:3], PAIRS[1]], [], []
+        for size, count in ((4, 1), (2, 2), (1, 4)):
             how = {**arguments, "per_device_train_batch_size": size, "gradient_accumulation_steps": count}
-            made = trainer(tmp_path, policy, objective, arguments=how)
+            made = trainer(tmp_path, policy, objective, rows, ref_model=referred, arguments=how)
             made.train()
             after.append(dict(made.model.named_parameters()))
+            logged.append(made.state.log_history[0]["loss"])
+        assert logged[1:] == pytest.approx([logged[0]] * 2, rel=1e-5)
         for name, p in policy.named_parameters():
-            whole, parts = ((after[i][name] - p).detach() for i in (0, 1))
+            whole, *split = ((one[name] - p).detach() for one in after)
             assert whole.abs().max() > 0
-            close(parts, whole, name, rtol=1e-4)  # as for DPO: float32 steps of micro-batches, added up
+            for parts in split:
+                close(parts, whole, name, rtol=1e-4)  # as for DPO: float32 steps of micro-batches, added up
+
+    def test_a_last_step_of_fewer_micro_batches(self, tmp_path, policy):
+        """Three pairs, one a micro-batch and two a step: the second step of the epoch has one."""
+        arguments = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "max_steps": 4}
+        made = trainer(tmp_path, policy, "aot", PAIRS[:3], arguments=arguments)
+        made.train()
+        assert made.state.global_step == 4
+        assert all(math.isfinite(log["loss"]) for log in made.state.log_history if "loss" in log)
+
+    @pytest.mark.parametrize("options", [{"loss_type": "aot", "beta": 1.0}, {"loss_type": ["sigmoid", "sft"]}])
+    def test_each_micro_batch_alone_as_in_trl(self, tmp_path, policy, options):
+        arguments = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0, **options}
+        how = {**arguments, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+        rows = ALIKE if options["loss_type"] == "aot" else [*ALIKE[:3], PAIRS[1]]
+        more = {"ref_model": tiny(3), "arguments": how}
+        made = [
+            trainer(tmp_path, policy, None, rows, **more),
+            trainer(tmp_path, policy, ..., rows, accumulation="micro_batch", **more),
+            trainer(tmp_path, policy, ..., rows, **more),
+        ]
+        for one in made:
+            one.train()
+        theirs, same, whole = (dict(one.model.named_parameters()) for one in made)
+        moved = 0.0
+        for name, p in policy.named_parameters():
+            close((same[name] - p).detach(), (theirs[name] - p).detach(), name, rtol=1e-4)
+            moved = max(moved, (whole[name] - theirs[name]).abs().max().item() / (theirs[name] - p).abs().max().item())
+        assert moved > 0.01  # the whole batch is another loss
+
+    def test_what_takes_two_passes_needs_them_alike(self, tmp_path, policy):
+        split = {"gradient_accumulation_steps": 2, "disable_dropout": False}
+        with pytest.raises(ValueError, match=r"`aot` is defined over the whole batch .*disable_dropout=True, or acc"):
+            trainer(tmp_path, policy, "aot", arguments=split)
+        assert trainer(tmp_path, policy, poz.sft.bind(normalizer="batch_tokens"), arguments=split)
+        with pytest.raises(ValueError, match=r"accumulation must be one of .*got 'none'"):
+            trainer(tmp_path, policy, "aot", accumulation="none")
 
 
 class TestRefuses:

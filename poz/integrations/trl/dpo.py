@@ -11,6 +11,7 @@ from poz import annotators
 from poz.columns import columns_read, needs_collision, needs_reference
 from poz.families import layout_of
 from poz.integrations.trl import data
+from poz.integrations.trl.accumulated import HOW, Accumulated, tied, ties
 from poz.integrations.trl.columns import Columns
 from poz.integrations.trl.head import installed
 from poz.integrations.trl.learnt import Learning
@@ -33,13 +34,13 @@ from poz.integrations.trl.shared import (
 from poz.objective import Objective
 from poz.torch.implicit_rewards import implicit_rewards
 from poz.torch.lcpo import LCPO
-from poz.torch.scored import CALIBRATION, Scored, check_pairs, halves, parts, scored_losses, spec_of
+from poz.torch.scored import CALIBRATION, Scored, check_pairs, halves, parts, spec_of
 from poz.zoo import zoo
 
 Base: Any = dpo_trainer.DPOTrainer
 
 
-class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
+class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[misc]
     """TRL's DPOTrainer with one more argument, `objective`.
 
     Everything else is TRL's: the data formats, PEFT, precomputed reference log-probs, gradient accumulation (the mean
@@ -65,6 +66,9 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
       unlearns all that it is given, is given the rejected ones alone. The columns `kl` and `weights` of a pair belong
       to both. KTO's samples for the KL are not in a batch of pairs: bind `estimator="zero"`, or "given" with a column
       `kl`, or use `poz.integrations.trl_kto.KTOTrainer`.
+    * An objective that ties a batch together (AOT, SFT per token of the batch) sees, with gradient accumulation, all
+      micro-batches of an optimiser step, for which some need one more forward pass of the policy. `accumulation=
+      "micro_batch"` gives it each alone, as TRL does.
     * An objective that reads what pairs cannot give, such as a third completion, is refused.
     * Opponents (INPO, MNPO) are the columns `opponents_chosen` and `opponents_rejected`: for each pair a list of
       summed log-probs, one for each opponent. Without them the only opponent is the reference, which is the policy
@@ -92,6 +96,8 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
             `reliability.json`. `poz.lcpo` itself is the loss at the reliability that it is given.
         calibration: The calibration samples of VPO: the batch's "chosen" completions (the usual choice offline, where
             it goes with `sign=-1`), the "rejected" ones, or "both".
+        accumulation: What an objective that ties a batch together sees: the "whole" batch of an optimiser step, or each
+            "micro_batch" alone, as in TRL.
         *others: The other arguments of TRL's DPOTrainer, in its order.
         **kwargs: The same by name.
 
@@ -111,6 +117,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         *others: Any,
         objective: str | Objective | LCPO | None = None,
         calibration: str = "chosen",
+        accumulation: str = "whole",
         **kwargs: Any,
     ) -> None:
         given = by_name(Base, model, ref_model, args, *others, **kwargs)
@@ -125,6 +132,8 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         check_pairs(self._spec)
         if calibration not in CALIBRATION:
             raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
+        if accumulation not in HOW:
+            raise ValueError(f"accumulation must be one of {HOW}; got {accumulation!r}.")
         self._calibration = calibration
         required, optional = columns_read(self._spec)
         if self._annotators is None:  # of one reliability for all, ids say nothing
@@ -137,7 +146,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         self._reads_reference = needs_reference(self._spec, list(first))
         if not theirs:
             check_options(self._spec, args)
-        self._check(args, ref_model, first)
+        self._check(args, ref_model, first, accumulation)
         check_constant(self._spec, given)
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = needs_collision(self._spec)  # asked for, so that TRL's head computes it
@@ -153,17 +162,18 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
         self.learn()
         self.remember_heads()
 
-    def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any]) -> None:
+    def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any], accumulation: str) -> None:
         name = self._spec.name
         if "image" in first or "images" in first:
             raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
         check_config(self._spec, args, {})
-        # Calibration samples are completions of the batch, whose mean over micro-batches is that over all of them.
-        coupled = [part for part in parts(self._spec) if part.coupled and "calibration" not in part.reads]
-        if coupled and args.gradient_accumulation_steps > 1:
+        split = args.gradient_accumulation_steps > 1 and ties(self._spec)
+        self._whole = bool(split) and accumulation == "whole"
+        if self._whole and tied(self._spec) and not args.disable_dropout:
             raise ValueError(
-                f"`{name}` is defined over the whole batch ({self._spec.coupled}), so gradient_accumulation_steps="
-                f"{args.gradient_accumulation_steps} would change it. Set 1, or use poz.torch.slopes in your own loop."
+                f"`{name}` is defined over the whole batch ({self._spec.coupled}), of which gradient_accumulation_steps="
+                f"{args.gradient_accumulation_steps} makes a first pass, and disable_dropout=False would make another second. "
+                "Set disable_dropout=True, or accumulation='micro_batch', which is the loss of each micro-batch, as in TRL."
             )
         if self._reads_reference and args.precompute_ref_log_probs and layout_of(self._spec.family).per_token:
             raise ValueError(
@@ -205,9 +215,32 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
     def loss_of(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         """The objective's mean over the batch, and the model's outputs if they are asked for."""
         mode = "train" if self.model.training else "eval"
-        columns, inputs = self.split(inputs)
         self.check_heads()
-        reference, sums = self._reference(inputs)
+        place = self.place(model)
+        scored, policy, trls, inputs = self._passed_through(model, inputs, return_outputs, self.known_reference(place))
+        mask = inputs["completion_mask"]
+        pairs = self.examples_here(len(mask) // 2)
+        scored = scored.first(pairs)
+        losses, loss = self.losses_of(scored, place)
+        # What is left of TRL's loss is the load balancing of mixtures of experts.
+        balance = trls[0] if return_outputs else trls
+        per_token = (halves(policy.per_token(name, mask), pairs) for name in TOKEN_METRICS)
+        totals = {LOSS: total(losses + balance), **self._measured(scored, *per_token)}
+        self.count(mode, totals, inputs["attention_mask"].sum())
+        loss = loss + balance * bool(len(losses))
+        return (loss, trls[1]) if return_outputs else loss
+
+    def first_pass(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Scored, Any]:
+        """A scored micro-batch without a graph, and what `_reference` gave for it."""
+        reference = self._reference(self.split(inputs)[1])
+        return self._passed_through(model, inputs, False, reference)[0], reference
+
+    def _passed_through(
+        self, model: Any, inputs: Mapping[str, Any], return_outputs: bool, known: Any
+    ) -> tuple[Any, ...]:
+        """The scored batch, the recorded pass of the policy, what TRL made of it, and its inputs."""
+        columns, inputs = self.split(inputs)
+        reference, sums = self._reference(inputs) if known is None else known
         policy = Recorder(model)
         with installed():
             inputs = {**inputs, **dict(zip(("ref_chosen_logps", "ref_rejected_logps"), sums, strict=True))}
@@ -221,15 +254,7 @@ class DPOTrainer(Learning, Counted, Shared, Base):  # type: ignore[misc]
             columns,
             policy.per_token("log_sum_sq_probs", mask) if needs_collision(self._spec) else None,
         )
-        pairs = self.examples_here(len(mask) // 2)
-        scored = scored.first(pairs)
-        losses = scored_losses(self._objective, scored, calibration=self._calibration)
-        # What is left of TRL's loss is the load balancing of mixtures of experts.
-        losses = losses + (trls[0] if return_outputs else trls)
-        per_token = (halves(policy.per_token(name, mask), pairs) for name in TOKEN_METRICS)
-        self.count(mode, {LOSS: total(losses), **self._measured(scored, *per_token)}, inputs["attention_mask"].sum())
-        loss = losses.mean() if len(losses) else losses.sum()
-        return (loss, trls[1]) if return_outputs else loss
+        return scored, policy, trls, inputs
 
     def _measured(self, scored: Scored, *per_token: torch.Tensor) -> dict[str, torch.Tensor]:
         """TRL's metrics, with the objective's rewards."""

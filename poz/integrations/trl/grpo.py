@@ -12,6 +12,7 @@ from torch import Tensor
 from poz.combination import Combination, combine
 from poz.counts import Counts
 from poz.families import Rollouts, named
+from poz.integrations.trl.accumulated import tied
 from poz.integrations.trl.head import installed
 from poz.integrations.trl.metrics import total
 from poz.integrations.trl.modes import disable_dropout
@@ -89,7 +90,7 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
         for name in ("train_dataset", "eval_dataset"):
             _check_data(given.get(name), name, given)
         self._noise = torch.Generator().manual_seed(args.seed + args.process_index)
-        self._tied, read = _tied(spec), "ref_logps" in spec.reads
+        self._tied, read = tied(spec), "ref_logps" in spec.reads
         with changed(args, beta=float(read)), installed(), policy_is_reference(self, grpo_trainer, given, read=read):
             super().__init__(**given)
         if args.disable_dropout:
@@ -138,15 +139,6 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
         summed = self.accelerator.reduce(torch.stack([*measured.values()]), reduction="sum").tolist()
         for name, (value, number) in zip(measured, summed, strict=True):
             logged[name].append(value / max(number, 1))
-
-
-def _tied(objective: Objective) -> bool:
-    """Whether more ties a batch together than its counts, which are known before anything is computed."""
-    try:
-        objective.within(Counts(1, 1, 0))
-    except ValueError:
-        return True
-    return False
 
 
 def _bare(objective: Objective) -> Objective:
@@ -217,7 +209,7 @@ def _check_objective(spec: Objective, args: Any, given: Mapping[str, Any]) -> No
     if "ref_logps" not in spec.reads and args.sync_ref_model:
         raise ValueError(f"`{name}` reads no reference, but got sync_ref_model=True. Leave it False.")
     steps, each = args.gradient_accumulation_steps, args.steps_per_generation
-    if _tied(spec) and steps > 1:
+    if tied(spec) and steps > 1:
         raise ValueError(
             f"`{name}` is defined over the whole batch ({spec.coupled}), so gradient_accumulation_steps={steps} would change it. "
             "Set 1, or use poz.torch.slopes in your own loop."
