@@ -81,6 +81,9 @@ def trainer_of(
 
 def settings(steps: int, learning_rate: float, seed: int) -> dict[str, Any]:
     """What every demonstration tells its trainer: a rate that rises and falls, four evaluations, nothing saved."""
+    from transformers import TrainingArguments
+
+    known = hasattr(TrainingArguments, "activation_checkpointing")  # transformers 5.19 has the old name alone
     return {
         "max_steps": steps,
         "learning_rate": learning_rate,
@@ -93,7 +96,7 @@ def settings(steps: int, learning_rate: float, seed: int) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": False,
         "bf16": False,
-        "activation_checkpointing": False,
+        f"{'activation' if known else 'gradient'}_checkpointing": False,
         "seed": seed,
         "data_seed": seed,
         "dataloader_pin_memory": False,

@@ -116,8 +116,8 @@ def test_a_head_that_takes_other_arguments(monkeypatch):
 
 def test_all_are_there_and_an_older_trl_is_refused(monkeypatch):
     seams.check()
-    monkeypatch.setattr(trl, "__version__", "1.15.2")
-    with pytest.raises(ImportError, match=r"needs trl >= 1\.16, .* found 1\.15\.2"):
+    monkeypatch.setattr(trl, "__version__", "1.13.0")
+    with pytest.raises(ImportError, match=r"needs trl >= 1\.14, .* found 1\.13\.0"):
         seams.check()
 
 

@@ -80,7 +80,7 @@ SHORT = {
 def settings(folder, **more):
     given = {
         "per_device_train_batch_size": 4,
-        "activation_checkpointing": False,
+        "gradient_checkpointing": False,
     }
     return trl.DPOConfig(str(folder), **{**SHORT, **given, **more})
 

@@ -157,7 +157,6 @@ class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)
-        self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.data_collator = Columns(self.data_collator, self.columns, self._annotators)
         self.learn()
         self.remember_heads()

@@ -1,7 +1,8 @@
 """poz's fused log-probs under TRL's trainers: `install()` puts them there, `uninstall()` takes them away.
 
-TRL (1.16 and newer) computes token log-probs for DPO, KTO, GRPO, RLOO and SFT, and for trainers built on these, through
-one name, which it looks up at each call; this module exchanges what stands behind that name. Trainers of
+TRL (1.15 and newer) computes token log-probs for DPO, KTO, GRPO, RLOO and SFT, and for trainers built on these, through
+one name, which it looks up at each call; this module exchanges what stands behind that name. TRL 1.14 does so where
+`use_liger_kernel=True`, and in SFT's chunked loss, and takes log-probs of logits otherwise. Trainers of
 `trl.experimental` that make logits and take log-probs of their own (CPO, ORPO, TPO, SDPO, SDFT, A2PO) do not pass
 through it and stay as they are.
 

@@ -122,7 +122,6 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         if args.disable_dropout:
             disable_dropout(self.model)
         self.beta = reward_scale(spec)
-        self.desirable_weight = self.undesirable_weight = 0.0  # so TRL's own loss is 0
         self.data_collator = Columns(self.data_collator, self.columns)
         self.remember_heads()
 
@@ -185,7 +184,6 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
         """The KL that the objective uses, once for each example; none where it uses none."""
         used = {part.values.get("estimator") for part in parts(self._objective)} - {None}
         if not used:
-            self.logged[mode].pop("kl")
             return {}
         samples, counted = torch.zeros_like(made.logps), torch.ones_like(made.logps)
         if {"mean", "nonzero_mean"} & used:

@@ -23,6 +23,12 @@ def total(values: Tensor, where: Tensor | None = None) -> Tensor:
     return torch.stack((values.where(where, torch.zeros_like(values)).sum(), where.float().sum()))
 
 
+def _margin(metrics: Mapping[str, list[float]]) -> list[float]:
+    """Of single completions, whose mean rewards are those of other numbers of them."""
+    chosen, rejected = (metrics.get(f"rewards/{side}") for side in ("chosen", "rejected"))
+    return [chosen[-1] - rejected[-1]] if chosen and rejected else []
+
+
 class Counted:
     """A trainer whose metrics are means over all examples, or all of their tokens, since the last log."""
 
@@ -37,7 +43,7 @@ class Counted:
         return int(min(max(state.remainder - before, 0), rows))
 
     def count(self: Any, mode: str, totals: Mapping[str, Tensor], tokens: Tensor) -> None:
-        """Adds up the totals of all processes; of this batch, they take the place of what TRL has logged.
+        """Adds up the totals of all processes, and keeps the means of this batch where TRL does.
 
         Args:
             mode: "train" or "eval".
@@ -50,8 +56,10 @@ class Counted:
         for name, (value, number) in zip(totals, summed, strict=True):
             before = known.get(name, (0.0, 0.0))
             known[name] = (before[0] + value, before[1] + number)
-            if name in metrics and number:
-                metrics[name][-1] = value / number
+            if name != LOSS and number:
+                metrics[name].append(value / number)
+        if "rewards/margins" not in totals and all(number for _, number in summed):
+            metrics["rewards/margins"] += _margin(metrics)
         if mode == "train":
             self.trained_tokens += int(trained) // self.alike
         metrics["num_tokens"] = [self.trained_tokens]
@@ -63,9 +71,8 @@ class Counted:
         known.pop(LOSS, None)
         for name, (value, number) in known.items():
             metrics[name] = [value / number] if number else []
-        chosen, rejected = (metrics.get(f"rewards/{side}") for side in ("chosen", "rejected"))
         if known and "rewards/margins" not in known:
-            metrics["rewards/margins"] = [chosen[0] - rejected[0]] if chosen and rejected else []
+            metrics["rewards/margins"] = _margin(metrics)
         for name in [name for name, values in metrics.items() if not values]:
             del metrics[name]
         super().log(logs, *args, **kwargs)  # type: ignore[misc]

@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from poz.integrations.trl.models import check_apart, check_given, check_model, check_rows
-from poz.integrations.trl.seams import exchanged
+from poz.integrations.trl.seams import FUSED, TOKEN_METRICS, exchanged, standing_add
 
 
 @contextmanager
@@ -33,20 +33,25 @@ def policy_is_reference(trainer: Any, names: Any, given: Mapping[str, Any], *, r
     for one in (model, reference):
         if isinstance(one, nn.Module):
             check_model(one, given.get("peft_config"))
+    add = partial(_add_head, trainer, standing_add())
+    functions = {"add_fused_lm_head": add} if FUSED else {}
+    early = _nothing if FUSED else partial(_add_early, add, given)
+    if isinstance(model, nn.Module):
+        early(model)
 
     def loaded(*args: Any, **kwargs: Any) -> Any:
         if not hasattr(trainer, "accelerator"):
             policy = load(*args, **kwargs)
             check_model(policy, given.get("peft_config"))
+            early(policy)
             return policy
         if not read:
             return None
-        return load(*args, **kwargs) if isinstance(model, str) else frozen_copy(trainer.model)
+        made = load(*args, **kwargs) if isinstance(model, str) else frozen_copy(trainer.model)
+        early(trainer.model, made)
+        return made
 
-    functions = {
-        "create_model_from_path": loaded,
-        "add_fused_lm_head": partial(_add_head, trainer, names.add_fused_lm_head),
-    }
+    functions["create_model_from_path"] = loaded
     if read and reference is None:
         functions["get_peft_model"] = partial(_adapted, names.get_peft_model)
     whole = _whole_adapter(model) if isinstance(model, PeftModel) else nullcontext()
@@ -79,9 +84,29 @@ def _size(p: Any) -> float:
     return float(p.detach().abs().sum(dtype=torch.float64))
 
 
+def _nothing(*_: Any) -> None:
+    """TRL gives the models their heads."""
+
+
+def _add_early(add: Any, given: Mapping[str, Any], policy: Any, loaded: Any = None) -> None:
+    """Heads for a policy and the reference that is given, or for one that was loaded, before TRL has them."""
+    reference, args, tokens = given.get("ref_model"), given["args"], given.get("processing_class")
+    scaled = {name: getattr(args, name) for name in ("temperature", "cast_lm_head_to_fp32") if hasattr(args, name)}
+    if loaded is None:
+        weighted = ("log_sum_sq_probs",) if getattr(args, "use_weighting", False) else ()
+        base = policy.get_base_model() if isinstance(policy, PeftModel) else policy
+        add(base, **scaled, outputs=("log_probs", *TOKEN_METRICS, *weighted))
+        if reference is not None:
+            if tokens is not None:
+                check_rows(policy, reference, tokens)
+            add(reference, **scaled)
+    else:
+        add(loaded, **scaled)
+
+
 def _add_head(trainer: Any, add: Any, model: Any, **kwargs: Any) -> None:
     """TRL's head holds the model whose plain forward it runs; a copy of the model runs its own."""
-    if model is trainer.ref_model:
+    if FUSED and model is trainer.ref_model:
         check_rows(trainer.model, model, trainer.processing_class)
     plain = model.forward
     add(model, **kwargs)

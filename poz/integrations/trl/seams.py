@@ -15,6 +15,8 @@ from typing import Any
 import torch
 import trl
 from packaging.version import Version
+from peft import PeftModel
+from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import dpo_config as dpo_config
 from trl.trainer import dpo_trainer as dpo_trainer
 from trl.trainer import grpo_config as grpo_config
@@ -25,10 +27,16 @@ from trl.trainer import reward_config as reward_config
 from trl.trainer import reward_trainer as reward_trainer
 from trl.trainer import utils as trls_utils
 
+from poz.integrations.trl.fused import add_fused_lm_head
+
 utils: Any = trls_utils  # of which not all is exported
 
-SEEN = "1.16"
-"""The newest version of TRL that all of this was seen in."""
+FLOOR, SEEN = "1.14", "1.16"
+"""The oldest and the newest version of TRL that all of this was seen in."""
+
+VERSION = Version(trl.__version__)
+FUSED = Version("1.15") <= VERSION
+"""Whether TRL gives a model its fused head; where it takes log-probs of logits, the trainers of poz give it theirs."""
 
 TOKEN_METRICS = ("entropy", "mean_logits", "is_top1")
 """What TRL's head computes beside log-probs, as its output names it."""
@@ -47,32 +55,39 @@ _OF_POLICIES: Mapping[str, tuple[str, ...]] = {
     "compute_ref_log_probs": ("model", "inputs"),
     "_compute_loss": ("model", "inputs", "return_outputs"),
 }
+_SCORED = (
+    "model",
+    "input_ids",
+    "attention_mask",
+    "logits_to_keep",
+    "batch_size",
+    "compute_entropy",
+    "compute_aux_loss",
+)
 _OF_ROLLOUTS: Mapping[str, tuple[str, ...]] = {
     "_compute_loss": ("model", "inputs"),
-    "_get_per_token_logps_and_entropies": (
-        *("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"),
-        "compute_aux_loss",
-    ),
+    "_get_per_token_logps_and_entropies" if FUSED else "_full_logits_logps": _SCORED,
 }
 
 METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "DPOTrainer": _OF_POLICIES,
-    "KTOTrainer": {**_OF_POLICIES, "_compute_kl_logps": ("model", "batch")},
+    "KTOTrainer": _OF_POLICIES,
     "RewardTrainer": _OF_DATA,
     "GRPOTrainer": _OF_ROLLOUTS,
 }
-"""Methods of each trainer, with their arguments in order: of which TRL makes its own loss, and samples of the KL."""
+"""Methods of each trainer, with their arguments in order."""
 
 _SET = ("_metrics", "_total_train_tokens", "_tp_size")
-_REFERRED = (*_SET, "_precompute_model_hash", "precompute_ref_logps", "ref_model")
+_BALANCED = ("ref_model", "aux_loss_enabled", "router_aux_loss_coef")
+_REFERRED = (*_SET, *_BALANCED, "_precompute_model_hash", "precompute_ref_logps")
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "DPOTrainer": (*_REFERRED, "loss_types", "loss_weights"),
-    "KTOTrainer": (*_REFERRED, "beta", "desirable_weight", "undesirable_weight", "calculate_KL"),
+    "DPOTrainer": _REFERRED,
+    "KTOTrainer": (*_REFERRED, "calculate_KL"),
     "RewardTrainer": (*_SET, "num_labels"),
-    "GRPOTrainer": ("_metrics", "_buffered_inputs", "ref_model", "beta", "aux_loss_enabled", "router_aux_loss_coef"),
+    "GRPOTrainer": ("_metrics", "_buffered_inputs", *_BALANCED, "beta"),
 }
-"""What each sets or asks for when it is made: of which TRL makes its own loss, and samples of the KL."""
+"""What each sets or asks for when it is made."""
 
 MODULES = {
     "DPOTrainer": dpo_trainer,
@@ -84,19 +99,20 @@ MODULES = {
 LABELS = ("_tag_names", "_name", "_paper")
 """Attributes of the classes, for a model's tags and card."""
 
-EXCHANGED = ("create_model_from_path", "get_peft_model", "add_fused_lm_head")
+EXCHANGED = ("create_model_from_path", "get_peft_model", *["add_fused_lm_head"] * FUSED)
 """Names that the modules of policies' trainers look up when a trainer is made."""
 
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "add_fused_lm_head": ("model", "temperature", "cast_lm_head_to_fp32", "outputs"),
-    "_use_triton": ("device",),
+    **({"add_fused_lm_head": ("model", "temperature", "cast_lm_head_to_fp32", "outputs")} if FUSED else {}),
+    **({"_use_triton": ("device",)} if Version("1.16") <= VERSION else {}),  # masked tokens are left out before
     "global_then_local_main_first": (),
+    "use_adapter": ("model", "adapter_name"),
 }
 """Functions of `trl.trainer.utils`, with the arguments that are relied upon."""
 
 HEAD = (
-    *("hidden", "weight", "bias", "targets", "temperature", "chunk_size", "final_logit_softcapping", "logit_scale"),
-    "outputs",
+    *("hidden" if FUSED else "last_hidden", "weight", "bias", "targets", "temperature", "chunk_size"),
+    *("final_logit_softcapping", "logit_scale", *["outputs"] * FUSED),
 )
 """The arguments of `trl.trainer.utils._ChunkedLogProbFunction`, by place."""
 
@@ -107,9 +123,9 @@ def check() -> None:
     Raises:
         ImportError: One is not there, or takes other arguments.
     """
-    if Version(trl.__version__) < Version("1.16"):
+    if Version(trl.__version__) < Version(FLOOR):
         raise ImportError(
-            f"poz.integrations.trl needs trl >= 1.16, whose fused LM head it replaces; found {trl.__version__}."
+            f"poz.integrations.trl needs trl >= {FLOOR}, the oldest that its tests were run beside; found {trl.__version__}."
         )
     for name, module in MODULES.items():
         trainer = _found(module, name, f"{module.__name__}.")
@@ -126,7 +142,8 @@ def check() -> None:
     for function, arguments in FUNCTIONS.items():
         _takes(_found(utils, function, "trl.trainer.utils."), arguments, f"trl.trainer.utils.{function}")
     head = _found(utils, "_ChunkedLogProbFunction", "trl.trainer.utils.")
-    _takes(_found(head, "forward", "trl.trainer.utils._ChunkedLogProbFunction."), ("ctx", *HEAD), "its forward")
+    if head is not None:  # which 1.15 has where there is no Triton
+        _takes(_found(head, "forward", "trl.trainer.utils._ChunkedLogProbFunction."), ("ctx", *HEAD), "its forward")
 
 
 def _found(where: Any, name: str, prefix: str) -> Any:
@@ -151,33 +168,55 @@ def _sentence(what: str) -> str:
 check()
 
 global_then_local_main_first = utils.global_then_local_main_first
-_TRLS = {name: getattr(utils, name) for name in ("_ChunkedLogProbFunction", "_use_triton", "add_fused_lm_head")}
-"""What TRL has behind its names, from before the first exchange."""
+_NAMES = ("_ChunkedLogProbFunction", "_use_triton", "add_fused_lm_head")
+_TRLS: Mapping[str, Any] = {
+    "add_fused_lm_head": add_fused_lm_head,
+    **{name: getattr(utils, name) for name in _NAMES if hasattr(utils, name)},
+}
+"""What TRL has behind its names, from before the first exchange; of the fused head poz's, where TRL has none."""
+
+_put: dict[str, Any] = {}
+"""What poz has put there."""
 
 
 def standing_head() -> Any:
     """What computes token log-probs under TRL now."""
-    return utils._ChunkedLogProbFunction
+    found = utils._ChunkedLogProbFunction
+    return getattr(found, "head", found)
 
 
 def put_head(head: Any, add: Callable[..., None] | None, leave_out: Callable[..., bool] | None) -> None:
     """Puts a head under TRL, what gives it to a model, and whether masked tokens are left out; TRL's own for None."""
-    theirs = _TRLS["add_fused_lm_head"]
-    for name, module in sys.modules.copy().items():  # each trainer has a name of its own for it
-        if name.startswith("trl.") and vars(module).get("add_fused_lm_head") in (theirs, _added[0]):
-            vars(module)["add_fused_lm_head"] = add or theirs
-    _added[0] = add or theirs
-    utils._ChunkedLogProbFunction = _TRLS["_ChunkedLogProbFunction"] if head is None else head
-    utils._use_triton = leave_out or _TRLS["_use_triton"]
+    given = (head if FUSED or head is None else _Two(head), leave_out, add)
+    for attribute, mine in zip(_NAMES, given, strict=True):
+        if attribute not in _TRLS:
+            continue
+        theirs, before = _TRLS[attribute], _put.get(attribute)
+        _put[attribute] = theirs if mine is None else mine
+        for name, module in sys.modules.copy().items():  # a trainer may have a name of its own for it
+            known = vars(module).get(attribute, _put) if name.startswith("trl.trainer.") else _put
+            if known is theirs or known is before:
+                vars(module)[attribute] = _put[attribute]
 
 
-_added = [_TRLS["add_fused_lm_head"]]
-"""What stands behind that name now."""
+class _Two:
+    """A head where TRL wants log-probs and entropies."""
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+
+    def apply(self, *given: Any) -> Any:
+        return self.head.apply(*given, outputs=("entropy",))[:2]
 
 
 def add_trls_head(model: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
-    """TRL's own `add_fused_lm_head`."""
+    """TRL's own `add_fused_lm_head`, or poz's where TRL has none."""
     _TRLS["add_fused_lm_head"](model, temperature, *args, **kwargs)
+
+
+def standing_add() -> Any:
+    """What gives a model its head now."""
+    return _put.get("add_fused_lm_head", _TRLS["add_fused_lm_head"])
 
 
 @contextmanager
@@ -272,22 +311,38 @@ class Referred(Seamed):
 
     _precompute_model_hash: Any
 
-    @contextmanager
-    def no_reference_pass(self: Any) -> Iterator[None]:
-        """TRL takes the reference's log-probs from the batch."""
-        known, self.precompute_ref_logps = self.precompute_ref_logps, True
-        try:
-            yield
-        finally:
-            self.precompute_ref_logps = known
-
     def trls_loss(self: Any, policy: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        """TRL's own, with the reference's log-probs in the batch; tokens are counted by poz."""
-        counted = self._total_train_tokens
-        with self.no_reference_pass():
-            loss = super()._compute_loss(policy, inputs, return_outputs)  # type: ignore[misc]
-        self._total_train_tokens = counted
-        return loss
+        """What is left of TRL's loss: the load balancing of mixtures of experts, or 0; and outputs, as TRL makes them.
+
+        The policy is called with TRL's fused head, and once, unless the outputs are asked for.
+        """
+        given = _of_model(inputs)
+        if self.aux_loss_enabled:
+            given["output_router_logits"] = True
+        output = policy(**given, labels=_labels(inputs), fused_lm_head=True)
+        loss = output.log_probs.new_zeros(())
+        if self.aux_loss_enabled:
+            loss = self.router_aux_loss_coef * output.aux_loss
+            logged = self.accelerator.gather_for_metrics(output.aux_loss).mean().item()
+            self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(logged)
+        if not return_outputs:
+            return loss
+        with torch.no_grad():
+            return loss, policy(**given)
+
+    def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """Summed log-probs of the reference, for chosen and rejected; a model without one has its adapter off."""
+        return self._of_reference(model, inputs).chunk(2)
+
+    def _of_reference(self: Any, model: Any, inputs: Mapping[str, Any], prefix: str = "") -> Any:
+        """(rows,) log-probs of completions, summed."""
+        apart = nullcontext()
+        if self.ref_model is None and isinstance(self.model, PeftModel):
+            unwrapped = self.accelerator.unwrap_model(self.model)
+            apart = utils.use_adapter(unwrapped, adapter_name="ref" if "ref" in unwrapped.peft_config else None)
+        still = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
+        with torch.no_grad(), still, apart, self.accelerator.autocast():
+            return _sums(model, inputs, prefix)
 
     def loss_of(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         """The loss of a batch, and the model's outputs if they are asked for."""
@@ -325,9 +380,44 @@ class Sampled(Referred):
         finally:
             self.calculate_KL = known
 
-    def _compute_kl_logps(self, model: Any, batch: Mapping[str, Any]) -> Any:
-        self.kl_logps = super()._compute_kl_logps(getattr(model, "model", model), batch)  # type: ignore[misc]
-        return self.kl_logps
+    def trls_loss(self: Any, policy: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        """The same, after the samples of the KL are scored."""
+        self.kl_logps = None
+        if self.calculate_KL:
+            with torch.no_grad():
+                self.kl_logps = _sums(policy.model, inputs, "KL_")
+        return super().trls_loss(policy, inputs, return_outputs)
+
+    def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """Summed log-probs of the reference, for completions and for the samples of the KL, or None."""
+        return tuple(
+            self._of_reference(model, inputs, prefix) if read else None
+            for prefix, read in (("", True), ("KL_", self.calculate_KL))
+        )
+
+
+_SAMPLES = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+"""What a batch has of the KL samples too, after `KL_`."""
+
+
+def _of_model(inputs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a model is called with, of a batch of completions or of the KL samples in it."""
+    others = {"completion_mask", "label", "ref_logps", "ref_chosen_logps", "ref_rejected_logps", "ref_KL_logps"}
+    given = {name: x for name, x in inputs.items() if name not in others and not name.startswith("KL_")}
+    if prefix:
+        given |= {name: inputs[prefix + name] for name in _SAMPLES if prefix + name in inputs}
+    return {**given, "use_cache": False}
+
+
+def _labels(inputs: Mapping[str, Any], prefix: str = "") -> Any:
+    """(rows, tokens) ids of completions, -100 elsewhere."""
+    return inputs[f"{prefix}input_ids"].masked_fill(inputs[f"{prefix}completion_mask"] == 0, -100)
+
+
+def _sums(model: Any, inputs: Mapping[str, Any], prefix: str) -> Any:
+    labels = _labels(inputs, prefix)
+    logps = model(**_of_model(inputs, prefix), labels=labels, fused_lm_head=True).log_probs
+    return logps[:, 1 - labels.size(1) :].sum(1)  # prompt learning puts virtual tokens before the real ones
 
 
 class Written(Labelled):
@@ -365,6 +455,30 @@ class Written(Labelled):
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         with self.passing(model):
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
+
+    def _full_logits_logps(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:  # before TRL's fused head
+        names = METHODS["GRPOTrainer"]["_full_logits_logps"][1:]
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        ids, mask, kept = (given[name] for name in names[:3])
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, :-kept] = -100
+        balanced = {"output_router_logits": True} if given.get("compute_aux_loss") else {}
+        size, found = given.get("batch_size") or len(ids), []
+        for rows in (slice(start, start + size) for start in range(0, len(ids), size)):
+            with self.accelerator.autocast():
+                found.append(
+                    model(
+                        input_ids=ids[rows],
+                        attention_mask=mask[rows],
+                        labels=labels[rows],
+                        fused_lm_head=True,
+                        **balanced,
+                    )
+                )
+        logps, entropy = (
+            torch.cat([getattr(one, name)[:, -kept:] for one in found]) for name in ("log_probs", "entropy")
+        )
+        return logps, entropy, torch.stack([one.aux_loss for one in found]).mean() if balanced else None
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         return self.loss_of(model, inputs)
