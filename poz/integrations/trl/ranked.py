@@ -95,7 +95,6 @@ class RankedTrainer(Counted, Shared, Base):  # type: ignore[misc]
             super().__init__(**given)
         if args.disable_dropout:
             disable_dropout(self.model)
-        self.loss_types = self.loss_weights = ()  # so TRL's own loss is 0
         self.remember_heads()
 
     def _check(self, args: Any, given: Mapping[str, Any]) -> None:
