@@ -13,15 +13,16 @@ from changes import ROOT
 
 REFERENCES = {path.stem: path for path in sorted((ROOT / "reference").rglob("[a-z]*.py"))}
 KINDS = {
-    "poz": [ROOT / "poz/terms.py", *sorted((ROOT / "poz/objectives").rglob("[a-z]*.py"))],
-    "reference": [*REFERENCES.values()],
+    "poz": [ROOT / "poz/terms.py", *sorted((ROOT / "poz/objectives").rglob("*[a-z].py"))],
+    "reference": sorted((ROOT / "reference").rglob("*[a-z].py")),
     "kernels": [p for p in sorted((ROOT / "kernels").rglob("*.py")) if p.stem in ("_maths", "_points", *REFERENCES)],
 }
 TESTS = {path.name: path for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 LAWS = {
     name: path.read_text()
     for name, path in TESTS.items()
-    if path.stem in ("test_game_losses", "test_peer_bugs") or (path.stem.endswith("_laws") and path.stem != "test_laws")
+    if path.stem in ("test_game_losses", "test_peer_bugs", "test_rollout_extremes", "test_rollout_choices")
+    or (path.stem.endswith("_laws") and path.stem != "test_laws")
 }
 SHARED = ("simpo", "pro", "cpl", "lcpo", "mnpo")  # between them they use every skeleton of a kernel
 
@@ -31,7 +32,8 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     kind = "poz" if path.is_relative_to(ROOT / "poz") else path.relative_to(ROOT).parts[0]
     name = path.stem
     shared = name.startswith("_") or name == "terms"
-    mine = "test" if shared else name
+    users = [other.stem for other in KINDS[kind] if other.stem[0] != "_" and name in other.read_text(encoding="utf-8")]
+    mine = name if not shared else " or ".join(users) if users and name != "terms" else "test"
     if kind == "kernels":
         users: tuple[str, ...] = {"_maths": ("dpo",), "_points": ("dpo", "vpo", "ipo", "inpo", "odpo")}.get(
             name, (name,)
@@ -57,7 +59,7 @@ def stages(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "test_backends.py", f"({mine}) and (numpy or torch or nan_and_inf) and not compile and not jax", ()
     yield "test_theorems.py", mine, ()
     for laws, text in sorted(LAWS.items()):
-        if shared or re.search(rf"\b{name}\b", text):
+        if mine == "test" or any(re.search(rf"\b{one}\b", text) for one in ([name] if not shared else users)):
             yield laws, "not jax", ()
 
 

@@ -254,7 +254,7 @@ def _k3(xp: Namespace, x: Array) -> Array:
     """e^x - x - 1; near 0, where it would cancel, x²/2 + x³/6 + ..., whose next term is below 1e-17 of it."""
     near = abs(x) < 0.1
     small = xp.where(near, x, 0 * x)
-    rest = 1 + small / 12
+    rest = xp.ones_like(small)
     for k in range(11, 2, -1):
         rest = 1 + small / k * rest
     return xp.where(
