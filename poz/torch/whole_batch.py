@@ -7,6 +7,7 @@ over micro-batches they are computed first and the gradient is handed back to ea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -18,8 +19,10 @@ from poz.combination import combine
 from poz.families import layout_of, named
 from poz.objective import Objective
 
+REDUCTIONS = ("mean", "sum")
 
-def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
+
+def whole_batch(objective: Objective, batch: Any, group: Any = None, *, reduction: str = "mean") -> Tensor:
     """The losses of this process's examples, where the objective sees those of all processes.
 
     The mean of the result has, in this process's log-probs, the gradient of the global mean times the number of processes.
@@ -27,29 +30,48 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
     shares are; a hyper-parameter that is learned gets it too. A share may be empty; the mean of no losses is NaN, so a
     loop that has such shares takes `losses.sum() / max(len(losses), 1)`.
 
+    With `reduction="sum"` it is for the sum of the result, by a denominator that is one number for all processes, such as the
+    examples of all processes and micro-batches: added up over the processes, its gradients are those of the global sum by
+    that denominator. Where gradients are averaged over processes instead, multiply by their number.
+
+    Under torch.compile the graph breaks here, as the other processes are asked for their shares.
+
     Args:
         objective: Any objective, the same on all processes.
         batch: This process's share, with the same fields of the same dtypes on all processes; fields that belong to all
             examples (calibration samples) are gathered too.
         group: The processes that share a batch; the default group if None. Without torch.distributed, one process.
+        reduction: How the caller goes on, "mean" or "sum", the same on all processes.
 
     Returns:
         (examples here,) losses.
 
     Raises:
-        ValueError: This process is not in the group. On all processes: what one of them gave is no share of one batch
-            with the others', or the objective refuses it, or a hyper-parameter or a weight of `poz.combine` is an array
-            with one number per example. The process whose own batch is refused raises what the objective raised, such as
-            a TypeError.
+        RuntimeError: While torch.compile traces a whole graph.
+        ValueError: This process is not in the group, or another reduction. On all processes: what one of them gave is no
+            share of one batch with the others', or the objective refuses it, or a hyper-parameter or a weight of
+            `poz.combine` is an array with one number per example. The process whose own batch is refused raises what the
+            objective raised, such as a TypeError.
     """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         _check_objective(objective)
+        _check_reduction(reduction)
         return cast(Tensor, objective(batch))
+    if torch.compiler.is_compiling():
+        raise RuntimeError("whole_batch asks the other processes for their shares; leave fullgraph=True out.")
+    ask: Any = _over_processes
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it takes a second
+        ask = torch.compiler.disable(_over_processes)
+    return cast(Tensor, ask(objective, batch, group, reduction))
+
+
+def _over_processes(objective: Objective, batch: Any, group: Any, reduction: str) -> Tensor:
     if torch.distributed.get_rank(group) < 0:
         raise ValueError("This process is not in the group that it was given; only its members share the batch.")
     losses, here, error = None, _Share(), None
     try:
-        here = _share_of(objective, batch)
+        _check_reduction(reduction)
+        here = _share_of(objective, batch)._replace(reduction=reduction)
         losses = None if objective.coupled else objective(batch)
         here = here if losses is None else here._replace(rows=losses.numel())
     except Exception as raised:  # the others must hear of it, whatever it is
@@ -61,17 +83,19 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None) -> Tensor:
         raise error
     _check_alike(shares)
     total = sum(share.rows for share in shares)
-    scale = world / max(total, 1)
+    scale = 1 / max(here.rows, 1) if reduction == "sum" else world / max(total, 1)
     apply: Any = _Scaled.apply if losses is not None else _Part.apply
     if losses is not None:
-        return losses if here.rows * world == total else cast(Tensor, apply(losses, here.rows * scale))
+        plain = reduction == "sum" or here.rows * world == total
+        return losses if plain else cast(Tensor, apply(losses, here.rows * scale))
     gathered = {}
     for name in here.layout:
         dims = layout_of(objective.family).shapes[name][0]
         axis = dims.index("b") if "b" in dims else 0
         sizes = [share.rows if "b" in dims else share.samples for share in shares]
         gathered[name] = torch.cat(gather_shares(getattr(batch, name), axis, sizes, rank, group), axis)
-    losses = cast(Tensor, _learned(objective, 1 / world)(type(batch)(**gathered)))
+    training = sum(share.rows > 0 for share in shares)  # of no loss there is no gradient
+    losses = cast(Tensor, _learned(objective, 1 / max(training, 1))(type(batch)(**gathered)))
     return cast(Tensor, apply(losses, sum(share.rows for share in shares[:rank]), here.rows, scale))
 
 
@@ -83,7 +107,13 @@ class _Share(NamedTuple):
     rows: int = 0
     samples: int = 0
     trained_samples: bool = False
+    reduction: str = ""
     problem: str = ""
+
+
+def _check_reduction(reduction: Any) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be 'mean' or 'sum'; got {reduction!r:.80}.")
 
 
 def _check_objective(objective: Any) -> None:
@@ -151,6 +181,11 @@ def _check_alike(shares: list[_Share]) -> None:
                 f"Processes that share a batch need one objective; got {first.objective} on process 0 and "
                 f"{share.objective} on process {rank}."
             )
+        if share.reduction != first.reduction:
+            raise ValueError(
+                f"Processes that share a batch need one reduction; got {first.reduction!r} on process 0 and "
+                f"{share.reduction!r} on process {rank}."
+            )
         for name in sorted({*first.layout, *share.layout}):
             one, other = first.layout.get(name, "none"), share.layout.get(name, "none")
             if one != other:
@@ -193,7 +228,7 @@ class _Scaled(torch.autograd.Function):
 
 
 class _Part(torch.autograd.Function):
-    """Some of the losses, whose mean has the gradient of the sum of all times `share`."""
+    """Some of the losses: their mean has the gradient of the sum of all times `share`, their sum that times how many are here."""
 
     @staticmethod
     def forward(ctx: Any, losses: Tensor, before: int, here: int, share: float) -> Tensor:
@@ -222,7 +257,7 @@ def _check_shared(objective: Objective) -> None:
             )
 
 
-def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor, Any]:
+def slopes(objective: Objective, batch: Any, group: Any = None, *, reduction: str = "mean") -> tuple[Tensor, Any]:
     """The losses of a batch, and their mean's gradient in each of its log-probs, with which micro-batches go backward.
 
         losses, slope = slopes(poz.aot, poz.Pairs(...))               # from one forward pass of all micro-batches
@@ -233,12 +268,13 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
         objective: Any objective.
         batch: A family of tensors, without a graph.
         group: As for `whole_batch`.
+        reduction: As for `whole_batch`; with "sum" the gradient of the sum, to be divided by the caller.
 
     Returns:
         Losses (batch,), and the family with a gradient for each log-prob field and None elsewhere.
     """
     if not isinstance(objective, Objective) or type(batch) is not objective.family:
-        whole_batch(objective, batch, group)  # says what is wrong, on all processes
+        whole_batch(objective, batch, group, reduction=reduction)  # says what is wrong, on all processes
     kinds = layout_of(objective.family).shapes
     given = {
         name: value.detach().requires_grad_(kinds[name][1] in ("logp", "feature") and value.is_floating_point())
@@ -249,9 +285,11 @@ def slopes(objective: Objective, batch: Any, group: Any = None) -> tuple[Tensor,
     }
     moving = [name for name, value in given.items() if getattr(value, "requires_grad", False)]
     with torch.enable_grad():
-        losses = whole_batch(objective, type(batch)(**given), group)
+        losses = whole_batch(objective, type(batch)(**given), group, reduction=reduction)
         leaves = [given[name] for name in moving]
-        found = torch.autograd.grad(losses.mean(), leaves, materialize_grads=True, allow_unused=True)
+        found = torch.autograd.grad(
+            losses.sum() if reduction == "sum" else losses.mean(), leaves, materialize_grads=True, allow_unused=True
+        )
     empty = dict.fromkeys(batch._fields)
     return losses.detach(), type(batch)(**{**empty, **dict(zip(moving, found, strict=True))})
 

@@ -30,7 +30,8 @@ for name, fields in json.loads(sys.argv[3])[rank]:
         torch.distributed.all_reduce(total := torch.tensor(poz.Counts.of(still.mask)))
         counted = poz.zoo[name].within(poz.Counts(*total.tolist()))(still)
         torch.testing.assert_close(counted, losses.detach(), rtol=1e-12, atol=0)
-    answers.append((losses.tolist(), first.grad.tolist(), mean[0].tolist()))
+    total = slopes(poz.zoo[name], still, reduction="sum")[1]
+    answers.append((losses.tolist(), first.grad.tolist(), mean[0].tolist(), total[0].tolist()))
 print(json.dumps(answers))
 torch.distributed.destroy_process_group()
 """
@@ -82,7 +83,7 @@ def test_two_processes_see_one_batch(tmp_path):
             worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0]
     first, second = map(json.loads, printed)
-    for name, (losses, grads, means), (more, further, others) in zip(given, first, second, strict=True):
+    for name, (losses, grads, means, sums), (more, further, others, totals) in zip(given, first, second, strict=True):
         family = poz.zoo[name].family
         tensors = {key: torch.tensor(x) for key, x in given[name].items()}
         moving = next(iter(tensors.values())).requires_grad_()
@@ -93,6 +94,8 @@ def test_two_processes_see_one_batch(tmp_path):
         slope = moving.grad.numpy()
         # the average over the two processes is the gradient of the mean over all five examples
         np.testing.assert_allclose(np.array([*means, *others]) / 2, slope / 5, rtol=1e-12)
+        # what the sums over both processes add up to, each of its own examples
+        np.testing.assert_allclose(np.array([*sums, *totals]), slope, rtol=1e-12)
         # of a sum, that of a mean times the examples here
         shares = np.reshape([3, 3, 3, 2, 2], (5, *[1] * (slope.ndim - 1)))
         np.testing.assert_allclose(np.array([*grads, *further]) / shares / 2, slope / 5, rtol=1e-12)
