@@ -40,8 +40,8 @@ def init(*, like: Array = None) -> Sums:
     """
     like = np.zeros(0) if like is None else like
     xp = namespace(like)
-    nothing = xp.constant(0.0, xp.widen(like) if xp.kind(like) == "half" else like)  # sums of many need the digits
-    return Sums(nothing, nothing)
+    like = xp.widen(like) if xp.kind(like) == "half" else like  # sums of many need the digits
+    return Sums(xp.constant(0.0, like), xp.constant(0.0, like))
 
 
 @given

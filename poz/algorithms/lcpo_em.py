@@ -79,8 +79,12 @@ def init(num_annotators: int = 1, reliability: npt.ArrayLike = 0.9, *, like: Arr
     like = np.zeros(0) if like is None else like
     xp = namespace(like)
     like = xp.widen(like) if xp.kind(like) == "half" else like  # a 16-bit eta would not move by small steps
-    nothing = xp.constant(np.zeros(num_annotators), like)
-    return State(nothing + xp.constant(np.clip(first, *CLAMP), like), Sums(nothing, nothing))
+    eta, total, count = (
+        np.full(num_annotators, np.clip(first, *CLAMP)),
+        np.zeros(num_annotators),
+        np.zeros(num_annotators),
+    )
+    return State(xp.constant(eta, like), Sums(xp.constant(total, like), xp.constant(count, like)))
 
 
 @given

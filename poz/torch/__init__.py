@@ -25,6 +25,7 @@ from poz.torch.preference import PreferenceLoss as PreferenceLoss
 from poz.torch.scored import Scored as Scored
 from poz.torch.scored import scored_losses as scored_losses
 from poz.torch.self_play import SelfPlay as SelfPlay
+from poz.torch.sum_over import sum_over as sum_over
 from poz.torch.token_logps import TokenLogps as TokenLogps
 from poz.torch.token_logps import token_logps as token_logps
 from poz.torch.whole_batch import slopes as slopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -60,5 +61,51 @@ class Extragradient:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from, beside the model's own state, which is the midpoint's at the midpoint.
+
+        Returns:
+            "midpoint", whether it is there; "optimizer", the optimiser's state, at the midpoint what `back` restores, and there
+            "parameters" too; "tensors", how many these hold.
+        """
+        held: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+        if self._kept is not None:
+            held = {"parameters": self._kept[0], "optimizer": self._kept[1]}
+        return {"midpoint": self._kept is not None, **held, "tensors": _tensors(held)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `state_dict`, at the midpoint if it was taken there.
+
+        `torch.distributed.checkpoint` fills in the tensors that it is given: those of an Extragradient whose optimiser has
+        stepped, and that is at the midpoint if the state was. One with fewer is refused.
+
+        Raises:
+            TypeError: It is no state of an Extragradient.
+            ValueError: It holds fewer tensors than were saved, or parameters of other shapes.
+        """
+        if not isinstance(state, Mapping) or not state.keys() >= {"midpoint", "optimizer", "tensors"}:
+            raise TypeError(f"The state must be what Extragradient.state_dict() returns; got {state!r:.80}.")
+        count = _tensors({**state, "tensors": None})
+        if count != state["tensors"]:
+            raise ValueError(
+                f"The state was saved with {state['tensors']} tensors and holds {count}. Load into an Extragradient whose "
+                f"optimiser has stepped{', and which is at the midpoint by look_ahead()' * bool(state['midpoint'])}: "
+                "torch.distributed.checkpoint fills in no more than it is given."
+            )
+        if state["midpoint"]:
+            shapes = [[tuple(p.shape) for p in given] for given in (self._parameters(), state["parameters"])]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"The optimiser has parameters of {shapes[0]}, and the state of {shapes[1]}.")
+            self._kept = [p.detach().clone() for p in state["parameters"]], copy.deepcopy(state["optimizer"])
+        else:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self._kept = None
+
     def _parameters(self) -> list[torch.Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def _tensors(state: Any) -> int:
+    if isinstance(state, Mapping | list | tuple):
+        return sum(map(_tensors, state.values() if isinstance(state, Mapping) else state))
+    return int(isinstance(state, torch.Tensor))

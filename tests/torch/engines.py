@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import Replicate, init_device_mesh
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.multiprocessing import start_processes
 
-from poz.torch import LogpsHead, linear_logps
+import poz
+from poz.algorithms import baseline
+from poz.torch import LCPO, Extragradient, LogpsHead, linear_logps, sum_over
 
 VOCABULARY, HIDDEN, SIZES = 38, 8, (5, 6)
 HALF = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -37,7 +40,7 @@ class Model(torch.nn.Module):
         if targets is None:
             return hidden
         pairs = zip(hidden.chunk(parts), targets.chunk(parts), strict=True)
-        return torch.cat([self.lm_head(rows, t) for rows, t in pairs])
+        return torch.cat([self.lm_head(rows, t) for rows, t in pairs])  # (tokens,), or (batch, tokens)
 
 
 def headed(head=None, **options):
@@ -187,16 +190,163 @@ def two_dimensions(_, mesh):
     return answers
 
 
+def layouts(world):
+    """Positions of 16 tokens by process: in one piece each, or in two, from both ends, as rings do to share the work."""
+    pieces = torch.arange(16).chunk(2 * world)
+    return {
+        "ulysses": [torch.cat(pieces[2 * rank : 2 * rank + 2]) for rank in range(world)],
+        "zigzag": [torch.cat([pieces[rank], pieces[-1 - rank]]) for rank in range(world)],
+    }
+
+
+def sequences():
+    torch.manual_seed(2)
+    ids = torch.randint(0, VOCABULARY, (8, 16))  # chosen and rejected of four pairs, in turn
+    labels = ids.masked_fill(torch.arange(16) < torch.arange(8)[:, None], -100)
+    return ids, labels
+
+
+def shifted(labels):
+    """The label of each position: the next token, across the edges of what will be a shard."""
+    return torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+
+
+def in_context(group, gradients):
+    """SimPO's mean over pairs of which this process has some tokens."""
+
+    def loss(model, ids, targets):
+        logps, counts = model(ids, targets), (targets != -100).sum(-1)
+        sums, lengths = (
+            (logps.sum(-1), counts) if group is None else sum_over(group, logps.sum(-1), counts, gradients=gradients)
+        )
+        pairs = poz.Pairs(sums[::2], sums[1::2], chosen_len=lengths[::2], rejected_len=lengths[1::2])
+        return poz.simpo(pairs).mean(), lengths
+
+    return loss
+
+
+def context(rank, mesh):
+    """Parts of every sequence on each of two or four processes, and what the engine does with the gradients."""
+    ids, labels = sequences()
+    model, answers = headed(), {}
+    loss, lengths = in_context(None, "")(model, ids, shifted(labels))
+    loss.backward()
+    want = {name: p.grad for name, p in model.named_parameters()}
+    for world, group in ((2, mesh["tp"].get_group()), (4, dist.group.WORLD)):
+        for layout, positions in layouts(world).items():
+            mine = positions[dist.get_rank(group)]
+            for gradients in ("summed", "averaged"):
+                model = headed()
+                found, counts = in_context(group, gradients)(model, ids[:, mine], shifted(labels)[:, mine])
+                assert counts.tolist() == lengths.tolist()
+                found.backward()
+                apart = abs(found.item() - loss.item())
+                for name, p in model.named_parameters():
+                    dist.all_reduce(p.grad, group=group)
+                    grad = p.grad / (world if gradients == "averaged" else 1)
+                    apart = max(apart, ((grad - want[name]).abs().max() / want[name].abs().max()).item())
+                answers[f"context, {layout}, {world}, {gradients}"] = apart
+            wrong = (shifted(labels[:, mine]) != shifted(labels)[:, mine]).sum(-1)
+            dist.all_reduce(wrong, group=group)
+            answers[f"context, {layout}, {world}, wrong"] = wrong.tolist()[
+                0
+            ]  # of a completion that is the whole sequence
+    half = slice(0, 4) if mesh["dp"].get_local_rank() == 0 else slice(4, 8)  # two pairs each, over two processes
+    mine = layouts(2)["zigzag"][mesh["tp"].get_local_rank()]
+    model = own(headed(), mesh._flatten("all"))
+    found, _ = in_context(mesh["tp"].get_group(), "averaged")(model, ids[half, mine], shifted(labels)[half, mine])
+    found.backward()
+    answers["context, FSDP2 over all"] = max(
+        ((p.grad.full_tensor() - want[name]).abs().max() / want[name].abs().max()).item()
+        for name, p in model.named_parameters()
+    )
+    sums = torch.ones(3, requires_grad=True)
+    for name, parts, gradients in (
+        ("shape", (sums[: 3 - (rank == 1)],), "summed"),
+        ("gradient", (sums if rank else sums.detach(),), "summed"),
+        ("number", (sums,) * (1 + (rank == 1)), "summed"),
+        ("word", (sums,), "mean" if rank == 1 else "summed"),
+        ("kind", (sums.tolist() if rank == 1 else sums,), "summed"),
+        ("words", (sums,), "averaged" if rank == 1 else "summed"),
+    ):
+        try:
+            answers[f"sum_over, {name}"] = f"{sum_over(None, *parts, gradients=gradients)}"
+        except (TypeError, ValueError) as error:
+            answers[f"sum_over, {name}"] = str(error)
+    apart = sum_over(None, 2 * sums, gradients="summed")
+    (apart.sum() if rank == 0 else 0 * apart.sum()).backward()  # a loss on one process: the mean of all is a quarter
+    answers["sum_over, one loss"] = sums.grad.tolist()
+    return answers
+
+
+def stepped(model, half):
+    model(*tokens()).mean().backward()
+    half.step()
+
+
+def saved(rank, folder, mesh):
+    """Two processes save what has state, at the midpoint of an extragradient step."""
+    if mesh["tp"].get_local_rank():
+        return {}
+    model = own(headed(), mesh["dp"])
+    half = Extragradient(torch.optim.AdamW(model.parameters(), lr=0.1))
+    stepped(model, half)
+    model(*tokens()).mean().backward()
+    half.look_ahead()
+    group = mesh["dp"].get_group()
+    learnt = LCPO(num_annotators=3, group=group)
+    learnt(poz.Pairs(*torch.randn(4, 6), annotator=torch.arange(6) % 3))
+    learnt.step()
+    base = baseline.sums(torch.tensor([-3.0, -1.0]), torch.tensor([-1.0, -2.0]), beta=0.5)
+    dcp.save(
+        {"model": model, "half": half, "learnt": learnt, "baseline": base._asdict()},
+        checkpoint_id=Path(folder, "checkpoint"),
+        process_group=group,
+    )
+    half.back()
+    stepped(model, half)
+    whole = {name: p.full_tensor().tolist() for name, p in model.named_parameters()}
+    return {"saved": {"model": whole, "reliability": learnt.reliability.tolist(), "baseline": [x.item() for x in base]}}
+
+
+def loaded(folder):
+    """What one process, without the others, makes of it."""
+    model, answers = headed(), {}
+    half = Extragradient(torch.optim.AdamW(model.parameters(), lr=0.1))
+    learnt, base = LCPO(num_annotators=3), baseline.init(like=torch.zeros(0))._asdict()
+
+    def load(**others):
+        dcp.load({"model": model, "half": half, **others}, checkpoint_id=Path(folder, "checkpoint"), no_dist=True)
+
+    for stage in ("fresh", "stepped"):
+        try:
+            load()
+        except ValueError as error:
+            answers[stage] = str(error)
+        stepped(model, half)
+    model(*tokens()).mean().backward()
+    half.look_ahead()
+    load(learnt=learnt, baseline=base)
+    half.back()
+    stepped(model, half)
+    whole = {name: p.tolist() for name, p in model.named_parameters()}
+    reliability = learnt.reliability.tolist()
+    return {**answers, "model": whole, "reliability": reliability, "baseline": [x.item() for x in base.values()]}
+
+
 def work(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=4)
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
     answers = {}
-    for check in (fsdp, two_dimensions):
+    for check in (fsdp, two_dimensions, context):
         answers |= check(rank, mesh)
+    answers |= saved(rank, folder, mesh)
     Path(folder, f"{rank}.json").write_text(json.dumps(answers))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     start_processes(work, (sys.argv[1],), 4, daemon=True, start_method="fork")
+    first = Path(sys.argv[1], "0.json")
+    first.write_text(json.dumps(json.loads(first.read_text()) | {"loaded": loaded(sys.argv[1])}))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 RIGHT = 2e-6
 """Sums of 11 float32 rows in another order, 16 eps of the largest."""
@@ -35,6 +36,10 @@ GRADIENTS = {
     "two dimensions, own": RIGHT,
     "two dimensions, root": RIGHT,
 }
+for layout in ("ulysses", "zigzag"):
+    for world in (2, 4):
+        GRADIENTS |= {f"context, {layout}, {world}, {gradients}": RIGHT for gradients in ("summed", "averaged")}
+GRADIENTS["context, FSDP2 over all"] = RIGHT
 REFUSED = {
     "own, tied": "use fully_shard",  # torch's own words
     "own, weight alone": "`weight` is a DTensor",
@@ -66,3 +71,40 @@ def test_gradients_are_those_of_one_process(answers, name):
 def test_what_does_not_work_is_a_sentence(answers, name):
     for answer in answers:
         assert REFUSED[name] in str(answer[name])
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("shape", "got float32 (3,) with a gradient, summed on process 0 and float32 (2,) with a gradient, summed on 1"),
+    ("gradient", "got float32 (3,), summed on process 0 and float32 (3,) with a gradient, summed on 1"),
+    ("number", "and float32 (3,) with a gradient, float32 (3,) with a gradient, summed on 1"),
+    ("word", "gradients must be 'summed' or 'averaged', what the engine does with them; got 'mean'"),
+    ("words", "with a gradient, averaged on 1"),
+    ("kind", "sum_over needs tensors; got list"),
+])  # fmt: skip
+def test_all_processes_refuse_sums_that_differ(answers, name, said):
+    for rank, answer in enumerate(answers):
+        assert said in answer[f"sum_over, {name}"], rank
+
+
+def test_processes_that_go_on_differently_have_the_mean_of_their_losses(answers):
+    assert [answer["sum_over, one loss"] for answer in answers] == [[0.5] * 3] * 4  # 2 / 4
+
+
+@pytest.mark.parametrize(
+    ("layout", "world", "wrong"), [("ulysses", 2, 1), ("ulysses", 4, 3), ("zigzag", 2, 2), ("zigzag", 4, 6)]
+)
+def test_labels_shifted_after_sharding_are_wrong_at_the_edges(answers, layout, world, wrong):
+    """The last of each piece has none, or the first token of a piece from elsewhere, unless nothing or its own next follows."""
+    assert {answer[f"context, {layout}, {world}, wrong"] for answer in answers} == {wrong}
+
+
+def test_state_saved_by_two_processes_is_loaded_by_one(answers):
+    """At the midpoint of an extragradient step; it goes on to the parameters of the two, to the order of sums."""
+    want, found = answers[0]["saved"], answers[0]["loaded"]
+    assert "saved with 20 tensors and holds 0. Load into an Extragradient whose" in found["fresh"]
+    assert "saved with 20 tensors and holds 15. Load" in found["stepped"]
+    assert "stepped, and which is at the midpoint by look_ahead()" in found["stepped"]
+    for name, p in want["model"].items():
+        torch.testing.assert_close(torch.tensor(found["model"][name]), torch.tensor(p), rtol=1e-5, atol=1e-6)
+    assert found["reliability"] == want["reliability"] != [0.9] * 3
+    assert found["baseline"] == want["baseline"]
