@@ -317,5 +317,5 @@ class TestRefuses:
             trainer(tmp_path, policy, 3)
         with pytest.raises(ValueError, match="calibration must be one of"):
             trainer(tmp_path, policy, "vpo", calibration="all")
-        with pytest.raises(ValueError, match="trains on text"):
-            trainer(tmp_path, policy, "dpo", [{**pair, "image": "x.png"} for pair in PAIRS])
+        with pytest.raises(ValueError, match="does not seem to be a vision-language model"):
+            trainer(tmp_path, policy, "dpo", [{**pair, "image": "x.png"} for pair in PAIRS[:3]])

@@ -232,5 +232,5 @@ class TestRefuses:
             trainer(tmp_path, policy, 3)
 
     def test_images(self, tmp_path, policy):
-        with pytest.raises(ValueError, match="trains on text"):
-            trainer(tmp_path, policy, "kto", [{**one, "image": "x.png"} for one in UNPAIRED])
+        with pytest.raises(ValueError, match="does not seem to be a vision-language model"):
+            trainer(tmp_path, policy, "kto", [{**one, "image": "x.png"} for one in UNPAIRED[:6]])

@@ -26,10 +26,11 @@ from trl_tiny import (
     tiny,
     trainer,
 )
+from vlm_tiny import VISION_PAIRS, processor, vision_model
 
 import poz
 from poz import reference as exact
-from poz.integrations.trl import GRPOTrainer, install, uninstall
+from poz.integrations.trl import DPOTrainer, GRPOTrainer, install, uninstall
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::FutureWarning:transformers")]
 CLOSE = 2e-5  # TRL scores tokens by other sums of float32 terms, and two steps follow each other
@@ -156,6 +157,19 @@ def test_kto_is_trls(tmp_path, policy, other, agree, name):
         trained(kto_trainer(tmp_path, policy, objective, examples, ref_model=other, arguments={**SGD, **sizes, **more}))
         for objective, more in ((ours, {}), (None, {"loss_type": name}))
     ]
+    agree("own", *([*losses, *moved] for losses, moved in runs), CLOSE)
+
+
+def test_pairs_with_images_are_trls(tmp_path, agree):
+    runs = []
+    for make, more in ((DPOTrainer, {"objective": "dpo"}), (trl.DPOTrainer, {})):
+        data = datasets.Dataset.from_list(VISION_PAIRS)
+        arguments = settings(tmp_path, **SGD)
+        made = make(
+            vision_model(0), vision_model(1), arguments, train_dataset=data, processing_class=processor(), **more
+        )
+        runs.append(trained(made))
+    assert max(moved.abs().max() for moved in runs[1][1]) > 1e-5
     agree("own", *([*losses, *moved] for losses, moved in runs), CLOSE)
 
 

@@ -28,9 +28,21 @@ class Columns:
         Weights of tokens are laid out like log-probs: (batch, tokens - 1), 0 outside of the completion.
 
         Raises:
-            ValueError: A column that does not hold numbers, or not one number for each token of a completion.
+            ValueError: A column that does not hold numbers, or not one number for each token of a completion; one that is
+                cut off whole behind an image.
         """
         made = self.collator(examples)
+        if "pixel_values" in made and "KL_input_ids" in made and len(examples) == 1:
+            raise ValueError(
+                "A KL sample needs the completion of a second example in the batch, and this one has one. Set the batch size so "
+                "that no batch is of one (dataloader_drop_last), or take an objective without samples, such as "
+                "kto(estimator='zero')."
+            )
+        if "pixel_values" in made and not bool(made["completion_mask"].any(1).all()):
+            raise ValueError(
+                f"max_length={getattr(self.collator, 'max_length', None)} leaves nothing of a completion behind its prompt and "
+                "its image. Raise it, or set it None."
+            )
         for name in self.names:
             if name not in examples[0]:
                 continue

@@ -28,11 +28,54 @@ def first_of(dataset: Any, where: str) -> Mapping[str, Any]:
             names = ", ".join(map(repr, feature.names))
             raise ValueError(f"{where}: {name!r} has the classes {names}. Give true or false, 1 or 0, for good or not.")
     for number, row in enumerate(() if dataset is None else plain(dataset)):
-        for example in [row] if "image" in row or "images" in row else read(row, f"{where}, row {number}"):
+        for example in [row] if with_images(row) else read(row, f"{where}, row {number}"):
             return example
     if dataset is None:
         return {}
     raise ValueError(f"There is no example in {where}.")
+
+
+def with_images(row: Mapping[str, Any]) -> bool:
+    """Whether TRL takes a row for one with images, whose tokens its collator makes while it trains."""
+    return "image" in row or "images" in row
+
+
+def check_images(
+    given: Mapping[str, Any], columns: Sequence[str], texts: tuple[str, ...] = ("prompt", "chosen", "rejected")
+) -> None:
+    """Looks through the data sets with images among the arguments of a trainer; of a stream, through its first row.
+
+    Raises:
+        ValueError: A row without one of the texts or without images, with answers that are the same, or that lacks a finite
+            number in one of the columns; a column with a number for each token.
+    """
+    evaluated = given.get("eval_dataset")
+    named = evaluated if isinstance(evaluated, dict) else {"eval": evaluated}
+    for name, dataset in {"train": given.get("train_dataset"), **named}.items():
+        where = f"the data set {name!r}"
+        first = first_of(dataset, where)
+        used = [column for column in columns if column in first]
+        for column in used:
+            if column.endswith("_weights"):
+                raise ValueError(
+                    f"{where} has images, and its column {column!r} a number for each token, which the trainer's collator "
+                    "makes only while it trains. Leave that column out, or the images."
+                )
+        rows = [first] if first else []
+        if isinstance(dataset, Dataset):  # without the images themselves, which would be decoded
+            rows = plain(dataset).remove_columns(sorted({"image", "images"} & {*dataset.column_names}))
+        for number, row in enumerate(rows):
+            here = f"{where}, row {number}"
+            if missing := [*(text for text in texts if not row.get(text) and row.get(text) is not False)]:
+                raise ValueError(f"{here}, has no {missing[0]!r}; with images it wants {', '.join(map(repr, texts))}.")
+            if not with_images(first):
+                raise ValueError(f"{where} has no images, and the training data set has. Give both of one kind.")
+            if "chosen" in texts and row["chosen"] == row["rejected"]:
+                raise ValueError(f"{here}, has two answers that are the same. Leave it out.")
+            if "label" in texts and row["label"] not in (True, False):
+                raise ValueError(f"{here}: 'label' must be true or false, 1 or 0; got {row['label']!r}.")
+            for column in used:
+                check_column(column, row.get(column), here)
 
 
 def plain(dataset: Any) -> Any:

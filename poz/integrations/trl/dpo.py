@@ -50,6 +50,8 @@ class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[
     `label_smoothing`, ...) must stay at their defaults. Where no objective is given, they say which one it is: see
     `poz.integrations.trl.objective_of`; it reads no columns, as in TRL.
 
+    * With images (`image` or `images`, beside `prompt`, `chosen` and `rejected`) TRL's collator makes the tokens while it
+      trains, so there are no weights of tokens, no precomputed reference, and rows are refused where texts would be left out.
     * A reference-free objective runs no reference pass, precomputes nothing and keeps no reference model.
     * Where no `ref_model` is given, the reference is the policy before training: a copy of the model that is handed
       over, wherever it was read from, or the base of an adapter. A reference that training would move is refused. It has
@@ -147,6 +149,8 @@ class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[
         if not theirs:
             check_options(self._spec, args)
         self._check(args, ref_model, first, accumulation)
+        if data.with_images(first):
+            data.check_images(given, self.columns)
         check_constant(self._spec, given)
         precompute = args.precompute_ref_log_probs and self._reads_reference
         collision = needs_collision(self._spec)  # asked for, so that TRL's head computes it
@@ -163,8 +167,6 @@ class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[
 
     def _check(self, args: Any, ref_model: Any, first: Mapping[str, Any], accumulation: str) -> None:
         name = self._spec.name
-        if "image" in first or "images" in first:
-            raise ValueError(f"poz's DPOTrainer with `{name}` trains on text; the training data set holds images.")
         check_config(self._spec, args, {})
         split = args.gradient_accumulation_steps > 1 and ties(self._spec)
         self._whole = bool(split) and accumulation == "whole"

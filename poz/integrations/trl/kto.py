@@ -53,6 +53,7 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
       under its neighbour's prompt, which needs sequential sampling, where a last batch of one example has a neighbour
       in the batch before. The samples of all processes make one estimate, and
       each micro-batch of gradient accumulation its own, as in TRL. Other objectives need neither.
+    * With images the KL samples are made within a batch by TRL's collator, so that one of a single example is refused.
     * `kl` and `weights` are columns of the data set; `poz.Unpaired` says what they mean.
     * `rewards/*` are beta * (log-prob - reference's log-prob), with the objective's beta, and `kl` is the KL that the
       objective uses; there is none of BCO. TRL's advice on the two weights of the classes is for objectives that have
@@ -112,8 +113,8 @@ class KTOTrainer(Counted, Shared, Sampled, Base):  # type: ignore[misc]
             )
         first = data.first_of(given.get("train_dataset"), "the training data set")
         self._used = set(self.columns) & set(first)
-        if "image" in first or "images" in first:
-            raise ValueError(f"poz's KTOTrainer with `{spec.name}` trains on text; the training data set holds images.")
+        if data.with_images(first):
+            data.check_images(given, self.columns, ("prompt", "completion", "label"))
         kind = "kto" if "kl_logps" in spec.reads else "apo_zero_unpaired"  # whether TRL makes KL samples
         # TRL gives advice on the weights where the data set is not balanced; it has none on 0.
         weights = {name: spec.values.get(name, 0.0) for name in ("desirable_weight", "undesirable_weight")}
