@@ -27,6 +27,7 @@ def command(*arguments):
         (("trl",), "import poz.integrations.trl", "trl"),
         (("torch",), "import poz.integrations.trl", "trl"),
         (("torch",), "import poz.integrations.verl", "torch"),
+        (("transformers",), "import poz.integrations.hf", "hf"),
         (("hypothesis",), "import poz.testing.strategies", "test"),
         (("torch",), "import poz.bench", "bench"),
         (("torch",), "from poz.testing import conform; conform('dpo', backend='torch')", "torch"),
@@ -81,3 +82,39 @@ def test_verify_names_and_leaves_out_what_is_missing():
     asked = run(("jax",), command("verify", "dpo", "--backend", "jax"))
     assert asked.returncode == 2
     assert "pip install 'poz[jax]'" in asked.stderr
+
+
+WITHOUT_TRL = """
+import importlib, pkgutil, sys, types
+import poz.integrations as integrations
+asked = []
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "trl":
+            asked.append(name)
+sys.meta_path.insert(0, Finder)
+for name in ("transformers", "accelerate"):  # which take seconds, and ask for trl by themselves
+    sys.modules[name] = types.ModuleType(name)
+sys.modules["transformers"].Trainer = object
+names = [module.name for module in pkgutil.iter_modules(integrations.__path__) if not module.name.startswith("trl")]
+for version in (None, "0.24.0", "0.29.1"):
+    if version:
+        sys.modules["trl"] = types.ModuleType("trl")
+        sys.modules["trl"].__version__ = version
+    for name in names:
+        sys.modules.pop("poz.integrations." + name, None)
+        try:
+            importlib.import_module("poz.integrations." + name)
+        except ImportError as error:  # of its own trainer
+            assert name in str(error), (name, error)
+            names = [other for other in names if other != name]
+    assert not asked, asked
+print(*names)
+"""
+
+
+def test_adapters_other_than_trls_import_without_it_and_beside_an_older_one():
+    """The older one stands in by its name and version alone: whatever is looked for in it is not there."""
+    result = run((), WITHOUT_TRL)
+    assert result.returncode == 0, result.stderr
+    assert {"hf", "llamafactory", "verl"} <= {*result.stdout.split()}

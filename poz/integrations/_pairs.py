@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from poz.columns import columns_read
+from poz.columns import columns_read, needs_reference
+from poz.layouts import COLUMNS
 from poz.objective import Base, Objective
 from poz.torch.preference import PreferenceLoss
-from poz.torch.scored import parts
+from poz.torch.scored import Scored, parts
+from poz.torch.token_logps import bare, token_logps
 from poz.zoo import zoo
 
 
@@ -88,3 +92,33 @@ class PairLosses(PreferenceLoss):
         """Losses and rewards of chosen and rejected, each (batch,): where single completions have losses, a pair's mean."""
         losses, *rewards = self(*policy, *reference, chosen_len=lengths[0], rejected_len=lengths[1])
         return losses.unflatten(0, (-1, len(policy[0]))).mean(0), *rewards
+
+
+def score(objective: Objective, model: Any, reference: Any, batch: Mapping[str, Any]) -> Scored:
+    """A batch of tokens, scored by `token_logps` under the policy, and under the reference where there is one.
+
+    Args:
+        objective: Says whether it reads a reference.
+        model: The policy.
+        reference: A frozen model, or None.
+        batch: `input_ids`, `labels` and so on, (2 * batch, tokens), chosen rows first; `ref_logps` where no reference is
+            given; columns by their names, (batch,).
+
+    Raises:
+        ValueError: No log-probs of a reference, or two; a column that neither an objective nor the model reads.
+    """
+    columns, labels, ref = {x: batch[x] for x in COLUMNS if x in batch}, batch["labels"], batch.get("ref_logps")
+    given = {name: x for name, x in batch.items() if name not in ("labels", "ref_logps", *columns)}
+    forward = bare(model).forward
+    if unknown := sorted(given.keys() - inspect.signature(forward).parameters):
+        raise ValueError(
+            f"A batch has {', '.join(unknown)}, which no objective and no {type(bare(model)).__name__} reads."
+        )
+    if ref is not None and reference is not None:
+        raise ValueError("A batch has ref_logps, and there is a reference model too. Leave one of them out.")
+    if reference is not None:
+        with torch.no_grad():
+            ref = token_logps(reference, labels, **given).logps
+    if ref is None and needs_reference(objective, [*columns]):
+        raise ValueError(f"`{objective.name}` reads a reference: give its model, or batches with ref_logps.")
+    return Scored(*token_logps(model, labels, **given), ref_logps=ref, columns=columns)

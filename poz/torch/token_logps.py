@@ -52,17 +52,17 @@ def token_logps(model: Any, labels: Tensor, **inputs: Any) -> TokenLogps:
             weights, a forward pass or hooks of its own); logits that the model changes after its head, as a soft cap or a
             scale do; an encoder-decoder; weights that are partitioned by ZeRO-3 or tensor parallelism.
     """
-    bare = _bare(model)
-    head = _checked_head(bare)
+    unwrapped = bare(model)
+    head = _checked_head(unwrapped)
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 2:
         got = f"{labels.dtype} of {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         raise TypeError(f"labels must be an int64 tensor (rows, tokens), {IGNORED} where none counts; got {got}.")
-    scored = _scored(bare, model, head, labels, inputs)
-    if head not in _compared and hasattr(bare, "base_model_prefix"):
+    scored = _scored(unwrapped, model, head, labels, inputs)
+    if head not in _compared and hasattr(unwrapped, "base_model_prefix"):
         compare(
-            bare,
-            lambda given: _scored(bare, bare.forward, head, given["input_ids"], given).logps,
-            lambda what: f"Log-probs by the head of {_named(bare)} {what}: it does more than multiply. {INSTEAD}",
+            unwrapped,
+            lambda given: _scored(unwrapped, unwrapped.forward, head, given["input_ids"], given).logps,
+            lambda what: f"Log-probs by the head of {_named(unwrapped)} {what}: it does more than multiply. {INSTEAD}",
         )
         _compared.add(head)
     return scored
@@ -72,19 +72,19 @@ _compared: WeakSet[torch.nn.Module] = WeakSet()
 """Heads of models that were compared with their logits."""
 
 
-def _scored(bare: Any, call: Any, head: Any, labels: Tensor, inputs: Any) -> TokenLogps:
+def _scored(model: Any, call: Any, head: Any, labels: Tensor, inputs: Any) -> TokenLogps:
     targets = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     with _as_logps(head, targets) as made:
         output = call(**inputs)
     if len(made) != 1:
         raise ValueError(
-            f"The pass of {_named(bare)} calls its head {len(made)} times, not once, so its log-probs cannot be made there. "
+            f"The pass of {_named(model)} calls its head {len(made)} times, not once, so its log-probs cannot be made there. "
             f"{INSTEAD}"
         )
     found = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(found, Tensor) or not (found is made[0] or _same(found, made[0])):
         raise ValueError(
-            f"{_named(bare)} changes its logits after its head, as by a soft cap, a scale or rounding, and its log-probs are "
+            f"{_named(model)} changes its logits after its head, as by a soft cap, a scale or rounding, and its log-probs are "
             f"those of the changed ones. {INSTEAD}"
         )
     return TokenLogps(found[..., 0][:, :-1], targets[:, :-1] != IGNORED)
@@ -128,7 +128,7 @@ def _as_logps(head: Any, targets: Tensor) -> Iterator[list[Tensor]]:
         del head.forward
 
 
-def _bare(model: Any) -> Any:
+def bare(model: Any) -> Any:
     """The model without what wraps it, such as DDP or FSDP."""
     while not hasattr(model, "get_output_embeddings") and isinstance(getattr(model, "module", None), torch.nn.Module):
         model = model.module
