@@ -1,4 +1,4 @@
-"""The command line: poz list | show | plot | verify | demo | bench. Needs the extra `cli`."""
+"""The command line: poz list | show | plot | verify | demo | bench | scale. Needs the extra `cli`."""
 # ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from poz._extras import require
 require("The command line", "cli", "typer", "rich")
 
 import typer
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 out = Console()
 STDOUT = Path("-")
+WIDE = 130  # columns of a table that goes into a page
 TABLE = 80  # columns that the list needs as a table
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
@@ -290,6 +292,40 @@ def bench(
     except OSError as error:
         _stop(f"Cannot write what was measured: {error}")
     raise typer.Exit(code)
+
+
+@app.command()
+def scale(
+    vocabulary: Annotated[int, typer.Option(min=1, help="V.")] = 128256,
+    hidden: Annotated[int, typer.Option(min=1, help="D.")] = 4096,
+    tokens: Annotated[int, typer.Option(min=1, help="In the loss, of each device in a step.")] = 16384,
+    devices: Annotated[list[int] | None, typer.Option(min=1, help="In all; repeatable.")] = None,
+    node: Annotated[int, typer.Option(min=1, help="Devices of a node.")] = 8,
+    inside: Annotated[float, typer.Option(help="GB/s from a device to others of its node.")] = 450.0,
+    across: Annotated[float, typer.Option(help="GB/s from a device to other nodes.")] = 50.0,
+    room: Annotated[float, typer.Option(help="GiB for the head on a device.")] = 16.0,
+) -> None:
+    """What a head costs on many devices, in each layout: a model of bytes and bandwidths, nothing measured."""
+    from poz.scale import Head, Machine, best, costs
+
+    table = Table(
+        "devices", "layout", "MB inside", "MB across", "bytes per token", "memory, GiB", "ms on wires", "", box=MARKDOWN
+    )
+    head = Head(vocabulary, hidden, tokens)
+    for number in devices or [8, 64, 1024]:
+        try:
+            found = list(costs(head, Machine(number, node, inside * 1e9, across * 1e9)))
+        except ValueError as error:
+            _stop(str(error))
+        taken = best(found, room * 2**30)
+        for one in found:
+            moved = one.inside + one.across
+            mark = "take" if one is taken else "no room" if one.memory > room * 2**30 else ""
+            numbers = one.inside / 1e6, one.across / 1e6, moved / tokens, one.memory / 2**30, one.seconds * 1e3
+            digits = 0, 0, 0, 1, 1
+            cells = (f"{x:,.{places}f}" for x, places in zip(numbers, digits, strict=True))
+            table.add_row(str(number), one.layout, *cells, mark)
+    Console(width=WIDE).print(table)
 
 
 def _find(names: list[str]) -> list[Objective]:
