@@ -80,6 +80,14 @@ def test_a_sum_of_packed_bf16_is_taken_in_float32():
     assert pairs.chosen_len.item() == 1000
 
 
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor, jnp.asarray])
+def test_the_last_of_packed_completions_may_be_empty(library):
+    pairs = poz.Pairs.from_packed(library(np.array([-1.0, -2.0, -4.0])), library(np.array([0, 2, 3, 3, 3])))
+    for side, sums, counts in (("chosen", [-3, -4], [2, 1]), ("rejected", [0, 0], [0, 0])):
+        np.testing.assert_array_equal(getattr(pairs, side), sums)
+        np.testing.assert_array_equal(getattr(pairs, f"{side}_len"), counts)
+
+
 ONE = np.ones(3)
 
 

@@ -517,6 +517,19 @@ def test_memory_stays_within_its_budget(kind):
     assert extra_bytes(kind, 16384, 32, 64000, fused) <= 64 * 2**20
 
 
+def test_the_smallest_memory_holds_what_many_rows_need():
+    """Of a head so small that the numbers for each row are most of it."""
+    rows, width, vocabulary = 65536, 4, 64
+    shapes = jnp.zeros((rows, width)), jnp.zeros((vocabulary, width)), jnp.zeros(rows, jnp.int32)
+    smallest = _smallest(*shapes)
+
+    def fused(h, w, t):
+        return linear_logps(h, w, t, memory=smallest)
+
+    found = extra_bytes("train", rows, width, vocabulary, fused)
+    assert bytes_of(smallest) / 4 < found <= bytes_of(smallest)
+
+
 def test_training_takes_a_quarter_of_the_memory_of_the_plain_formula():
     """Peaks, with the gradients in them, by default."""
 
