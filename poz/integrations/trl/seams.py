@@ -6,6 +6,7 @@ The other files know the trainers by the public names of `Seamed`, and exchange 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -482,6 +483,68 @@ class Written(Labelled):
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         return self.loss_of(model, inputs)
+
+
+GENERATED: Mapping[str, tuple[str, ...]] = {
+    "_forward": ("model", "prompt_ids", "prompt_mask", "completion_ids", "completion_mask"),
+    "_calculate_rewards_from_functions": ("prompts", "completions", "completion_ids_list"),
+    "training_step": ("model", "inputs", "num_items_in_batch"),
+}
+"""Methods of TRL's experimental OnlineDPOTrainer, with their arguments in order."""
+
+
+def online_dpo() -> Any:
+    """TRL's experimental module of OnlineDPO, which says of itself that it may change.
+
+    Raises:
+        ImportError: A method is not there, or takes other arguments.
+    """
+    module = importlib.import_module("trl.experimental.online_dpo")
+    for name, arguments in GENERATED.items():
+        method = _found(module.OnlineDPOTrainer, name, "trl.experimental.online_dpo.OnlineDPOTrainer.")
+        _takes(method, ("self", *arguments), f"trl.experimental.online_dpo.OnlineDPOTrainer.{name}")
+    return module
+
+
+class Generated(Labelled):
+    """The same for OnlineDPO, whose policy writes two completions for each prompt; it defines `loss_of`.
+
+    TRL's step runs as it is, and the loss that it hands to the backward pass is exchanged.
+    """
+
+    _kept: Any
+
+    def loss_of(self, logps: Any, ref_logps: Any, mask: Any, rewards: Any) -> Any:
+        """The loss of (2 * prompts, tokens) log-probs, their mask and (2 * prompts,) rewards; see TRL's `training_step`."""
+        raise NotImplementedError
+
+    def training_step(self: Any, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """TRL's, whose loss is exchanged; gradients are divided by the micro-batches, and so is what it gives."""
+        self._kept = {"scored": []}
+        plain, steps = self.accelerator.backward, self.current_gradient_accumulation_steps
+
+        def backward(_: Any, **kwargs: Any) -> None:
+            (logps, mask), (ref_logps, _) = self._kept["scored"]
+            self._kept["loss"] = loss = self.loss_of(logps, ref_logps, mask, self._kept["rewards"])
+            plain(
+                loss * (self.accelerator.gradient_accumulation_steps / steps), **kwargs
+            )  # by which accelerate divides
+
+        self.accelerator.backward = backward
+        try:
+            super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
+        finally:
+            del self.accelerator.backward
+        return self._kept.pop("loss").detach() / steps
+
+    def _forward(self, model: Any, prompt_ids: Any, prompt_mask: Any, *completion: Any, **kwargs: Any) -> Any:
+        logps = super()._forward(model, prompt_ids, prompt_mask, *completion, **kwargs)  # type: ignore[misc]
+        self._kept["scored"].append((logps, completion[1].bool()))
+        return logps
+
+    def _calculate_rewards_from_functions(self, *args: Any, **kwargs: Any) -> Any:
+        self._kept["rewards"] = super()._calculate_rewards_from_functions(*args, **kwargs)  # type: ignore[misc]
+        return self._kept["rewards"]  # TRL takes its penalty off in place
 
 
 @contextmanager
