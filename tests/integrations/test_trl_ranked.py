@@ -161,6 +161,7 @@ class TestTraining:
 
     def test_metrics_are_those_of_the_lists(self, tmp_path, policy, scores):
         examples = rows(sizes=[4, 2, 3])
+        examples[0]["scores"] = [0.5, 3.0, -1.0, 3.0]  # two are the best
         found = ranked(tmp_path, policy, poz.pro, examples).evaluate(datasets.Dataset.from_list(examples))
         margins, first, ordered = [], [], []
         for row in examples:
@@ -168,8 +169,11 @@ class TestTraining:
             each = [scores[row["prompt"], row["completions"][k]] for k in order]
             means = [logp / length for logp, _, length, _ in each]
             margins.append(means[0] - sum(means[1:]) / len(means[1:]))
-            first.append(means[0] > max(means[1:]))
-            ordered += [means[i] > means[j] for i in range(len(means)) for j in range(i + 1, len(means))]
+            numbers = sorted(row["scores"], reverse=True)
+            best = numbers.count(numbers[0])
+            first.append(max(means[:best]) > max(means[best:]))
+            pairs = [(i, j) for j in range(len(means)) for i in range(j) if numbers[i] > numbers[j]]
+            ordered += [means[i] > means[j] for i, j in pairs]
         assert found["eval_rewards/margins"] == pytest.approx(np.mean(margins), rel=1e-4)
         assert found["eval_rewards/accuracies"] == pytest.approx(np.mean(first))
         assert found["eval_rewards/ordered"] == pytest.approx(np.mean(ordered))

@@ -52,7 +52,7 @@ class RankedTrainer(Counted, Shared, Base):  # type: ignore[misc]
     * `per_device_train_batch_size` counts prompts: a batch has all their completions as rows.
     * `poz.Samples` are given the reference for the policy of the last iteration.
     * Metrics have TRL's names: `chosen` is the best completion and `rejected` the mean over the others, `rewards/accuracies`
-      the share of lists whose best completion has the highest reward, `rewards/ordered` the share of pairs with different
+      the share of lists in which a best completion has the highest reward, `rewards/ordered` the share of pairs with different
       numbers whose rewards are in their order. With K = 2 they are those of DPOTrainer.
 
     Args:
@@ -190,19 +190,21 @@ class RankedTrainer(Counted, Shared, Base):  # type: ignore[misc]
             totals[f"{name}/chosen"] = total(values[:, 0])
             totals[f"{name}/rejected"] = total(_mean(values[:, 1:], others))
         totals["rewards/margins"] = total(rewards[:, 0] - _mean(rewards[:, 1:], others))
-        totals["rewards/accuracies"] = total(((rewards[:, :1] > rewards[:, 1:]) | ~others).all(1))
         worth = torch.arange(len(tokens), 0, -1, device=tokens.device)
         for name in self._numbers:
             worth = scored.columns[name]
         worth = padded(worth, sizes, widest)
+        best, least = worth == worth[:, :1], -torch.inf  # of several equal ones, any may have the highest reward
+        top_of = [rewards.masked_fill(~(valid & where), least).amax(1) for where in (best, ~best)]
+        totals["rewards/accuracies"] = total(top_of[0] > top_of[1])
         better = (worth[:, :, None] > worth[:, None]) & valid[:, :, None] & valid[:, None]
         totals["rewards/ordered"] = total(rewards[:, :, None] > rewards[:, None], better)
-        best = torch.zeros_like(tokens[:, 0])
-        best[torch.tensor([0, *sizes[:-1]][: len(sizes)], device=best.device, dtype=torch.long).cumsum(0)] = True
+        first = torch.zeros_like(tokens[:, 0])
+        first[torch.tensor([0, *sizes[:-1]][: len(sizes)], device=best.device, dtype=torch.long).cumsum(0)] = True
         totals["entropy"] = total(entropy, tokens)
-        totals["mean_token_accuracy"] = total(top, tokens & best[:, None])
-        totals["logits/chosen"] = total(logits, tokens & best[:, None])
-        totals["logits/rejected"] = total(logits, tokens & ~best[:, None])
+        totals["mean_token_accuracy"] = total(top, tokens & first[:, None])
+        totals["logits/chosen"] = total(logits, tokens & first[:, None])
+        totals["logits/rejected"] = total(logits, tokens & ~first[:, None])
         return totals
 
     def _reference(self, columns: Mapping[str, Any], inputs: Mapping[str, Any]) -> Tensor | None:
