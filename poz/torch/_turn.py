@@ -66,7 +66,8 @@ class Turn:
             )
         rows = slice(None) if rows is None else rows
         completions = self.completions.rows(rows)
-        logps, shares = self._score(model, completions), completions.shares()
+        logps = self._score(model, completions)
+        shares = completions.shares(logps)
         layout = layout_of(self.objective.family)
         if layout.per_token:
             return (shares * self._of_tokens(logps, completions, rows)).sum(-1)
@@ -116,9 +117,9 @@ class Turn:
             written = self.calibration.rows(rows)
             pairs["calibration"] = written.counted(self._score(model, written).sum(-1))
             pairs["ref_calibration"] = written.counted(self.ref_calibration[rows])
-        batch, shares = Pairs(**pairs), completions.shares()
+        batch, shares = Pairs(**pairs), completions.shares(logps)
         weights = shares[:, one] * shares[:, other]
-        weights = weights / weights.sum(-1, keepdim=True)
+        weights = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         losses = self.objective(batch)
         if self.wins is not None:  # else the margin says all, and either order has the same loss
             won = self.wins[rows][:, one, other].flatten()
@@ -128,7 +129,8 @@ class Turn:
 
 def _share(weight: Tensor, losses: Tensor) -> Tensor:
     """Of a loss; nothing of an infinite one where the weight is 0."""
-    return torch.where(weight == 0, torch.zeros_like(losses), weight.to(losses) * losses)
+    weight = weight.to(losses)
+    return torch.where(weight == 0, torch.zeros_like(losses), weight * losses)
 
 
 def version(model: nn.Module) -> int:

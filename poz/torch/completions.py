@@ -110,15 +110,19 @@ class Completions(NamedTuple):
         """Of some prompts."""
         return Completions(self.input_ids[rows], self.mask[rows], *(None if x is None else x[rows] for x in self[2:]))
 
-    def shares(self) -> Tensor:
-        """(prompts, K) what each counts, 1 / K of samples."""
+    def shares(self, like: Tensor) -> Tensor:
+        """(prompts, K) what each counts, 1 / K of samples; of the dtype and on the device of another tensor."""
         if self.weights is not None:
-            return self.weights
-        return torch.full(self.mask.shape[:2], 1 / self.mask.shape[1], device=self.mask.device)
+            return self.weights.to(like)
+        return like.new_full(self.mask.shape[:2], 1 / self.mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
         """Of a number for each completion those whose plain mean is the mean over prompts of their means."""
-        return values.flatten() if self.weights is None else (self.mask.shape[1] * self.weights * values).flatten()
+        return (
+            values.flatten()
+            if self.weights is None
+            else (self.mask.shape[1] * self.weights.to(values) * values).flatten()
+        )
 
     def same(self) -> Tensor:
         """(prompts,) true where all completions of a prompt are one."""

@@ -178,7 +178,7 @@ class SelfPlay:
             )
         games = (~itself).expand_as(wins)
         ties = int(((wins == 0.5) & games).sum()) / max(int(games.sum()), 1)
-        winrates = (wins * rivals.shares()[:, None].to(wins)).sum(-1)
+        winrates = (wins * rivals.shares(wins)[:, None]).sum(-1)
         if others:
             return _Judged(completions, None, winrates, ties)
         off = (wins + wins.transpose(1, 2) - 1).abs().max().item()
@@ -225,9 +225,9 @@ class SelfPlay:
 
     def _turn(self, data: _Judged, opponents: Sequence[Tensor] = (), calibration: Completions | None = None) -> Turn:
         completions, same = data.completions, data.completions.same()
-        if self.objective.family is Pairs and bool(same.all()):
+        if (self.objective.family is Pairs or not self._method.rivals) and bool(same.all()):
             raise ValueError(
-                "On each prompt all completions are the same, so there is no pair to learn from. Let generate sample more, or "
+                "On each prompt all completions are the same, so none is better than another. Let generate sample more, or "
                 "others."
             )
         referred = not self.objective.reads.isdisjoint(("ref_chosen", "ref_logps"))

@@ -106,6 +106,35 @@ def test_a_turn_reports_ties_cuts_and_prompts_with_one_completion():
     assert float(policy.table.grad.abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize("name", ["inpo", "sppo", "vpo", "nash_md"])
+def test_micro_batches_of_prompts_have_the_mean_of_the_batch(name):
+    policy = model()
+    written = rows(policy)
+
+    def generate(writer, prompts):
+        some = torch.tensor([[0, 5, 6], [3, 3, 9], [15, 1, 2], [4, 4, 4]])
+        return Completions(written.input_ids[0, some], written.mask[0, some])
+
+    wins = torch.as_tensor(P)[:3, :3].expand(4, 3, 3)
+    play = SelfPlay(policy, name, generate, lambda *_: wins, **({"mixture": 0.5} if name == "nash_md" else {}))
+    (turn,) = play.round(None)
+    halves = [turn.losses(policy, part).mean() for part in (slice(2), [2, 3])]
+    torch.testing.assert_close(sum(halves) / 2, turn.losses(policy).mean(), rtol=1e-12, atol=0)
+
+
+def test_policies_score_without_dropout():
+    policy = model()
+    plain, policy.forward = policy.forward, lambda **x: torch.nn.functional.dropout(plain(**x), 0.5, policy.training)
+    (turn,) = SelfPlay(policy.train(), "sppo", everything, judge_of(P)).round(None)
+    torch.testing.assert_close(turn.opponents[0, 0].exp(), torch.as_tensor(START))
+
+
+def test_of_one_completion_sppo_learns_nothing():
+    alone = Completions(WHOLE.input_ids[:, :1], WHOLE.mask[:, :1])
+    with pytest.raises(ValueError, match="none is better than another"):
+        next(SelfPlay(model(), "sppo", lambda *_: alone, lambda *_: torch.ones(1, 1, 1)).round(None))
+
+
 def test_output_of_generate_is_shifted_and_ends_with_its_end_token():
     output = torch.tensor([[0, 0, 7, 1, 9, 9], [0, 0, 7, 2, 3, 4], [5, 6, 7, 9, 9, 9], [5, 6, 7, 1, 9, 2]])
     made = Completions.of_generate(output, torch.tensor([[0, 0, 1], [1, 1, 1]]), end=9)
