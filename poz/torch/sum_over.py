@@ -106,7 +106,7 @@ class _Summed(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
         total = upstream.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total, group=ctx.group)

@@ -61,7 +61,7 @@ def whole_batch(objective: Objective, batch: Any, group: Any = None, *, reductio
         raise RuntimeError("whole_batch asks the other processes for their shares; leave fullgraph=True out.")
     ask: Any = _over_processes
     if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it takes a second
-        ask = torch.compiler.disable(_over_processes)
+        ask = torch.compiler.disable(_over_processes)  # type: ignore[no-untyped-call]
     return cast(Tensor, ask(objective, batch, group, reduction))
 
 

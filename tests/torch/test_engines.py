@@ -1,4 +1,4 @@
-"""Four processes, started once, under the layouts of training engines; engines.py is what they do."""
+"""Four processes, started once, under the layouts of training engines; engines/ is what they do."""
 
 import json
 import subprocess
@@ -33,13 +33,18 @@ GRADIENTS = {
     "together, tied": RIGHT,
     "together, tied, 16 bit": HALF,
     "replicated and sharded": RIGHT,
+    "DDP": RIGHT,
+    "DDP, tied": RIGHT,
+    "token_logps, root": RIGHT,
+    "token_logps, own": RIGHT,
+    "token_logps, DDP": RIGHT,
     "two dimensions, own": RIGHT,
     "two dimensions, root": RIGHT,
 }
 for layout in ("ulysses", "zigzag"):
     for world in (2, 4):
         GRADIENTS |= {f"context, {layout}, {world}, {gradients}": RIGHT for gradients in ("summed", "averaged")}
-GRADIENTS["context, FSDP2 over all"] = RIGHT
+GRADIENTS |= {"context, FSDP2 over all": RIGHT, "context, whole rows": RIGHT}
 REFUSED = {
     "own, tied": "use fully_shard",  # torch's own words
     "own, weight alone": "`weight` is a DTensor",
@@ -52,7 +57,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("engines")
-    worker = Path(__file__).with_name("engines.py")
+    worker = Path(__file__).with_name("engines")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", worker, folder], capture_output=True, text=True, timeout=180, check=False
     )
