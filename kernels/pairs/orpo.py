@@ -30,6 +30,8 @@ def odds(chosen, rejected, columns, params):
     return times(weight, value) - chosen, up, tl.where(certain, 0.0, weight * by_x / room)
 
 
-def plan(values: Values, anchors: int) -> PairPlan:
-    """What the pair skeleton is told."""
+def plan(values: Values, anchors: int) -> PairPlan | None:
+    """What the pair skeleton is told; None for tokens of the batch, which no pair knows."""
+    if values["nll"] == "batch_tokens":
+        return None
     return PairPlan(odds, (values["odds_weight"],), mean=True)

@@ -111,7 +111,10 @@ def _draw(name: str, domain: Domain, rng: np.random.Generator, deck: Deck) -> An
         bases = [o for o in bases if not any(isinstance(p.domain, Base) for p in o.params.values())]
         salt = int(rng.integers(2**32))  # with it names are put in order, so that a new one changes no draw but its own
         base = min(bases, key=lambda o: hashlib.sha256(f"{salt} {o.name}".encode()).digest())
-        return base.bind(**draw_values(base, rng))
+        made = base.bind(**draw_values(base, rng))
+        while made.coupled:  # by one of its hyper-parameters
+            made = base.bind(**draw_values(base, rng))
+        return made
     raise TypeError(f"Nothing is known about drawing from {type(domain).__name__}.")
 
 

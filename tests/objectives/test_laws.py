@@ -294,6 +294,7 @@ COMPETING = {
     "exo_k": "softmax of an infinite logit",
     "info_nca": "softmax of an infinite logit",
     "ddo_rm": "softmax of an infinite logit",
+    "cpo": "a smoothed loss that rises with chosen beside an NLL that falls",
     "orpo": "log of the negative probability that is left beside one above 1",
     "beta_dpo": "an infinite β",
     "amapo": "an infinite mean and spread",

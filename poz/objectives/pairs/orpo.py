@@ -4,10 +4,11 @@ from typing import Annotated
 
 from poz import terms
 from poz.backends import Array, Namespace
-from poz.domains import Real
+from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _labels
+from poz.objectives.pairs.sft import sft
 
 CERTAIN = -1e-12  # nats: a rejected completion that is certain has infinite odds, and so an infinite loss
 LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
@@ -30,11 +31,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     deviations=[
         Deviation("TRL, Liger", "call λ `beta`", "odds_weight=beta"),
         Deviation("the authors' command line", "λ = 1", "odds_weight=1.0"),
-        Deviation("the authors, TRL", "NLL over prompt and response, over all tokens of the batch", "response, each"),
+        Deviation(
+            "the authors, TRL", "NLL over prompt and response, over all tokens of the batch", "over the response"
+        ),
         Deviation(
             "Liger 0.8.5",
             "NLL over the response, over all tokens of the batch; over the prompt too if nll_target has it",
-            "poz.combine with poz.sft(normalizer='mean') times -1 and 'batch_tokens' times 1",
+            "nll='batch_tokens'",
         ),
         Deviation(
             "the authors' code", "counts the first padding token, except in full rows", "lengths are the caller's"
@@ -42,6 +45,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where the chosen mean rounds to 0", "finite"),
     ],
     basis="Paper (section 4), and the authors' code and two ports, executed in float64 (xfactlab/orpo@208d2d6, huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/orpo.json. Their NLLs are other ones.",
+    coupled=lambda p: "the number of chosen tokens of the batch" * (p["nll"] == "batch_tokens"),
     check_values=_check_values,
 )
 def orpo(
@@ -49,6 +53,9 @@ def orpo(
     pairs: Pairs,
     *,
     odds_weight: Annotated[float, Real("λ, weight of the odds-ratio term", low=0)] = 0.1,
+    nll: Annotated[
+        str, Choice("chosen's NLL: per token of the completion, or of the batch's", ("mean", "batch_tokens"))
+    ] = "mean",
 ) -> Array:
     """NLL per token of chosen plus λ times the logistic loss of the log odds ratio of the per-token likelihoods.
 
@@ -62,4 +69,4 @@ def orpo(
     zero = xp.constant(0.0, x)
     near, far = xp.where(large, zero, x), xp.where(large, x, zero)
     term = xp.where(large, far + xp.log(xp.exp(-far) + doubt), xp.log1p(doubt * xp.exp(near)))
-    return terms.times(xp, odds_weight, term) - p
+    return terms.times(xp, odds_weight, term) + (-p if nll == "mean" else sft.function(xp, pairs, normalizer=nll))

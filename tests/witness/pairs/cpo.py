@@ -1,11 +1,16 @@
-from witness._maths import log, per_token, rows, sigma
+from witness._maths import log, mp, rows, sigma
 from witness._rows import Row
 
 
-def formula(chosen, rejected, beta, nll_weight, nll, chosen_len=None, rejected_len=None):
-    lengths = chosen_len if nll == "mean" else [1] * len(chosen)
-    terms = rows(chosen, rejected, per_token(chosen, lengths))
-    return [-log(sigma(beta * (c - r))) - nll_weight * p for c, r, p in terms]
+def formula(chosen, rejected, beta, nll_weight, nll, label_smoothing=0, chosen_len=None, rejected_len=None):
+    count = [1] * len(chosen) if nll == "sum" else [max(n, 1) for n in chosen_len]
+    if nll == "batch_tokens":
+        count = [max(mp.fsum(chosen_len), 1) / len(chosen)] * len(chosen)
+    out = []
+    for c, r, n in rows(chosen, rejected, count):
+        z = beta * (c - r)
+        out.append(-(1 - label_smoothing) * log(sigma(z)) - label_smoothing * log(sigma(-z)) - nll_weight * c / n)
+    return out
 
 
 ROWS = [
@@ -24,5 +29,21 @@ ROWS = [
         params={"beta": 0.5, "nll_weight": 0.1, "nll": "sum"},
         losses=[1.31326168752],
         gradients={"chosen": [-0.234470710685], "rejected": [0.134470710685]},
+    ),
+    # z = 1: softplus(-1) + 0.2 * 1; -0.5 (σ(-1) - 0.2), as softplus(z) = softplus(-z) + z
+    Row(
+        item="CPO, smoothed",
+        fields={"chosen": [-10], "rejected": [-12]},
+        params={"beta": 0.5, "nll_weight": 0.0, "nll": "sum", "label_smoothing": 0.2},
+        losses=[0.51326168752],
+        gradients={"chosen": [-0.0344707106849], "rejected": [0.0344707106849]},
+    ),
+    # z = 1 twice: softplus(-1) + 10/8 and 2/8, 8 being the mean of 12 and 4 tokens; -0.5 σ(-1) - 1/8
+    Row(
+        item="CPO, chosen tokens of the batch",
+        fields={"chosen": [-10, -2], "rejected": [-12, -4], "chosen_len": [12, 4], "rejected_len": [6, 1]},
+        params={"beta": 0.5, "nll_weight": 1.0, "nll": "batch_tokens"},
+        losses=[1.56326168752, 0.56326168752],
+        gradients={"chosen": [-0.259470710685] * 2, "rejected": [0.134470710685] * 2},
     ),
 ]

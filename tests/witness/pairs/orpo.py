@@ -1,12 +1,20 @@
-from witness._maths import exp, log, mp, on_means
+from witness._maths import exp, log, mp, on_means, per_token, rows
 from witness._rows import Row
 
 
+def formula(chosen, rejected, chosen_len, rejected_len, odds_weight, nll="mean"):
+    odds = odds_ratio(chosen, rejected, chosen_len, rejected_len, odds_weight=odds_weight)
+    if nll == "mean":
+        return [x - p for x, p in rows(odds, per_token(chosen, chosen_len))]
+    tokens = max(mp.fsum(chosen_len), 1) / len(chosen)
+    return [x - c / tokens for x, c in rows(odds, chosen)]
+
+
 @on_means
-def formula(p, q, odds_weight):
+def odds_ratio(p, q, odds_weight):
     # log(1 + odds(q) / odds(p)), which is -log σ(log odds(p) - log odds(q)) and survives p = 0
     q = min(q, mp.mpf(-1e-12))
-    return -p + odds_weight * log(1 + exp(q) * (1 - exp(p)) / (exp(p) * (1 - exp(q))))
+    return odds_weight * log(1 + exp(q) * (1 - exp(p)) / (exp(p) * (1 - exp(q))))
 
 
 ORPO = {"chosen": [-2], "rejected": [-6], "chosen_len": [4], "rejected_len": [4]}
@@ -20,6 +28,15 @@ ROWS = [
         params={"odds_weight": 0.5},
         losses=[0.585429608573],
         gradients={"chosen": [-0.299895807395], "rejected": [0.0252712480413]},
+    ),
+    # the same twice, beside 2/8 and 6/8 in place of 2/4 and 6/12, 8 being the mean of 4 and 12 tokens; -1/8 in place of -1/4 and
+    # -1/12
+    Row(
+        item="ORPO, chosen tokens of the batch",
+        fields={"chosen": [-2, -6], "rejected": [-6, -6], "chosen_len": [4, 12], "rejected_len": [4, 4]},
+        params={"odds_weight": 0.5, "nll": "batch_tokens"},
+        losses=[0.335429608573, 0.835429608573],
+        gradients={"chosen": [-0.174895807395, -0.141631935798], "rejected": [0.0252712480413] * 2},
     ),
     # p = 0, q = -log 2: a certain chosen completion costs nothing against any other; -1 - e^q / (1 - e^q) = -2
     Row(
