@@ -1,12 +1,14 @@
 """Adapters whose trainers call a loss with summed log-probs: what they share, and what they refuse without the library."""
 
 import re
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
 import poz
-from poz.integrations import llamafactory
+from poz.integrations import llamafactory, openrlhf, swift
 from poz.torch import PreferenceLoss
 
 YAML = {"stage": "dpo", "pref_beta": 0.1}
@@ -14,9 +16,9 @@ POLICY, REFERENCE = torch.tensor([[-3.0, -5.0], [-4.0, -1.0]]), torch.tensor([[-
 LENGTHS = torch.tensor([[3, 2], [4, 1]])
 
 
-def refused(objective, said, *, where=llamafactory.train, **params):
+def refused(*given, where):
     with pytest.raises(ValueError, match=r"\.$") as error:
-        where(objective, said, **params)
+        where(*given)
     return str(error.value)
 
 
@@ -68,13 +70,115 @@ def test_a_name_that_is_none_is_set_right():
     ],
 )
 def test_llamafactory_is_not_told_what_is_ignored(objective, said, sentence):
-    assert sentence in refused(objective, {"stage": "dpo", **said})
+    assert sentence in refused(objective, {"stage": "dpo", **said}, where=llamafactory.train)
 
 
 @pytest.mark.parametrize("name", ["USE_RAY", "USE_MCA"])
 def test_llamafactory_that_trains_elsewhere(name, monkeypatch):
     monkeypatch.setenv(name, "1")
-    assert f"got stage: dpo {name}=1." in refused("dpo", YAML)
+    assert f"got stage: dpo {name}=1." in refused("dpo", YAML, where=llamafactory.train)
+
+
+@pytest.fixture
+def factory(monkeypatch):
+    """ms-swift's, as far as `install` asks for it."""
+
+    class TrainerFactory:
+        TRAINER_MAPPING, TRAINING_ARGS_MAPPING = {"dpo": "trainer"}, {"dpo": "arguments"}
+        get_cls = staticmethod(lambda args, mapping: ModuleType if mapping["dpo"] == "trainer" else dict)
+
+    logger = SimpleNamespace(info=lambda text: None)
+    for name, held in {"trainers": {"TrainerFactory": TrainerFactory}, "utils": {"get_logger": lambda: logger}}.items():
+        monkeypatch.setitem(sys.modules, f"swift.{name}", SimpleNamespace(**held))
+    monkeypatch.setitem(sys.modules, "swift", ModuleType("swift"))
+    return TrainerFactory
+
+
+def swifts(**said):
+    steps = SimpleNamespace(gradient_accumulation_steps=said.pop("gradient_accumulation_steps", 1))
+    return SimpleNamespace(**{"rlhf_type": "dpo", "training_args": steps, **swift.DEFAULTS, **said})
+
+
+@pytest.mark.parametrize(
+    ("objective", "said", "sentence"),
+    [
+        ("dpo", {"beta": 0.3}, "ms-swift is told beta=0.3, and trains poz.dpo.bind"),
+        (
+            "dpo beta=0.2",
+            {"label_smoothing": 0.1},
+            "ms-swift is told label_smoothing=0.1, and trains poz.dpo.bind(beta=0.2",
+        ),
+        ("simpo gamma=1", {"simpo_gamma": 0.5}, "told simpo_gamma=0.5, and trains"),
+        ("dpo", {"loss_type": "ipo"}, "told loss_type='ipo', and trains"),
+        ("dpo", {"loss_type": ["sigmoid", "sft"]}, "told loss_type=['sigmoid', 'sft'], and trains"),
+        ("dpo", {"loss_weights": [1.0]}, "told loss_weights=[1.0], and trains"),
+        ("dpo", {"ld_alpha": 0.5}, "told ld_alpha=0.5, and trains"),
+        ("dpo", {"rlhf_type": "orpo"}, "poz goes into rlhf_type dpo of ms-swift; got orpo."),
+        ("", {}, "An objective is needed, with its hyper-parameters"),
+        ("aot", {"gradient_accumulation_steps": 4}, "so gradient_accumulation_steps=4 would change it."),
+        ("odpo", {}, "and ms-swift gives a loss no column of the data."),
+    ],
+)
+def test_swift_is_not_told_what_is_ignored(objective, said, sentence, factory):
+    swift.install(objective)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        factory.get_cls(swifts(**said), factory.TRAINING_ARGS_MAPPING)
+
+
+def test_swift_trains_with_its_own_class_and_another_loss(factory):
+    swift.install("simpo", beta=2.0, gamma=1.0)
+    made = factory.get_cls(swifts(beta=2.0, simpo_gamma=1.0), factory.TRAINER_MAPPING)
+    assert issubclass(made, ModuleType)
+    assert made.__name__ == "DPOTrainer"
+    counts = {f"{side}_completion_token_counts": x for side, x in zip(("chosen", "rejected"), LENGTHS, strict=True)}
+    ours = made("x").dpo_loss(*POLICY, None, None, "sigmoid", counts)
+    expected = PreferenceLoss("simpo", beta=2.0, gamma=1.0)(*POLICY, chosen_len=LENGTHS[0], rejected_len=LENGTHS[1])
+    torch.testing.assert_close(ours, expected)
+    assert made("x").compute_ref_log_probs({}) == (None, None)
+    assert factory.get_cls(swifts(), factory.TRAINING_ARGS_MAPPING) is dict
+
+
+def test_swift_of_megatron_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/site/swift/cli/_megatron/rlhf.py"])
+    assert "`megatron rlhf` has trainers of its own." in refused("dpo", where=swift.install)
+
+
+def openrlhfs(beta=0.1, accumulated=1, **model):
+    """Its trainer, as far as `exchange` asks for it: log-probs of every second token count."""
+
+    def sums(logps, mask, prompts):
+        counted = (logps * mask).sum(-1)
+        return counted, counted / mask.sum(-1)
+
+    said = SimpleNamespace(**{"label_smoothing": 0.0, "ipo_enable": False, **model})
+    strategy = SimpleNamespace(accumulated_gradient=accumulated)
+    return SimpleNamespace(args=SimpleNamespace(model=said), strategy=strategy, beta=beta, _get_batch_logps=sums)
+
+
+@pytest.mark.parametrize(
+    ("objective", "said", "sentence"),
+    [
+        ("dpo", {"beta": 0.3}, "OpenRLHF is told model.beta=0.3, and trains poz.dpo.bind"),
+        ("dpo", {"label_smoothing": 0.1}, "OpenRLHF is told model.label_smoothing=0.1, and trains"),
+        ("ipo", {"ipo_enable": True}, "OpenRLHF is told model.ipo_enable=True, and trains"),
+        ("aot", {"accumulated": 4}, "so gradient_accumulation_steps=4 would change it."),
+        ("odpo", {}, "and OpenRLHF gives a loss no column of the data."),
+    ],
+)
+def test_openrlhf_is_not_told_what_is_ignored(objective, said, sentence):
+    assert sentence in refused(openrlhfs(**said), objective, where=openrlhf.exchange)
+
+
+def test_openrlhf_gets_a_mean_and_lengths_from_what_it_sums():
+    trainer = openrlhfs(beta=2.0)
+    openrlhf.exchange(trainer, "simpo", beta=2.0, gamma=1.0)
+    tokens = -torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(6) < torch.tensor([[3], [2], [4], [6]])
+    summed, means = trainer._get_batch_logps(tokens, mask, [0, 0])
+    loss, *rewards = trainer.loss_fn(*summed.chunk(2), *REFERENCE)
+    chosen, rejected = means.chunk(2)
+    torch.testing.assert_close(loss, torch.nn.functional.softplus(1 - 2 * (chosen - rejected)).mean())
+    torch.testing.assert_close(rewards, [2 * chosen, 2 * rejected])
 
 
 @pytest.mark.parametrize("name", ["dpo", "simpo", "ipo", "mnpo", "kto", "npo"])
