@@ -217,6 +217,7 @@ def test_tau_equal_to_eta_forgets_the_current_policy():
         (lambda: tabular.mnpo_step([], None, SKEWED, BENCH, tau=0, eta=1), "at least one opponent"),
         (lambda: tabular.mnpo_step([SKEWED], [1, 2], SKEWED, BENCH, tau=0, eta=1), "one number >= 0 per opponent"),
         (lambda: tabular.mnpo_step([SKEWED], [1], SKEWED, BENCH, tau=0, eta=1, beta=0), "beta scales"),
+        (lambda: tabular.mnpo_step([SKEWED], [1], SKEWED, BENCH, tau=0, eta=1, beta=np.inf), "beta scales"),
         (
             lambda: tabular.mnpo_step([[1, 1, 0]], [1], SKEWED, BENCH, tau=0, eta=1, sampler=SKEWED),
             "an opponent must sum",

@@ -139,3 +139,15 @@ def test_sharded_rows():
             logps(distribute_tensor(HIDDEN @ WEIGHT.T, mesh, [Shard(0)]), TARGETS)
     finally:
         dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("call", [linear_logps, poz.torch.logps], ids=["linear_logps", "logps"])
+def test_ignore_index_is_any_integer_of_64_bit(call):
+    """And no other, which targets could not be compared with."""
+    targets = torch.tensor([1, 0])
+    given = (torch.ones(2, 3), torch.ones(4, 3), targets) if call is linear_logps else (torch.ones(2, 4), targets)
+    for index in (-(2**63), 2**63 - 1):
+        torch.testing.assert_close(call(*given, ignore_index=index), torch.full((2,), 0.25).log())
+    for index in (-(2**63) - 1, 2**63):
+        with pytest.raises(TypeError, match="`ignore_index` must be an integer that is no target"):
+            call(*given, ignore_index=index)
