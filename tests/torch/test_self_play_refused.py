@@ -96,6 +96,7 @@ def test_a_turn_reports_ties_cuts_and_prompts_with_one_completion():
     cut = torch.tensor([[True, False, False], [False, False, True]])
     wins = torch.full((2, 3, 3), 0.5)
     wins[0, 2, :2], wins[0, :2, 2] = 1.0, 0.0
+    wins.diagonal(dim1=1, dim2=2).fill_(torch.nan)  # of a completion and itself, which nobody reads
     play = SelfPlay(model(), "inpo", lambda *_: twice._replace(cut=cut), lambda *_: wins)
     with pytest.warns(UserWarning, match="2 of 6 completions were cut before their end"):
         (turn,) = play.round(None)
