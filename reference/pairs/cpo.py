@@ -25,7 +25,7 @@ def cpo(
     z, eps = beta * (chosen - rejected), label_smoothing
     n = tokens(chosen_len, normalized=nll == "mean")
     if nll == "batch_tokens" and chosen_len is not None:
-        n = max(float(np.sum(chosen_len)), 1.0) / len(chosen)
+        n = np.full(len(chosen), max(float(np.sum(chosen_len)), 1.0) / len(chosen))
     losses = times(1 - eps, softplus(-z)) + times(eps, softplus(z)) - times(nll_weight, chosen / n)
     # dL/dz = ε σ(z) - (1-ε) σ(-z), dz/dchosen = β, dz/drejected = -β; of the NLL -w/N in chosen
     slope = beta * (eps * sigmoid(z) - (1 - eps) * sigmoid(-z))
