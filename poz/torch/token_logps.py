@@ -49,8 +49,8 @@ def token_logps(model: Any, labels: Tensor, **inputs: Any) -> TokenLogps:
 
     Raises:
         TypeError, ValueError: Labels of another shape; a head that does more than multiply (an adapter, quantised
-            weights, a forward pass or hooks of its own); logits that the model changes after its head, as a soft cap or a
-            scale do; an encoder-decoder; weights that are partitioned by ZeRO-3 or tensor parallelism.
+            weights, a forward pass or hooks of its own); logits that the model changes after its head by more than a scale or
+            a soft cap that its configuration names; an encoder-decoder; weights in parts, by ZeRO-3 or tensor parallelism.
     """
     unwrapped = bare(model)
     head = _checked_head(unwrapped)
@@ -74,7 +74,8 @@ _compared: WeakSet[torch.nn.Module] = WeakSet()
 
 def _scored(model: Any, call: Any, head: Any, labels: Tensor, inputs: Any) -> TokenLogps:
     targets = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-    with _as_logps(head, targets) as made:
+    scale, cap = _scaling(model)
+    with _as_logps(head, targets, scale, cap) as made:
         output = call(**inputs)
     if len(made) != 1:
         raise ValueError(
@@ -82,21 +83,36 @@ def _scored(model: Any, call: Any, head: Any, labels: Tensor, inputs: Any) -> To
             f"{INSTEAD}"
         )
     found = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if not isinstance(found, Tensor) or not (found is made[0] or _same(found, made[0])):
+    expected = made[0] if (scale, cap) == (1, None) else made[0].detach() * scale
+    expected = expected if cap is None else cap * torch.tanh(expected / cap)
+    if not isinstance(found, Tensor) or not (found is expected or _same(found, expected, made[0] is not expected)):
         raise ValueError(
-            f"{_named(model)} changes its logits after its head, as by a soft cap, a scale or rounding, and its log-probs are "
-            f"those of the changed ones. {INSTEAD}"
+            f"{_named(model)} changes its logits after its head by what its configuration does not name as logit_scale, "
+            f"logits_scaling or final_logit_softcapping, such as rounding, and its log-probs are those of the changed. {INSTEAD}"
         )
+    if made[0] is not expected:
+        found = made[0] + 0 * (found - found.detach())  # what wraps the model waits for a gradient of what it returned
     return TokenLogps(found[..., 0][:, :-1], targets[:, :-1] != IGNORED)
 
 
-def _same(found: Tensor, made: Tensor) -> bool:
-    """What wraps a model may hand over another tensor, and needs its gradient; the numbers are those of the head."""
-    return found.shape == made.shape and torch.allclose(found, made, 0, 0, equal_nan=True)
+def _same(found: Tensor, expected: Tensor, changed: bool) -> bool:
+    """What wraps a model may hand over another tensor, and needs its gradient; the numbers are those of the head.
+
+    A scale and a cap are rounded in float32 by the model, perhaps in another order.
+    """
+    return found.shape == expected.shape and torch.allclose(found, expected, 1e-5 * changed, 0, equal_nan=True)
+
+
+def _scaling(model: Any) -> tuple[float, float | None]:
+    """What a configuration says its model does to logits: a factor (Cohere, Granite), and a soft cap (Gemma 2)."""
+    config = getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else None
+    scale, divisor = (getattr(config, name, None) for name in ("logit_scale", "logits_scaling"))
+    return (1 if scale is None else scale) / (divisor or 1), getattr(config, "final_logit_softcapping", None)
 
 
 @contextmanager
-def _as_logps(head: Any, targets: Tensor) -> Iterator[list[Tensor]]:
+def _as_logps(head: Any, targets: Tensor, scale: float, cap: float | None) -> Iterator[list[Tensor]]:
     """The head gives (rows, tokens, 1) log-probs of targets; yields the list of what it has given."""
     made: list[Tensor] = []
 
@@ -117,6 +133,7 @@ def _as_logps(head: Any, targets: Tensor) -> Iterator[list[Tensor]]:
                 f"head in 16 bit or more and whole (ZeRO-2, FSDP). Or: {INSTEAD}"
             )
         settings = {**getattr(head, "settings", {}), "ignore_index": IGNORED, "outputs": ("logps",)}
+        settings |= {"logit_scale": scale, "softcap": cap}
         logps = linear_logps(hidden, weight, targets.to(hidden.device), bias=bias, **settings)
         made.append(logps[..., None].clone())  # FSDP warns of views
         return made[0]
