@@ -89,6 +89,22 @@ def test_a_sum_is_coupled_by_those_parts_that_are():
     assert both.coupled == both.bind().coupled == f"{poz.aot.coupled}, the number of tokens of the batch"
 
 
+@pytest.mark.parametrize("weight", [None, 0.2])
+def test_parts_of_a_batch_whose_tokens_are_counted(weight):
+    """The NLL of each completion, over 18 tokens of four: what the whole batch gives, from a part of it."""
+    per_token = poz.sft.bind(normalizer="batch_tokens")
+    spec = per_token if weight is None else poz.combine([("dpo", 0.8), ("bco", 0.4), (per_token, weight)])
+    parts = [poz.Pairs(*(None if x is None else x[rows] for x in PAIRS)) for rows in (slice(1), slice(1, 4))]
+    for counts in ((4, 18, 0), torch.tensor([4, 18, 0])):
+        inside = spec.within(poz.Counts(*counts))
+        assert not inside.coupled
+        split = np.concatenate([inside(part) for part in parts])
+        np.testing.assert_allclose(split, spec(PAIRS), rtol=1e-12)
+    if weight is None:
+        np.testing.assert_allclose(split, -PAIRS.chosen * 4 / 18, rtol=1e-12)
+        np.testing.assert_array_equal(spec.within(poz.Counts(4, 0, 4))(PAIRS), -4 * PAIRS.chosen)
+
+
 def test_torch_and_jax_differentiate_it():
     both = poz.combine({"dpo": 1.0, "ipo": 0.5})
     logps = [torch.tensor(x, requires_grad=True) for x in PAIRS[:4]]

@@ -16,7 +16,7 @@ from poz.objective import Deviation, objective
     formula=r"-\tfrac{1}{N}\log\pi(y_w)",
     reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),
     coupled=lambda p: "the number of tokens of the batch" * (p["normalizer"] == "batch_tokens"),
-    counted=lambda p, whole: ({"normalizer": "sum"}, whole.completions / max(whole.tokens, 1)),
+    counted=lambda p, whole: ({"normalizer": "sum"}, whole.completions / (whole.tokens + (whole.tokens == 0))),
     deviations=[
         Deviation("TRL 1.16 `sft`, Liger", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
         Deviation("LLaMA-Factory `pref_ftx`, OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
