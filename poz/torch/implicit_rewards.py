@@ -72,7 +72,7 @@ def list_rewards(objective: Objective, scored: ScoredLists) -> Tensor:
     """
     made, objective = list_batch(objective, scored), _rewarding(objective)
     (side,) = layout_of(objective.family).sides
-    rewards = getattr(made, side).detach()
+    rewards: Tensor = getattr(made, side).detach()
     if f"ref_{side}" in objective.reads:
         rewards = rewards - getattr(made, f"ref_{side}")
     if _lists_see_means(objective):

@@ -63,10 +63,10 @@ class ScoredLists(NamedTuple):
     def first(self, lists: int) -> ScoredLists:
         """The first lists only."""
         found = self.counts()
-        sizes = found[:lists] or max(found, default=2)
-        rows = sum(found[:lists])
-        cut = {name: x[:rows] for name, x in self._asdict().items() if isinstance(x, Tensor)}
-        return self._replace(**{**cut, "sizes": sizes}, columns={name: x[:rows] for name, x in self.columns.items()})
+        rows, width = sum(found[:lists]), max(found, default=2)
+        cut: dict[str, Any] = {name: x[:rows] for name, x in self._asdict().items() if isinstance(x, Tensor)}
+        cut |= {"sizes": found[:lists] or width, "columns": {name: x[:rows] for name, x in self.columns.items()}}
+        return self._replace(**cut)
 
     def check(self) -> None:
         """Refuses what does not fit together.
@@ -108,7 +108,7 @@ def list_losses(objective: str | Objective, scored: ScoredLists) -> Tensor:
     """
     spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
     made = list_batch(spec, scored)
-    return whole_batch(spec, made) if spec.coupled else spec(made)  # type: ignore[no-any-return]
+    return whole_batch(spec, made) if spec.coupled else spec(made)
 
 
 def list_batch(objective: Objective, scored: ScoredLists) -> Any:

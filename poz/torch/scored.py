@@ -90,7 +90,12 @@ def check_rows(fields: Mapping[str, Any], columns: Mapping[str, Any], layout: st
     if len(shape) != 2 or shape[0] % of:
         raise ValueError(f"logps must be {layout}; got {shape}.")
     rows = shape[:1]
-    wanted = {"mask": [shape], "lengths": [rows], "ref_logps": [shape, rows], "collision": [shape]}
+    wanted: dict[str, list[tuple[int, ...]]] = {
+        "mask": [shape],
+        "lengths": [rows],
+        "ref_logps": [shape, rows],
+        "collision": [shape],
+    }
     for name, shapes in wanted.items():
         if name in given and tuple(given[name].shape) not in shapes:
             raise ValueError(

@@ -111,6 +111,8 @@ def test_lengths_and_sums_may_be_given():
     )
     longer = list_losses("reward_partition", given._replace(lengths=lists.mask.sum(1) + 1))
     assert not torch.equal(longer, list_losses("reward_partition", given))
+    assert list_losses("reward_partition", lists.first(0)).shape == (0,)
+    assert list_rewards(poz.reward_partition, lists.first(0)).shape == (0, 2)
     first = lists.first(1)
     torch.testing.assert_close(list_losses("reward_partition", first), list_losses("reward_partition", given)[:1])
 

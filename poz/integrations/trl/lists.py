@@ -40,7 +40,9 @@ def prepared(dataset: Any, objective: Objective, where: str) -> Dataset:
         raise TypeError(f"{where} must be a datasets.Dataset of lists, read whole; got {type(dataset).__name__}.")
     dataset = data.plain(dataset)
     needed, ordered = list_columns(objective), order_alone(objective)
-    kind, counts, left_out, empty, every = None, {}, 0, 0, True
+    kind: Any = None
+    counts: dict[int, str] = {}
+    left_out, empty, every = 0, 0, True
     for number, row in enumerate(dataset):
         here = f"{where}, row {number}"
         found = _example(row, here, needed, ordered)
@@ -49,7 +51,7 @@ def prepared(dataset: Any, objective: Objective, where: str) -> Dataset:
             continue
         prompt = found["prompt"]
         if not isinstance(prompt, kind or type(prompt)):
-            kinds = [{str: "texts", list: "messages"}[one] for one in (type(prompt), kind)]
+            kinds = ["texts" if one is str else "messages" for one in (type(prompt), kind)]
             raise ValueError(f"{here} holds {kinds[0]}, and the rows before it {kinds[1]}. Give all as one of them.")
         if prompt == []:
             raise ValueError(f"{here} has no prompt before its messages; it has {names_of(row)}.")
@@ -113,7 +115,8 @@ class Lists:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """The batch of these examples."""
         sizes = [len(example[IDS]) for example in examples]
-        pairs, order = [], []
+        pairs: list[dict[str, Any]] = []
+        order: list[tuple[int, int]] = []
         for example in examples:
             for chosen, rejected in _twos(example[IDS]):
                 ids = {"prompt_ids": example["prompt_ids"], "chosen_ids": chosen, "rejected_ids": rejected}
@@ -140,7 +143,7 @@ class Lists:
 def padded(rows: Tensor, sizes: Sequence[int], width: int) -> Tensor:
     """(batch, width): the numbers of each list, and zeros."""
     made = rows.new_zeros(len(sizes), width)
-    for numbers, laid in zip(rows.split(list(sizes)), made, strict=True):
+    for numbers, laid in zip(torch.split(rows, list(sizes)), made, strict=True):
         laid[: len(numbers)] = numbers
     return made
 
@@ -157,7 +160,7 @@ def _example(row: Mapping[str, Any], here: str, needed: Sequence[str], ordered: 
                 f"The objective reads {name!r}, {what}, and {here} has {sorted(found)[-1]!r}. Give the column {name!r}, or "
                 "an objective that reads an order alone, such as `plackett_luce`."
             )
-    values = next((found[name] for name in lists.NUMBERS if name in found), [])
+    values: list[float] = next((found[name] for name in lists.NUMBERS if name in found), [])
     if ordered and len(set(values)) < len(values):
         return {}
     return {**found, **{name: row[name] for name in _RENDERED if name in row}} if found else {}
