@@ -226,3 +226,22 @@ def test_install_puts_the_head_under_trls_names(agree):
     for one in found[1:]:
         assert function is not theirs
         agree("own", one, found[0], CLOSE)
+
+
+def test_pairs_that_the_policy_has_just_written_are_trained_as_trls(tmp_path, policy, other, agree):
+    online = importlib.import_module("test_trl_online")
+    runs = [
+        online.trained(online.trainer(tmp_path, policy, objective, ref_model=other))[:2] for objective in ("dpo", None)
+    ]
+    agree("own", *([losses, *moved.values()] for losses, moved in runs), CLOSE)
+
+
+def test_a_reward_model_is_trained_as_trls_and_however_a_step_is_split(tmp_path, agree):
+    reward, moved = importlib.import_module("test_trl_reward"), {}
+    for objective in ("bradley_terry", None):
+        for size, steps in ((1, 8), (4, 2)):
+            more = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "max_steps": 1}
+            made = reward.trainer(tmp_path, objective, PAIRS * 2, arguments={**SGD, **more})
+            moved[objective, size] = trained(made)[1]
+    agree("accumulation", moved["bradley_terry", 1], moved["bradley_terry", 4], 1e-6)
+    agree("own", moved["bradley_terry", 4], moved[None, 4], CLOSE)
