@@ -69,19 +69,20 @@ class PairLosses(PreferenceLoss):
                 f"{accumulation} would change it. Set 1."
             )
 
-    def agree(self, told: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    def agree(self, told: Mapping[str, Any], names: Mapping[str, str], zero: Sequence[str] = ()) -> None:
         """Refuses what the trainer was told of its own loss and the objective does not do.
 
         Args:
-            told: By the name of the setting; None, 0 and False say nothing.
+            told: By the name of the setting.
             names: The hyper-parameter that a setting is; what is none is refused.
+            zero: Settings of which 0 says nothing to an objective that has no such thing.
 
         Raises:
             ValueError: A setting that the objective has not, or has otherwise.
         """
         for setting, said in told.items():
             ours = self.objective.values.get(names.get(setting, ""))
-            if said != ours and (said or ours):
+            if said != ours and (said or ours or setting not in zero):
                 raise ValueError(
                     f"{self.trainer} is told {setting}={said!r}, and trains {self.objective!r}. Leave that setting out."
                 )

@@ -13,25 +13,21 @@ from poz.integrations._pairs import PairLosses, spoken
 from poz.objective import Objective
 
 NAMES = {"pref_beta": "beta", "simpo_gamma": "gamma", "dpo_label_smoothing": "label_smoothing"}
-SETTINGS = (*NAMES, "pref_bco_weight", "ld_alpha", "pref_loss")
+SETTINGS, ZERO = (*NAMES, "pref_bco_weight", "ld_alpha", "pref_loss"), ("dpo_label_smoothing", "pref_bco_weight")
 
 
 def train(objective: str | Objective, args: Mapping[str, Any], callbacks: Any = None, **params: Any) -> None:
-    """LLaMA-Factory's `run_exp`, with an objective (or the name of one) in the place of its preference loss.
-
-    `args` are what its yaml has, `callbacks` those of a Trainer. A reference is loaded where the objective reads one.
+    """LLaMA-Factory's `run_exp` on what its yaml has, and callbacks, with an objective in the place of its loss.
 
     Raises:
-        TypeError: No objective.
-        ValueError: One that cannot be trained here, or an argument that it would not follow.
+        ValueError: An objective that cannot be trained here, or an argument that it would not follow.
     """
-    away = [f"{name}=1" for name in ("USE_RAY", "USE_MCA") if os.getenv(name, "0").lower() in ("1", "y", "true")]
-    if args.get("stage") != "dpo" or away:
-        got = " ".join([f"stage: {args.get('stage')}", *away])
+    away = [name for name in ("USE_RAY", "USE_MCA") if os.getenv(name, "0").lower() in ("1", "y", "true")]
+    if (got := " ".join([str(args.get("stage")), *away])) != "dpo":
         raise ValueError(f"poz goes into stage: dpo of LLaMA-Factory, without USE_RAY and USE_MCA; got {got}.")
     loss = PairLosses("LLaMA-Factory", objective, args.get("gradient_accumulation_steps", 1), **params)
     kind = "sigmoid" if needs_reference(loss.objective) else "simpo"  # which says whether a reference is loaded
-    loss.agree({name: args[name] for name in SETTINGS if args.get(name, kind) != kind}, NAMES)
+    loss.agree({name: args[name] for name in SETTINGS if args.get(name, kind) != kind}, NAMES, ZERO)
     from llamafactory.train import tuner
     from llamafactory.train.dpo import trainer
 

@@ -11,7 +11,11 @@ from poz.integrations._pairs import PairLosses
 from poz.objective import Objective
 
 NAMES = {"model.beta": "beta", "model.label_smoothing": "label_smoothing"}
-DEFAULTS = (0.1, 0.01)  # of beta, in OpenRLHF's command and in its class
+DEFAULTS = {
+    "model.beta": (0.1, 0.01),
+    "model.label_smoothing": (0,),
+    "model.ipo_enable": (False,),
+}  # of command and class
 
 
 def exchange(trainer: Any, objective: str | Objective, **params: Any) -> None:
@@ -29,9 +33,9 @@ def exchange(trainer: Any, objective: str | Objective, **params: Any) -> None:
         ValueError: One that cannot be trained here, or an argument of the trainer that it would not follow.
     """
     loss = PairLosses("OpenRLHF", objective, trainer.strategy.accumulated_gradient, **params)
-    model, beta = trainer.args.model, None if trainer.beta in DEFAULTS else trainer.beta
-    told = {"model.beta": beta, "model.label_smoothing": model.label_smoothing, "model.ipo_enable": model.ipo_enable}
-    loss.agree({name: said for name, said in told.items() if said is not None}, NAMES)
+    model = trainer.args.model
+    said = dict(zip(DEFAULTS, (trainer.beta, model.label_smoothing, model.ipo_enable), strict=True))
+    loss.agree({name: x for name, x in said.items() if x not in DEFAULTS[name]}, NAMES)
     theirs, lengths = trainer._get_batch_logps, list[Tensor]()
 
     def sums(logps: Tensor, *masks: Any) -> Any:

@@ -55,13 +55,15 @@ def test_a_name_that_is_none_is_set_right():
         ("dpo", {"dpo_label_smoothing": 0.1}, "told dpo_label_smoothing=0.1, and trains"),
         ("simpo", {"simpo_gamma": 0.5}, "told simpo_gamma=0.5, and trains"),
         ("dpo", {"ld_alpha": 0.5}, "told ld_alpha=0.5, and trains"),
+        ("dpo", {"ld_alpha": 0.0}, "told ld_alpha=0.0, and trains"),
+        ("simpo", {"simpo_gamma": 0.0}, "told simpo_gamma=0.0, and trains"),
         ("dpo", {"pref_bco_weight": 1.0}, "told pref_bco_weight=1.0"),
         ("dpo", {"pref_loss": "simpo"}, "told pref_loss='simpo', and"),
         ("simpo", {"pref_loss": "sigmoid"}, "told pref_loss='sigmoid', and"),
         (
             "dpo",
             {"stage": "kto"},
-            "goes into stage: dpo of LLaMA-Factory, without USE_RAY and USE_MCA; got stage: kto.",
+            "goes into stage: dpo of LLaMA-Factory, without USE_RAY and USE_MCA; got kto.",
         ),
         ("odpo", {}, "`odpo` reads the column 'margin', and LLaMA-Factory gives a loss no column of the data."),
         ("aot", {"gradient_accumulation_steps": 4}, "so gradient_accumulation_steps=4 would change it. Set 1."),
@@ -73,10 +75,19 @@ def test_llamafactory_is_not_told_what_is_ignored(objective, said, sentence):
     assert sentence in refused(objective, {"stage": "dpo", **said}, where=llamafactory.train)
 
 
+@pytest.mark.parametrize(
+    "said", [{"dpo_label_smoothing": 0.0, "pref_bco_weight": 0.0, "ld_alpha": None}, {"pref_ftx": 0.1}]
+)
+def test_what_says_nothing_to_llamafactory_is_let_through(said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llamafactory", None)
+    with pytest.raises(ImportError, match="llamafactory"):
+        llamafactory.train("ipo", {"stage": "dpo", **said})
+
+
 @pytest.mark.parametrize("name", ["USE_RAY", "USE_MCA"])
 def test_llamafactory_that_trains_elsewhere(name, monkeypatch):
     monkeypatch.setenv(name, "1")
-    assert f"got stage: dpo {name}=1." in refused("dpo", YAML, where=llamafactory.train)
+    assert f"got dpo {name}." in refused("dpo", YAML, where=llamafactory.train)
 
 
 @pytest.fixture
@@ -112,7 +123,7 @@ def swifts(**said):
         ("dpo", {"loss_type": "ipo"}, "told loss_type='ipo', and trains"),
         ("dpo", {"loss_type": ["sigmoid", "sft"]}, "told loss_type=['sigmoid', 'sft'], and trains"),
         ("dpo", {"loss_weights": [1.0]}, "told loss_weights=[1.0], and trains"),
-        ("dpo", {"ld_alpha": 0.5}, "told ld_alpha=0.5, and trains"),
+        ("dpo", {"ld_alpha": 0.0}, "told ld_alpha=0.0, and trains"),
         ("dpo", {"rlhf_type": "orpo"}, "poz goes into rlhf_type dpo of ms-swift; got orpo."),
         ("", {}, "An objective is needed, with its hyper-parameters"),
         ("aot", {"gradient_accumulation_steps": 4}, "so gradient_accumulation_steps=4 would change it."),
@@ -167,6 +178,11 @@ def openrlhfs(beta=0.1, accumulated=1, **model):
 )
 def test_openrlhf_is_not_told_what_is_ignored(objective, said, sentence):
     assert sentence in refused(openrlhfs(**said), objective, where=openrlhf.exchange)
+
+
+def test_a_default_of_openrlhf_says_nothing():
+    openrlhf.exchange(openrlhfs(), "dpo", beta=0.3, label_smoothing=0.2)
+    openrlhf.exchange(openrlhfs(beta=0.01), "simpo")
 
 
 def test_openrlhf_gets_a_mean_and_lengths_from_what_it_sums():

@@ -134,6 +134,7 @@ def steps(run):
     ("ours", "said", "theirs"),
     [
         (("dpo", {"beta": 0.3}), {}, {"beta": 0.3}),
+        (("dpo", {"beta": 0.1, "label_smoothing": 0.2}), {}, {"label_smoothing": 0.2}),
         (
             ("dpo", {"beta": 0.3, "label_smoothing": 0.2}),
             {"label_smoothing": 0.2, "nll_loss_coef": 0.5, "beta": 0.3},
@@ -141,7 +142,7 @@ def steps(run):
         ),
         (("ipo", {"tau": 0.3}), {}, {"beta": 0.3, "ipo_enable": True}),
     ],
-    ids=["dpo", "smoothed", "ipo"],
+    ids=["dpo", "told", "smoothed", "ipo"],
 )
 def test_loss_and_gradient_are_its_own(ours, said, theirs, trained, agree, fact):
     """Its IPO is on sums; `nll_loss_coef`, whose term it adds itself, stays."""
