@@ -3,6 +3,7 @@
 import copy
 import math
 
+import hf_processes
 import pytest
 import torch
 from tiny_batches import EXACT, collate, exact, models, moved, objective, plain_dpo, rows, sums
@@ -128,6 +129,8 @@ def test_precomputed_log_probs_and_columns(made):
     torch.testing.assert_close(told, poz.odpo(poz.Pairs(chosen, rejected, *refs.chunk(2), margin=margin)).mean())
     with pytest.raises(ValueError, match="`dpo` reads a reference: give its model, or batches with ref_logps"):
         trainer.compute_loss(policy, batch)
+    with pytest.raises(ValueError, match="A batch has ref_logps, and there is a reference model too"):
+        made("dpo", ref_model=reference).compute_loss(policy, {**batch, "ref_logps": refs})
     with pytest.raises(ValueError, match="A batch has marign, which no objective and no LlamaForCausalLM reads"):
         trainer.compute_loss(policy, {**batch, "marign": margin, "ref_logps": refs})
 
@@ -164,3 +167,16 @@ def test_evaluation_is_the_mean(made):
     found = trainer.evaluate(rows())["eval_loss"]
     expected = plain_dpo(policy, reference, collate(rows()), beta=trainer.objective.values["beta"])
     assert found == pytest.approx(expected.item())
+
+
+def test_two_processes_are_one(tmp_path, agree):
+    """With seven pairs one of them has a batch of one where the other has two, and a tied batch is that of both."""
+    torch.multiprocessing.spawn(hf_processes.gradients, (str(tmp_path),), 2)
+    for name, _, _, count in hf_processes.CASES:
+        policy, reference = models()
+        scored = sums(policy, collate(rows(count)))
+        with torch.no_grad():
+            refs = sums(reference, collate(rows(count)))
+        loss = poz.zoo[name](poz.Pairs(*scored, *refs)).mean()
+        found = torch.load(tmp_path / f"{name}{count}.pt")
+        agree("accumulation", found, list(torch.autograd.grad(loss, list(policy.parameters()))), DIGITS)
