@@ -12,6 +12,7 @@ from trl_tiny import MARKS, SHORT, Bytes, close
 
 import poz
 from poz import reference as exact
+from poz.integrations.trl import seams
 from poz.integrations.trl.online import OnlineDPOTrainer
 
 pytestmark = MARKS
@@ -153,3 +154,11 @@ def test_a_micro_batch_of_four_is_divided_by_four_and_trls_is_not(tmp_path, poli
     assert float(found[0][0]) == pytest.approx(4 * float(found[1][0]), rel=1e-5)
     torch.testing.assert_close(found[0][1], divided * found[1][1])
     assert found[0][1].any()
+
+
+def test_a_method_of_trls_that_is_gone_is_said(monkeypatch):
+    monkeypatch.delattr(TRLs, "_forward")
+    with pytest.raises(
+        ImportError, match=r"has no .*OnlineDPOTrainer\._forward, which poz\.integrations\.trl builds on"
+    ):
+        seams.online_dpo()
