@@ -101,14 +101,18 @@ _READ: Mapping[str, Collection[str]] = {
 """What each of TRL's losses reads; beta where it is not here."""
 
 
+def _plain(name: str) -> Callable[[Any], tuple[Objective, float]]:
+    return lambda c: (zoo[name].bind(beta=c.beta), 1.0)
+
+
 def _smoothed(name: str) -> Callable[[Any], tuple[Objective, float]]:
     return lambda c: (zoo[name].bind(beta=c.beta, label_smoothing=c.label_smoothing), 1.0)
 
 
 _LOSSES: Mapping[str, Callable[[Any], tuple[Objective, float]]] = {
-    **{ours: lambda c, name=ours: (zoo[name].bind(beta=c.beta), 1.0) for ours in ("hinge", "apo_zero", "apo_down")},
+    **{name: _plain(name) for name in ("hinge", "apo_zero", "apo_down")},
     "sigmoid": lambda c: (_of_sigmoid(c), 1.0),
-    "sigmoid_norm": lambda c: (zoo["ln_dpo"].bind(beta=c.beta), 1.0),
+    "sigmoid_norm": _plain("ln_dpo"),
     "ipo": lambda c: (zoo["ipo"].bind(tau=c.beta, length_normalized=True), 1.0),
     "exo_pair": _smoothed("exo"),
     "robust": _smoothed("robust_dpo"),
