@@ -9,7 +9,7 @@ import torch
 import poz
 from poz.columns import list_columns
 from poz.testing import draw_values
-from poz.torch import ScoredLists, list_losses, list_rewards
+from poz.torch import PreferenceLoss, ScoredLists, list_losses, list_rewards
 
 TOKENS = 5
 LISTS = [name for name, spec in poz.zoo.items() if spec.family in (poz.Ranked, poz.Samples)]
@@ -143,3 +143,12 @@ FOUR = scored(poz.pro, [2, 2])
 def test_what_does_not_fit_is_refused(objective, change, said):
     with pytest.raises((TypeError, ValueError), match=said):
         list_losses(objective, FOUR._replace(**change))
+
+
+def test_a_loss_of_pairs_says_where_lists_go():
+    with pytest.raises(
+        ValueError, match=r"`tpo` needs 3 .* poz\.integrations\.trl\.RankedTrainer takes lists of K, or call it"
+    ):
+        PreferenceLoss("tpo")
+    with pytest.raises(ValueError, match=r"`mapl` needs 4 .* cannot serve it; call it"):
+        PreferenceLoss("mapl")
