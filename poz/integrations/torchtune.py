@@ -11,6 +11,7 @@ Where the objective reads none, as `dpo`, `poz.torch.PreferenceLoss` in its plac
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -34,8 +35,8 @@ class PreferenceLoss(poz.torch.PreferenceLoss):
         if not hasattr(rlhf.get_batch_log_probs, "__wrapped__"):
             rlhf.get_batch_log_probs = _counting(rlhf.get_batch_log_probs)
 
-    def forward(self, policy_chosen_logps: Tensor, *logps: Tensor, **fields: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """As `poz.torch.PreferenceLoss`, with `chosen_len` and `rejected_len` of the last call of `get_batch_log_probs`.
+    def forward(self, policy_chosen_logps: Tensor, *logps: Tensor, **fields: Any) -> Any:  # type: ignore[override]
+        """As `poz.torch.PreferenceLoss`, with lengths by the labels of the last call of `get_batch_log_probs`.
 
         Raises:
             ValueError: These log-probs are not what it has returned.
@@ -49,7 +50,7 @@ class PreferenceLoss(poz.torch.PreferenceLoss):
         return super().forward(policy_chosen_logps, *logps, chosen_len=chosen_len, rejected_len=rejected_len, **fields)
 
 
-def _counting(scored: Any) -> Any:
+def _counting(scored: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @wraps(scored)
     def counted(logits: Tensor, labels: Tensor, label_pad_token_id: int = -100, **how: Any) -> Tensor:
         _COUNTS.append((labels[:, 1:] != label_pad_token_id).sum(-1))
