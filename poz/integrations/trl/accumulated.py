@@ -55,14 +55,14 @@ class Accumulated:
     _spec: Objective
     _calibration: str
     _whole = False
-    _step: Sequence[Any] = ()
+    _parts: Sequence[Any] = ()
     _place = 0
     _passed: _Passed | None = None
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers': the micro-batches of an optimiser step, which are kept."""
         made = super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
-        self._step, self._place, self._passed = made[0], 0, None
+        self._parts, self._place, self._passed = made[0], 0, None
         return made
 
     def first_pass(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Scored, Any]:
@@ -71,11 +71,11 @@ class Accumulated:
 
     def place(self: Any, model: Any) -> int | None:
         """Which micro-batch of the step this is, where the objective sees all of them; else None."""
-        if not (self._whole and self.model.training and self._place < len(self._step)):
+        if not (self._whole and self.model.training and self._place < len(self._parts)):
             return None
         if self._passed is None and tied(self._spec):
             with torch.no_grad():
-                found = [self.first_pass(model, self._prepare_inputs(one)) for one in self._step]
+                found = [self.first_pass(model, self.placed(one)) for one in self._parts]
             made = [family_batch(self._spec, scored, calibration=self._calibration) for scored, _ in found]
             losses, slope = slopes(self._spec, _joined(made))
             shares = _shares(slope, made)
@@ -92,15 +92,15 @@ class Accumulated:
             return losses, losses.mean() if len(losses) else losses.sum()
         made = family_batch(self._spec, scored, calibration=self._calibration)
         if self._passed is None:
-            here = sum((Counts.of(one["completion_mask"].chunk(2)[0]) for one in self._step), Counts(0, 0, 0))
+            here = sum((Counts.of(one["completion_mask"].chunk(2)[0]) for one in self._parts), Counts(0, 0, 0))
             whole = self.accelerator.reduce(torch.tensor(here, device=scored.logps.device), reduction="sum")
             losses = self._spec.within(Counts(*whole.tolist()))(made)
-            share = self.accelerator.num_processes * len(self._step) / whole[0].item()
+            share = self.accelerator.num_processes * len(self._parts) / whole[0].item()
             return losses, losses.sum() * share
         losses, slope = self._passed.losses[place], self._passed.slopes[place]
         moved = sum((g * getattr(made, name)).sum() for name, g in slope._asdict().items() if g is not None)
         mean = losses.sum() / sum(map(len, self._passed.losses))
-        return losses, len(self._step) * (mean + moved - moved.detach())
+        return losses, len(self._parts) * (mean + moved - moved.detach())
 
     def known_reference(self, place: int | None) -> Any:
         """The reference's log-probs of a micro-batch, where a first pass has them."""

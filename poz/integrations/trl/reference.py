@@ -34,7 +34,7 @@ def policy_is_reference(trainer: Any, names: Any, given: Mapping[str, Any], *, r
         if isinstance(one, nn.Module):
             check_model(one, given.get("peft_config"))
     add = partial(_add_head, trainer, standing_add())
-    functions = {"add_fused_lm_head": add} if FUSED else {}
+    functions: dict[str, Any] = {"add_fused_lm_head": add} if FUSED else {}
     early = _nothing if FUSED else partial(_add_early, add, given)
     if isinstance(model, nn.Module):
         early(model)

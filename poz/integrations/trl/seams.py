@@ -276,6 +276,10 @@ class Seamed(Labelled):
         """The folder of the checkpoint of this step."""
         return f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
 
+    def placed(self: Any, inputs: Mapping[str, Any]) -> Any:
+        """A batch on the device of training."""
+        return self._prepare_inputs(inputs)
+
     def save_state(self, folder: str) -> None:
         """Is called before TRL fills the folder of a checkpoint."""
 

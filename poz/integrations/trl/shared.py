@@ -56,7 +56,7 @@ class Shared(Headed, Referred):
     def compute_ref_log_probs(self: Any, model: Any, inputs: Mapping[str, Any]) -> Any:
         """TRL's: summed log-probs of the reference, for chosen and rejected, or for completions and KL samples."""
         with installed(), evaluating(self.model if self.ref_model is None else self.ref_model):
-            return super().compute_ref_log_probs(model, self.split(inputs)[1])  # type: ignore[misc]
+            return super().compute_ref_log_probs(model, self.split(inputs)[1])
 
     def split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The columns of a batch, and the rest, which is TRL's."""
