@@ -105,7 +105,7 @@ def _same(found: Tensor, expected: Tensor, changed: bool) -> bool:
 
 def _scaling(model: Any) -> tuple[float, float | None]:
     """What a configuration says its model does to logits: a factor (Cohere, Granite), and a soft cap (Gemma 2)."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else None
     scale, divisor = (getattr(config, name, None) for name in ("logit_scale", "logits_scaling"))
     return (1 if scale is None else scale) / (divisor or 1), getattr(config, "final_logit_softcapping", None)
