@@ -17,6 +17,7 @@ name = "jax"
 exp, log, where, cumsum = jnp.exp, jnp.log, jnp.where, jnp.cumsum
 expm1, log1p, arctan = jnp.expm1, jnp.log1p, jnp.arctan
 sigmoid, log_sigmoid, softplus, relu = jax.nn.sigmoid, jax.nn.log_sigmoid, jax.nn.softplus, jax.nn.relu
+_reshard: Any = jax.reshard
 mean, ones_like, stop_gradient = jnp.mean, jnp.ones_like, jax.lax.stop_gradient
 
 
@@ -53,14 +54,15 @@ def logsumexp(x: Real, axis: int) -> Real:
 def argsort(x: Real) -> Real:
     """Order of the last axis, ascending; equal entries stay in order. Over a mesh as `x` is."""
     order = jnp.argsort(whole(x), axis=-1, stable=True)
-    return jax.reshard(order, jax.typeof(x).sharding) if _explicit(x) else order
+    return _reshard(order, jax.typeof(x).sharding) if _explicit(x) else order
 
 
 def whole(x: Real) -> Real:
     """The same array, whole on each device of an explicit mesh."""
     if not _explicit(x):
         return x
-    return jax.reshard(x, jax.NamedSharding(jax.typeof(x).sharding.mesh, jax.sharding.PartitionSpec()))
+    everywhere: Any = jax.sharding.PartitionSpec
+    return _reshard(x, jax.NamedSharding(jax.typeof(x).sharding.mesh, everywhere()))
 
 
 def _explicit(x: Real) -> bool:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from poz._memory import bytes_of
 from poz.jax.head.arrays import array, check_arrays, check_targets
 from poz.jax.head.derivative import log_probs
-from poz.jax.head.mesh import AxisNames, axis_size, lying, lying_as_named, over_mesh
+from poz.jax.head.mesh import AxisNames, Lying, axis_size, lying, lying_as_named, over_mesh
 from poz.jax.head.plan import Plan, Shape, make_plan, wide
 from poz.jax.head.settings import Settings, check_outputs, check_scaling
 
@@ -114,6 +114,7 @@ def linear_logps(
         exact=precision == "exact",
         axis=vocabulary_axis,
     )
+    where: Lying | None
     if mesh is not None:
         where = lying_as_named(mesh, data_axis, vocabulary_axis, weight, targets)
     elif data_axis is not None:
