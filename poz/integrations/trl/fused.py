@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
 @dataclass
-class Fused(ModelOutput):  # type: ignore[misc]
+class Fused(ModelOutput):
     """What a model gives in the place of logits: (rows, tokens - 1) each, and the load balancing of mixtures of experts."""
 
     log_probs: Any = None
@@ -53,7 +53,8 @@ def add_fused_lm_head(
         head = self.get_output_embeddings()
         weight, bias = (x.full_tensor() if isinstance(x, DTensor) else x for x in (head.weight, head.bias))
         hidden, labels = made.last_hidden_state[:, :-1].to(weight.device), labels[:, 1:].to(weight.device)
-        mask, autocast = labels != -100, nullcontext()
+        mask = labels != -100
+        autocast: Any = nullcontext()
         if cast_lm_head_to_fp32:
             hidden, autocast = hidden.float(), torch.autocast(hidden.device.type, enabled=False)
         with autocast, installed() as kernel:
@@ -66,7 +67,7 @@ def add_fused_lm_head(
         if given.get("output_router_logits"):
             experts = (config.num_experts, config.num_experts_per_tok)
             balance = load_balancing_loss_func(made.router_logits, *experts, given.get("attention_mask"))
-        return Fused(*laid, aux_loss=balance)
+        return Fused(**dict(zip((*FIELDS, "aux_loss"), (*laid, balance), strict=True)))
 
     model.forward = MethodType(forward, model)
 
