@@ -13,9 +13,10 @@ from poz.families import layout_of
 from poz.objective import Objective
 from poz.torch.lists import ScoredLists, example_lists, list_batch
 from poz.torch.scored import SIDES, Scored, as_pairs, example, family_batch, parts
+from poz.zoo import zoo
 
 
-def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tensor]:
+def implicit_rewards(objective: str | Objective, scored: Scored) -> tuple[Tensor, Tensor]:
     """The rewards that the policy implies for the chosen and for the rejected completions, each (batch,).
 
     scale * (log-prob - reference's log-prob), where scale is the objective's first hyper-parameter in 1/nat (nearly
@@ -26,7 +27,7 @@ def implicit_rewards(objective: Objective, scored: Scored) -> tuple[Tensor, Tens
     Raises:
         TypeError: The objective reads scores or errors, which are no log-probs of a policy.
     """
-    objective = _rewarding(objective)
+    objective = _rewarding(zoo[objective] if isinstance(objective, str) else objective)
     if not layout_of(objective.family).tokens:
         family_batch(objective, scored)  # says so
     pairs, reads, means = as_pairs(scored), objective.reads, _sees_means(objective, scored)
@@ -62,7 +63,7 @@ def _rewarding(objective: Objective) -> Objective:
     return next((part for part in found if any(True for _ in _scales(part))), objective)
 
 
-def list_rewards(objective: Objective, scored: ScoredLists) -> Tensor:
+def list_rewards(objective: str | Objective, scored: ScoredLists) -> Tensor:
     """The rewards that the policy implies for completions in lists: (batch, K), in the order of `list_batch`, 0 at padding.
 
     They are those of `implicit_rewards`, and do not depend on what other completions a list has.
@@ -70,7 +71,8 @@ def list_rewards(objective: Objective, scored: ScoredLists) -> Tensor:
     Raises:
         TypeError, ValueError: As for `poz.torch.list_losses`.
     """
-    made, objective = list_batch(objective, scored), _rewarding(objective)
+    spec = zoo[objective] if isinstance(objective, str) else objective
+    made, objective = list_batch(spec, scored), _rewarding(spec)
     (side,) = layout_of(objective.family).sides
     rewards: Tensor = getattr(made, side).detach()
     if f"ref_{side}" in objective.reads:

@@ -49,13 +49,14 @@ class ScoredLists(NamedTuple):
             ValueError: One below 1, or sizes that do not add up to the rows.
         """
         rows = len(self.logps)
-        if isinstance(self.sizes, int):
+        if isinstance(self.sizes, int) and not isinstance(self.sizes, bool):
             if self.sizes < 1 or rows % self.sizes:
                 raise ValueError(f"sizes={self.sizes} does not divide the {rows} rows into lists.")
             return [self.sizes] * (rows // self.sizes)
-        found = self.sizes.tolist() if isinstance(self.sizes, Tensor) else list(self.sizes)
-        if not all(isinstance(size, int) for size in found):
-            raise TypeError(f"sizes must be integers, one for each prompt; got {self.sizes!r}.")
+        found = self.sizes.tolist() if isinstance(self.sizes, Tensor) else self.sizes
+        if not isinstance(found, Sequence) or not all(type(size) is int for size in found):
+            raise TypeError(f"sizes must be integers, one for each prompt, or one for all; got {self.sizes!r}.")
+        found = list(found)
         if min(found, default=1) < 1 or sum(found) != rows:
             raise ValueError(f"sizes must be 1 or more and add up to the {rows} rows; got {found}.")
         return found
@@ -104,7 +105,8 @@ def list_losses(objective: str | Objective, scored: ScoredLists) -> Tensor:
     Raises:
         TypeError: The objective reads no lists of completions, or what is scored is no tensor.
         ValueError: Rows, tokens, sizes or columns that do not fit together, a column that is missing or that nothing
-            reads, lists of unequal length for an objective without a mask, or equal scores for one that reads an order.
+            reads, lists of unequal length for an objective without a mask, scores that are NaN, or equal ones for an
+            objective that reads an order.
     """
     spec = spec_of(zoo[objective] if isinstance(objective, str) else objective)
     made = list_batch(spec, scored)
@@ -201,6 +203,11 @@ def _places(sizes: Sequence[int], width: int, device: torch.device) -> Tensor:
 
 def _best_first(objective: Objective, scores: Any, places: Tensor) -> Tensor:
     """The rows of each list in order of their scores, equal ones as they come."""
+    if scores.device.type == "cpu" and scores.isnan().any():
+        raise ValueError(
+            f"The scores must be numbers; that of completion {int(scores.isnan().nonzero()[0])} is NaN, which is neither better "
+            "nor worse than another. Mend the list, or leave it out."
+        )
     laid = scores[places.clamp(min=0)].double().masked_fill(places < 0, -torch.inf)
     laid, order = laid.sort(dim=1, descending=True, stable=True)
     places = places.gather(1, order)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poz._checks import least
 from poz.backends import namespace
 from poz.columns import columns_read, needs_reference
 from poz.families import layout_of, named
@@ -90,7 +91,8 @@ class PreferenceLoss(nn.Module):
         Raises:
             TypeError: Something is no tensor.
             ValueError: Something that the objective reads is missing, or of another shape; a column that it does not read;
-                weights where an objective ties the batch together; a denominator that nothing is divided by, or not > 0.
+                weights below 0 or NaN, or where an objective ties the batch together; a denominator that nothing is divided
+                by, or not > 0.
         """
         scored = self._scored(
             (policy_chosen_logps, policy_rejected_logps),
@@ -98,6 +100,10 @@ class PreferenceLoss(nn.Module):
             (chosen_len, rejected_len),
             columns,
         )
+        if example_weights is not None:
+            ignored = self._weighed(example_weights, len(policy_chosen_logps)).repeat(2)[:, None] == 0
+            trained = scored.logps.where(~ignored, scored.logps.detach())  # else 0 times a NaN is its gradient
+            scored = scored._replace(logps=trained)
         losses = scored_losses(self.objective, scored)
         return (
             self._reduced(losses, len(policy_chosen_logps), example_weights, denominator),
@@ -136,23 +142,26 @@ class PreferenceLoss(nn.Module):
         tokens = torch.cat(policy)[:, None]
         return Scored(tokens, torch.ones_like(tokens, dtype=torch.bool), counts, ref, columns)
 
+    def _weighed(self, weights: Any, pairs: int) -> Tensor:
+        if self.objective.coupled:
+            raise ValueError(
+                f"`{self.objective.name}` is defined over a batch ({self.objective.coupled}), of which a weight takes no "
+                "pair away. Leave out the pairs that do not count."
+            )
+        if not isinstance(weights, Tensor):
+            raise TypeError(f"example_weights must be a torch tensor; got {type(weights).__name__}.")
+        xp = namespace(weights)  # which refuses a DTensor
+        if weights.shape != (pairs,):
+            raise ValueError(f"example_weights must be ({pairs},), one for each pair; got {tuple(weights.shape)}.")
+        if not (found := least(xp, weights)) >= 0:
+            raise ValueError(f"example_weights must be 0 or more; got {found}.")
+        return weights
+
     def _reduced(self, losses: Tensor, pairs: int, weights: Tensor | None, denominator: Any) -> Tensor:
         if denominator is not None and self.reduction != "mean":
             raise ValueError(f"A denominator is what reduction='mean' divides by; got reduction={self.reduction!r}.")
-        if isinstance(denominator, int | float) and not denominator > 0:
-            raise ValueError(f"denominator must be > 0; got {denominator}.")
-        rows = len(losses) // max(pairs, 1)
+        rows = max(len(losses) // max(pairs, 1), 1)
         if weights is not None:
-            if self.objective.coupled:
-                raise ValueError(
-                    f"`{self.objective.name}` is defined over a batch ({self.objective.coupled}), of which a weight takes no "
-                    "pair away. Leave out the pairs that do not count."
-                )
-            if not isinstance(weights, Tensor):
-                raise TypeError(f"example_weights must be a torch tensor; got {type(weights).__name__}.")
-            namespace(weights)  # which refuses a DTensor
-            if weights.shape != (pairs,):
-                raise ValueError(f"example_weights must be ({pairs},), one for each pair; got {tuple(weights.shape)}.")
             weights = weights.to(losses).repeat(rows)
             losses = torch.where(weights == 0, torch.zeros_like(losses), losses * weights)
         if self.reduction == "none":
@@ -161,6 +170,26 @@ class PreferenceLoss(nn.Module):
         if self.reduction == "sum":
             return total
         if denominator is not None:
-            return total.div(denominator * rows)
+            return total.div(_positive(denominator) * rows)
         counted = total.new_tensor(len(losses)) if weights is None else weights.sum()
         return total / torch.where(counted == 0, torch.ones_like(counted), counted)
+
+
+def _positive(denominator: Any) -> Any:
+    """What a sum is divided by, () or a number.
+
+    Raises:
+        TypeError, ValueError: It is none, or not > 0 where that can be read.
+    """
+    if isinstance(denominator, Tensor):
+        xp = namespace(denominator)  # which refuses a DTensor
+        if denominator.numel() != 1:
+            raise ValueError(f"denominator must be one number; got a tensor {tuple(denominator.shape)}.")
+        denominator = denominator.reshape(())
+        if not xp.readable(denominator):
+            return denominator
+    elif not hasattr(denominator, "__float__"):
+        raise TypeError(f"denominator must be a number, or a tensor of one; got {type(denominator).__name__}.")
+    if not denominator > 0:
+        raise ValueError(f"denominator must be > 0; got {float(denominator)}.")
+    return denominator

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from poz.backends.torch import readable
 from poz.torch.head.linear_logps import linear_logps
 from poz.torch.head.logps_head import LogpsHead
 from poz.torch.head.probe import compare
@@ -48,15 +49,17 @@ def token_logps(model: Any, labels: Tensor, **inputs: Any) -> TokenLogps:
         **inputs: What the model is called with; positions of rows that are padded on the left are the caller's.
 
     Raises:
-        TypeError, ValueError: Labels of another shape; a head that does more than multiply (an adapter, quantised
-            weights, a forward pass or hooks of its own); logits that the model changes after its head by more than a scale or
-            a soft cap that its configuration names; an encoder-decoder; weights in parts, by ZeRO-3 or tensor parallelism.
+        TypeError, ValueError: Labels of another shape, or on a CPU such as are not the tokens of the inputs, or count in
+            padding; a head that does more than multiply (an adapter, quantised weights, a forward pass or hooks of its own);
+            logits that the model changes after its head by more than a scale or a soft cap that its configuration names; an
+            encoder-decoder; weights in parts, by ZeRO-3 or tensor parallelism.
     """
     unwrapped = bare(model)
     head = _checked_head(unwrapped)
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 2:
         got = f"{labels.dtype} of {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         raise TypeError(f"labels must be an int64 tensor (rows, tokens), {IGNORED} where none counts; got {got}.")
+    _check_labels(labels, inputs)
     scored = _scored(unwrapped, model, head, labels, inputs)
     if head not in _compared and hasattr(unwrapped, "base_model_prefix"):
         compare(
@@ -66,6 +69,28 @@ def token_logps(model: Any, labels: Tensor, **inputs: Any) -> TokenLogps:
         )
         _compared.add(head)
     return scored
+
+
+def _check_labels(labels: Tensor, inputs: dict[str, Any]) -> None:
+    """Refuses labels that are no tokens of the inputs, where that can be read without waiting for a device.
+
+    Raises:
+        ValueError: One counts where there is padding, or is another than the token in its place.
+    """
+    for name, differs, what in (
+        ("input_ids", labels.ne, "is another than the token of input_ids there, as of labels that are shifted already"),
+        ("attention_mask", torch.logical_not, "counts where attention_mask says padding"),
+    ):
+        x = inputs.get(name)
+        if not isinstance(x, Tensor) or x.shape != labels.shape or not (readable(labels) and readable(x)):
+            continue
+        wrong = differs(x) & (labels != IGNORED)
+        if wrong.any():
+            row, place = wrong.nonzero()[0].tolist()
+            raise ValueError(
+                f"Label {int(labels[row, place])} of row {row} at place {place} {what}. Give labels in the places of their "
+                f"tokens, and {IGNORED} in prompts and padding."
+            )
 
 
 _compared: WeakSet[torch.nn.Module] = WeakSet()

@@ -46,3 +46,9 @@ class TestRewards:
     def test_implicit(self, objective, chosen, rejected):
         found = implicit_rewards(objective, self.scored())
         assert [reward.item() for reward in found] == pytest.approx([chosen, rejected])
+
+
+def test_names_are_taken_as_losses_take_them():
+    scored = TestRewards().scored()
+    for by_name, by_spec in zip(implicit_rewards("simpo", scored), implicit_rewards(poz.simpo, scored), strict=True):
+        assert torch.equal(by_name, by_spec)

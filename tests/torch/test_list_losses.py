@@ -120,6 +120,9 @@ def test_lengths_and_sums_may_be_given():
 FOUR = scored(poz.pro, [2, 2])
 
 
+NAN = torch.tensor([1.0, 2, torch.nan, 0])
+
+
 @pytest.mark.parametrize(("objective", "change", "said"), [
     ("dpo", {}, r"`dpo` reads poz\.Pairs, not lists of completions\. .* such as `pro`; poz\.torch\.scored_losses serves"),
     ("lcpo", {}, r"`lcpo` reads poz\.Pairs, not lists"),
@@ -127,6 +130,13 @@ FOUR = scored(poz.pro, [2, 2])
     ("pro", {"sizes": [3, 2]}, r"add up to the 4 rows; got \[3, 2\]"),
     ("pro", {"sizes": [4, 0]}, r"sizes must be 1 or more and add up to the 4 rows; got \[4, 0\]"),
     ("pro", {"sizes": [2.0, 2.0]}, r"sizes must be integers, one for each prompt"),
+    ("pro", {"sizes": 2.0}, r"sizes must be integers, one for each prompt, or one for all; got 2\.0"),
+    ("pro", {"sizes": None}, r"sizes must be integers, one for each prompt, or one for all; got None"),
+    ("pro", {"sizes": torch.tensor(4)}, r"sizes must be integers, one for each prompt, or one for all; got tensor\(4\)"),
+    ("pro", {"sizes": torch.ones(4, dtype=torch.bool)}, r"sizes must be integers, .*; got tensor\(\[True"),
+    ("pro", {"sizes": True}, r"sizes must be integers, one for each prompt, or one for all; got True"),
+    ("s_dpo", {"columns": {"scores": NAN}}, r"scores must be numbers; that of completion 2 is NaN"),
+    ("lipo_lambda", {"columns": {"scores": NAN}}, r"scores must be numbers; that of completion 2 is NaN"),
     ("pro", {"columns": {}}, r"`pro` reads the column 'scores', which the scored lists do not have"),
     ("pro", {"columns": {"scores": torch.ones(2)}}, r"'scores' must have a number for each of the 4 completions; got \(2,\)"),
     ("pro", {"columns": {"score": torch.ones(4)}}, r"'score' is no column of lists that `pro` may read; those are scores"),

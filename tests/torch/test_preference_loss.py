@@ -109,6 +109,10 @@ def test_calibration_samples_are_the_chosen_completions(name):
         (lambda: PreferenceLoss("vpo")(C, R, Q, P, calibration=C), "`vpo` reads no column 'calibration'"),
         (lambda: PreferenceLoss("selm")(C, R), "needs reference_chosen_logps and reference_rejected_logps"),
         (lambda: PreferenceLoss("dpo", "mean")(C, R, Q, P, denominator=0), "denominator must be > 0; got 0"),
+        (lambda: PreferenceLoss("dpo", "mean")(C, R, Q, P, denominator=0 * C[0]), "denominator must be > 0; got -?0"),
+        (lambda: PreferenceLoss("dpo", "mean")(C, R, Q, P, denominator=C / C), r"must be one number; got a tensor \(3,\)"),
+        (lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=R + 2), "example_weights must be 0 or more; got -1"),
+        (lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=C * torch.nan), "must be 0 or more; got nan"),
         (lambda: PreferenceLoss("dpo")(C, R, Q, P, denominator=3), r"reduction='mean' divides by; got reduction='none'"),
         (lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=C[:2]), r"must be \(3,\).*got \(2,\)"),
         (lambda: PreferenceLoss("aot")(C, R, Q, P, example_weights=-C), r"`aot` is defined over a batch.*Leave out"),
@@ -129,6 +133,10 @@ def test_what_cannot_be_served_is_refused(call, said):
             lambda: PreferenceLoss("dpo")(C, R, Q, P, example_weights=[1.0] * 3),
             "example_weights must be a torch tensor",
         ),
+        (
+            lambda: PreferenceLoss("dpo", "mean")(C, R, Q, P, denominator="3"),
+            "denominator must be a number, or .* got str",
+        ),
         (lambda: PreferenceLoss("dpo")(*(x.long() for x in (C, R, Q, P))), "logps must be floating-point"),
     ],
 )
@@ -143,6 +151,8 @@ def test_nothing_that_counts_has_a_mean_of_zero():
     for loss in (
         mean(chosen, R, Q, P, example_weights=torch.zeros(3))[0],
         mean(*(x[:0] for x in (chosen, R, Q, P)))[0],
+        mean(*(x[:0] for x in (chosen, R, Q, P)), denominator=3)[0],
+        mean(*(x[:0] for x in (chosen, R, Q, P)), denominator=torch.tensor([3]))[0],
     ):
         assert loss.item() == 0
         (slope,) = torch.autograd.grad(loss, chosen, materialize_grads=True)
@@ -154,3 +164,21 @@ def test_it_is_a_module_that_says_what_it_is():
     assert not list(loss.parameters())
     assert "tau=0.2" in repr(loss)
     assert loss.objective.name == "ipo"
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo"])
+@pytest.mark.parametrize("spoiled", [torch.nan, -torch.inf])
+def test_a_pair_that_counts_zero_has_no_gradient_whatever_it_holds(name, spoiled):
+    """0 times a NaN is NaN, so the gradient must not come by that pair at all."""
+    objective, weights = poz.zoo[name], torch.tensor([1, 1, 0])
+    sides = [torch.where(weights == 0, spoiled, side).requires_grad_() for side in (C, R)]
+    reference = () if objective.reference_free else (Q, P)
+    lengths = LENGTHS if "chosen_len" in objective.reads else {}
+    loss = PreferenceLoss(objective, "sum")(*sides, *reference, **lengths, example_weights=weights)[0]
+    kept = [side[:2].clone().requires_grad_() for side in (C, R)]
+    fields = {field: x[:2] for field, x in lengths.items()}
+    expected = objective(poz.Pairs(*kept, *(x[:2] for x in reference), **fields)).sum()
+    torch.testing.assert_close(loss, expected)
+    slopes = zip(torch.autograd.grad(loss, sides), torch.autograd.grad(expected, kept), strict=True)
+    for slope, wanted in slopes:
+        torch.testing.assert_close(slope, torch.cat((wanted, wanted.new_zeros(1))))

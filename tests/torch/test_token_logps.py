@@ -311,3 +311,20 @@ def test_what_wraps_a_model_sees_its_pass(kind, tied, alone):
         (torch.linspace(-1, 2, found.numel(), dtype=found.dtype).reshape(found.shape) * found).sum().backward()
         for p, slope in zip(model.parameters(), slopes, strict=True):
             torch.testing.assert_close(getattr(p.grad, "full_tensor", lambda p=p: p.grad)(), slope)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            [[-100, 5, 3, -100]],
+            "Label 5 of row 0 at place 1 is another than the token .*shifted already.*-100 in prompts",
+        ),
+        ([[-100, 7, 5, 3]], "Label 3 of row 0 at place 3 counts where attention_mask says padding"),
+    ],
+)
+def test_labels_that_are_not_the_tokens_of_the_inputs_are_refused(labels, said):
+    """A shifted label is the next token's, and padding that counts is trained on: both gave numbers."""
+    inputs = {"input_ids": torch.tensor([[1, 7, 5, 3]]), "attention_mask": torch.tensor([[1, 1, 1, 0]])}
+    with pytest.raises(ValueError, match=said):
+        token_logps(tiny("llama"), torch.tensor(labels), **inputs)
