@@ -57,17 +57,26 @@ def load(model: nn.Module, policy: Policy) -> None:
     """The weights of a policy into the model.
 
     Raises:
-        ValueError: The model learns other parameters than when the policy was kept.
+        ValueError: As for `check_fits`.
     """
-    into = learned(model)
-    if into.keys() != policy.keys():
+    check_fits(model, policy)
+    with torch.no_grad():
+        for name, x in learned(model).items():
+            x.copy_(policy[name])
+
+
+def check_fits(model: nn.Module, policy: Policy) -> None:
+    """Refuses a policy of another model.
+
+    Raises:
+        ValueError: The model learns other parameters, or of other shapes, than when the policy was kept.
+    """
+    now, then = ({name: x.shape for name, x in some.items()} for some in (learned(model), policy))
+    if others := sorted({name for name, _ in now.items() ^ then.items()}):
         raise ValueError(
-            f"A policy that was kept has other parameters than the model learns now: {sorted(into.keys() ^ policy.keys())[:3]}."
+            f"A policy that was kept has other parameters than the model learns now: {others[:3]}."
             " Freeze, and unfreeze, before poz.torch.SelfPlay is made."
         )
-    with torch.no_grad():
-        for name, x in into.items():
-            x.copy_(policy[name])
 
 
 class Mixture(nn.Module):

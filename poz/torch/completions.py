@@ -43,12 +43,21 @@ class Completions(NamedTuple):
             weights: As above.
 
         Raises:
-            ValueError: Rows that do not fit, or prompts padded on the right.
+            TypeError: No tensors, or an end that is no token.
+            ValueError: Rows that do not fit, no prompts, or prompts padded on the right.
         """
-        if output.ndim != 2 or prompt_mask.ndim != 2 or len(output) % max(len(prompt_mask), 1):
+        for name, x in (("output", output), ("prompt_mask", prompt_mask)):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{name} must be a tensor; got {type(x).__name__}. Of a dictionary give its sequences.")
+        end = end.tolist() if hasattr(end, "tolist") else end
+        ends = list(end) if isinstance(end, Sequence) else [] if end is None else [end]
+        if not all(type(one) is int for one in ends):
+            raise TypeError(f"end must be the number of a token, several, or None; got {end!r}.")
+        asked, given = tuple(prompt_mask.shape), tuple(output.shape)
+        if len(asked) != 2 or 0 in asked or len(given) != 2 or given[0] % asked[0] or given[1] < asked[1]:
             raise ValueError(
-                "output must be (prompts * K, tokens) and prompt_mask (prompts, prompt tokens); got "
-                f"{tuple(output.shape)} and {tuple(prompt_mask.shape)}."
+                "output must be (prompts * K, tokens), the prompts' own first, and prompt_mask (prompts, prompt tokens); got "
+                f"{given} and {asked}."
             )
         rows, width = output.shape
         each, read = rows // len(prompt_mask), prompt_mask.to(output.device).bool()
@@ -57,7 +66,7 @@ class Completions(NamedTuple):
                 "Prompts must be padded on the left, so that completions follow them; padding_side='left'."
             )
         new = output[:, read.shape[1] :]
-        ended = torch.zeros_like(new, dtype=torch.bool) if end is None else torch.isin(new, new.new_tensor(end))
+        ended = torch.zeros_like(new, dtype=torch.bool) if end is None else torch.isin(new, new.new_tensor(ends))
         written = (ended.cumsum(1) - ended.long()) == 0
         mask = torch.cat((torch.zeros_like(output[:, : read.shape[1]], dtype=torch.bool), written), 1)
         place = torch.arange(width, device=output.device) + (~read).sum(1).repeat_interleave(each)[:, None]

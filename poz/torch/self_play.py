@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from poz.families import Pairs
 from poz.objective import Objective
 from poz.torch._methods import MIXTURE, REFERENCE, bound, calibrated, check, method_of, plays
-from poz.torch._policies import Mixture, Policy, at, copy_of, learned, size
+from poz.torch._policies import Mixture, Policy, at, check_fits, copy_of, learned, size
 from poz.torch._turn import Turn, version
 from poz.torch.completions import Completions, token_logps
 from poz.torch.extragradient import Extragradient
@@ -107,8 +107,10 @@ class SelfPlay:
         """What `state_dict` gave, before the first round.
 
         Raises:
-            ValueError: Of another method, or of a longer history.
+            ValueError: Of another method, of a longer history, of another model, or no state.
         """
+        if missing := {"reference", "base", "older"} - {*state}:
+            raise ValueError(f"That is no state of SelfPlay; it has no {', '.join(sorted(missing))}.")
         kept = {"reference": self._reference, "base": self._base}
         if [name for name, x in kept.items() if (x is None) != (state[name] is None)] or len(state["older"]) > (
             self._older.maxlen or 0
@@ -116,6 +118,9 @@ class SelfPlay:
             raise ValueError(
                 f"The state is of another method, reference or history than `{self.objective.name}` has here."
             )
+        for policy in (state["reference"], state["base"], *state["older"]):
+            if policy is not None:
+                check_fits(self.model, policy)
         self._reference, self._base = state["reference"], state["base"]
         self._older = deque(state["older"], maxlen=self._older.maxlen)
 

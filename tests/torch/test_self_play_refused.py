@@ -149,6 +149,39 @@ def test_output_of_generate_is_shifted_and_ends_with_its_end_token():
         Completions.of_generate(output, torch.tensor([[1, 1, 0], [1, 1, 1]]), end=9)
 
 
+OUTPUT = torch.tensor([[7, 1, 9, 9], [7, 1, 3, 9]])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"output": {"sequences": OUTPUT}}, "output must be a tensor; got dict. Of a dictionary give its sequences"),
+        ({"output": OUTPUT[:, 3:4]}, r"the prompts' own first.*got \(2, 1\) and \(1, 2\)"),
+        ({"output": OUTPUT[:0], "prompt_mask": OUTPUT[:0]}, r"got \(0, 4\) and \(0, 4\)"),
+        ({"prompt_mask": OUTPUT[:1, :0]}, r"got \(2, 4\) and \(1, 0\)"),
+        ({"end": 9.5}, "end must be the number of a token, several, or None; got 9.5"),
+        ({"end": "</s>"}, "end must be the number of a token, several, or None; got '</s>'"),
+    ],
+)
+def test_what_generate_does_not_give_is_refused(change, said):
+    given = {"output": OUTPUT, "prompt_mask": torch.ones(1, 2), "end": 9}
+    assert Completions.of_generate(**given).mask.sum() == 3
+    assert Completions.of_generate(**given | {"end": torch.tensor([9])}).mask.sum() == 3
+    with pytest.raises((ValueError, TypeError), match=said):
+        Completions.of_generate(**given | change)
+
+
+def test_a_state_of_another_model_is_refused():
+    """Of one number where the model learns several, a copy would fill them all with it."""
+    play = SelfPlay(model(), "inpo", everything, judge_of(P))
+    state = play.state_dict()
+    small = {**state, "reference": {name: x[:1] for name, x in state["reference"].items()}}
+    with pytest.raises(ValueError, match=r"has other parameters than the model learns now: \['table'\]"):
+        play.load_state_dict(small)
+    with pytest.raises(ValueError, match="no state of SelfPlay; it has no base, older, reference"):
+        play.load_state_dict({})
+
+
 def test_a_round_leaves_the_model_as_it_was():
     policy = model().train()
     play = SelfPlay(policy, poz.mnpo.bind(eta=0.5), everything, judge_of(P), history=2)
