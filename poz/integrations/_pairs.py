@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from poz.columns import columns_read, needs_reference
-from poz.layouts import COLUMNS
 from poz.objective import Base, Objective
 from poz.torch.preference import PreferenceLoss
-from poz.torch.scored import Scored, parts
+from poz.torch.scored import Scored, check_pairs, parts
 from poz.torch.token_logps import bare, token_logps
 from poz.zoo import zoo
 
@@ -95,6 +94,37 @@ class PairLosses(PreferenceLoss):
         return losses.unflatten(0, (-1, len(policy[0]))).mean(0), *rewards
 
 
+def check_reference(objective: Any, model: Any, reference: Any) -> None:
+    """Refuses what is no objective on pairs, and a reference that it does not read or that training would move.
+
+    Raises:
+        TypeError: No objective.
+        ValueError: Pairs cannot serve it, or the reference is none.
+    """
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be a name or a poz.Objective; got {type(objective).__name__}.")
+    check_pairs(objective)
+    if reference is not None and not needs_reference(objective):
+        raise ValueError(f"`{objective.name}` reads no reference, but got a ref_model. Leave it out.")
+    if reference is not None:
+        check_two(model, reference)
+
+
+def check_two(model: Any, reference: Any, how: str = "Load") -> None:
+    """Refuses a reference that is the policy, or has parameters of it that are trained.
+
+    Raises:
+        ValueError: Names one.
+    """
+    fixed = {id(p) for p in reference.parameters()}
+    for name, p in model.named_parameters():
+        if p.requires_grad and id(p) in fixed:
+            raise ValueError(
+                f"ref_model has the parameter {name} of the policy itself, which is trained, and would move with it. {how} it a "
+                "second time, or pass copy.deepcopy of the policy before its adapter."
+            )
+
+
 def score(objective: Objective, model: Any, reference: Any, batch: Mapping[str, Any]) -> Scored:
     """A batch of tokens, scored by `token_logps` under the policy, and under the reference where there is one.
 
@@ -106,14 +136,16 @@ def score(objective: Objective, model: Any, reference: Any, batch: Mapping[str, 
             given; columns by their names, (batch,).
 
     Raises:
-        ValueError: No log-probs of a reference, or two; a column that neither an objective nor the model reads.
+        ValueError: No log-probs of a reference, or two; a column that neither the objective nor the model reads.
     """
-    columns, labels, ref = {x: batch[x] for x in COLUMNS if x in batch}, batch["labels"], batch.get("ref_logps")
+    read = sum(columns_read(objective), ())
+    columns, labels, ref = {x: batch[x] for x in read if x in batch}, batch["labels"], batch.get("ref_logps")
     given = {name: x for name, x in batch.items() if name not in ("labels", "ref_logps", *columns)}
     forward = bare(model).forward
     if unknown := sorted(given.keys() - inspect.signature(forward).parameters):
         raise ValueError(
-            f"A batch has {', '.join(unknown)}, which no objective and no {type(bare(model)).__name__} reads."
+            f"A batch has {', '.join(unknown)}, which neither `{objective.name}` nor {type(bare(model)).__name__} reads. Leave "
+            "it out, or take an objective that reads it."
         )
     if ref is not None and reference is not None:
         raise ValueError("A batch has ref_logps, and there is a reference model too. Leave one of them out.")

@@ -10,10 +10,9 @@ require("poz.integrations.hf", "hf", "torch", "transformers", "accelerate")
 import torch
 from transformers import Trainer
 
-from poz.integrations._pairs import score
+from poz.integrations._pairs import check_reference, score
 from poz.objective import Objective
 from poz.torch import scored_losses
-from poz.torch.scored import check_pairs
 from poz.zoo import zoo
 
 
@@ -27,7 +26,7 @@ class OnPairs:
     def __init__(self: Any, *args: Any, objective: str | Objective, ref_model: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.objective = zoo[objective] if isinstance(objective, str) else objective
-        check_pairs(self.objective)
+        check_reference(self.objective, self.model, ref_model)
         set_ = {name: getattr(self.args, name) for name in ("remove_unused_columns", "label_smoothing_factor")}
         set_ |= {"compute_loss_func": self.compute_loss_func, "n_gpu > 1": self.args.n_gpu > 1}
         set_["gradient_accumulation_steps > 1"] = self.objective.coupled and self.args.gradient_accumulation_steps > 1

@@ -79,7 +79,8 @@ def test_eight_batches_of_one_are_four_of_two(name, count, made, agree):
     ]
     agree("accumulation", found[0], found[2], DIGITS)
     agree("accumulation", found[1], found[2], DIGITS)
-    two = [gradients(made(chosen, *how, count=count, ref_model=models()[1])) for how in ((1, 4), (2, 2), (4, 1))]
+    reference = None if name == "simpo" else models()[1]
+    two = [gradients(made(chosen, *how, count=count, ref_model=reference)) for how in ((1, 4), (2, 2), (4, 1))]
     agree("accumulation", two[0], two[2], DIGITS)
     agree("accumulation", two[1], two[2], DIGITS)
 
@@ -131,7 +132,7 @@ def test_precomputed_log_probs_and_columns(made):
         trainer.compute_loss(policy, batch)
     with pytest.raises(ValueError, match="A batch has ref_logps, and there is a reference model too"):
         made("dpo", ref_model=reference).compute_loss(policy, {**batch, "ref_logps": refs})
-    with pytest.raises(ValueError, match="A batch has marign, which no objective and no LlamaForCausalLM reads"):
+    with pytest.raises(ValueError, match="A batch has marign, which neither `dpo` nor LlamaForCausalLM reads"):
         trainer.compute_loss(policy, {**batch, "marign": margin, "ref_logps": refs})
 
 

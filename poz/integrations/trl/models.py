@@ -8,6 +8,8 @@ from typing import Any
 
 from peft import PeftModel, PeftType
 
+from poz.integrations._pairs import check_two
+
 
 def check_given(model: Any, reference: Any, loader: str = "AutoModelForCausalLM") -> None:
     """Refuses what is no model, or none whose head TRL finds.
@@ -41,13 +43,7 @@ def check_apart(model: Any, reference: Any) -> None:
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if reference is not None:
-        fixed = {id(p) for p in reference.parameters()}
-        for name, p in trained.items():
-            if id(p) in fixed:
-                raise ValueError(
-                    f"ref_model has the parameter {name} of the policy itself, which is trained, and would move with it. "
-                    "Leave ref_model out, or load it a second time, or pass copy.deepcopy of the policy before its adapter."
-                )
+        check_two(model, reference, "Leave ref_model out, or load")
     elif isinstance(model, PeftModel):
         prefix = getattr(model.base_model, "prefix", None) or "default"
         for name in trained:
