@@ -66,6 +66,10 @@ if not TYPE_CHECKING:  # else checkers would take any name for one that is there
         if not name.startswith("_") and name.isidentifier():
             if find_spec(f"poz.{name}") is not None:
                 return import_module(f"poz.{name}")
+            if name in zoo:
+                raise AttributeError(
+                    f"`poz` has no attribute {name!r}, which names `poz.{zoo[name].name}` in poz.zoo alone."
+                )
             near = get_close_matches(name, [*_PARTS, *_OTHERS], n=1)
             hint = f"Did you mean {near[0]!r}?" if near else zoo.hint(name)
             raise AttributeError(f"`poz` has no attribute {name!r}. {hint}")

@@ -47,7 +47,7 @@ def count_of(logps: Array, token_mask: Array) -> Array:
 
 def summed(logps: Array, token_mask: Array, fields: dict[str, Array]) -> dict[str, Array]:
     """The fields with `logps`, and all log-probs that are per token too, summed over the tokens of the mask."""
-    xp, mask = namespace(logps), fitting("logps", logps, "token_mask", token_mask)
+    xp, (logps, mask) = namespace(logps), fitted("logps", logps, "token_mask", token_mask)
     made = dict(fields)
     for name in ("ref_logps", "anchor_logps"):
         if made.get(name) is not None and made[name].ndim == logps.ndim:
@@ -78,6 +78,17 @@ def fitting(name: str, x: Array, mask_name: str, mask: Array) -> Array:
     if others is not None and others.size:
         raise ValueError(f"{mask_name} must hold 0 and 1; got {others[0]}. Of labels, give labels != -100.")
     return mask != 0
+
+
+def fitted(name: str, x: Array, mask_name: str, mask: Array) -> tuple[Array, Array]:
+    """x, and the mask as of `fitting`; where the mask cannot be read, x is NaN at what is neither 0 nor 1, as labels are."""
+    found = fitting(name, x, mask_name, mask)
+    if mask is None or found is mask:
+        return x, found
+    xp = namespace(x)
+    if xp.values(mask) is not None:
+        return x, found
+    return xp.where((mask == 0) | (mask == 1), x, xp.constant(float("nan"), x)), found
 
 
 LAYOUTS = ("cat", "interleaved")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from poz.backends import Array, namespace
 from poz.families._family import family
-from poz.families._tokens import count, fitting, masked_sum, owners, same_tokens, sides_of, swapped
+from poz.families._tokens import count, fitted, masked_sum, owners, same_tokens, sides_of, swapped
 
 
 @family(
@@ -87,19 +87,17 @@ class Pairs(NamedTuple):
                 `ref_*` of one dimension is taken as summed already.
         """
         masks = {"chosen": chosen_mask, "rejected": rejected_mask}
-        lens = {}
-        for side, tokens in (("chosen", chosen), ("rejected", rejected)):
-            xp = namespace(tokens)
-            mask = masks[side] = fitting(side, tokens, f"{side}_mask", masks[side])
+        lens, sums = {}, {}
+        for side, given_tokens in (("chosen", chosen), ("rejected", rejected)):
+            xp = namespace(given_tokens)
+            tokens, mask = fitted(side, given_tokens, f"{side}_mask", masks[side])
+            sums[side] = masked_sum(xp, tokens, mask)
             lens[f"{side}_len"] = count(xp, tokens, mask)
             for name in (f"ref_{side}", f"opponents_{side}"):
                 given = fields.get(name)
                 if given is not None and given.ndim > tokens.ndim - 1 + (name[0] == "o"):
                     same_tokens(side, tokens, name, given, lead=given.ndim - tokens.ndim if name[0] == "o" else 0)
                     fields[name] = masked_sum(xp, given, mask)
-        sums = {
-            side: masked_sum(namespace(t), t, masks[side]) for side, t in (("chosen", chosen), ("rejected", rejected))
-        }
         return cls(**{**sums, **lens, **fields})
 
     @classmethod
@@ -156,7 +154,7 @@ class Pairs(NamedTuple):
             ValueError: Another layout, completions that do not make pairs, or what does not fit `logps`.
         """
         owner, count_all = owners("logps", logps, cu_seqlens)
-        xp, mask = namespace(logps), fitting("logps", logps, "mask", mask)
+        xp, (logps, mask) = namespace(logps), fitted("logps", logps, "mask", mask)
 
         def each(x: Array) -> Array:
             wide = xp.widen(x) if xp.kind(x) == "half" else x

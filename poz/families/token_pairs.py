@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from poz.backends import Array
 from poz.families._family import family
-from poz.families._tokens import fitting, swapped
+from poz.families._tokens import fitted, swapped
 
 
 @family(
@@ -71,7 +71,8 @@ class TokenPairs(NamedTuple):
     @classmethod
     def from_tokens(cls, chosen: Array, rejected: Array, **fields: Array) -> TokenPairs:
         """The tokens as they are; a tokenizer's masks, of 0 and 1, become booleans."""
-        for side, tokens in (("chosen", chosen), ("rejected", rejected)):
-            if fields.get(f"{side}_mask") is not None:
-                fields[f"{side}_mask"] = fitting(side, tokens, f"{side}_mask", fields[f"{side}_mask"])
-        return cls(chosen, rejected, **fields)
+        sides = {"chosen": chosen, "rejected": rejected}
+        for side, tokens in sides.items():
+            mask = f"{side}_mask"
+            sides[side], fields[mask] = fitted(side, tokens, mask, fields.get(mask))
+        return cls(**sides, **fields)
