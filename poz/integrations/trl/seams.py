@@ -39,6 +39,9 @@ VERSION = Version(trl.__version__)
 FUSED = Version("1.15") <= VERSION
 """Whether TRL gives a model its fused head; where it takes log-probs of logits, the trainers of poz give it theirs."""
 
+HASHED = Version("1.14.2") <= VERSION
+"""Whether the reference is hashed when the trainer is made; before, when its log-probs are precomputed."""
+
 TOKEN_METRICS = ("entropy", "mean_logits", "is_top1")
 """What TRL's head computes beside log-probs, as its output names it."""
 
@@ -80,7 +83,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 _SET = ("_metrics", "_total_train_tokens", "_tp_size")
 _BALANCED = ("ref_model", "aux_loss_enabled", "router_aux_loss_coef")
-_REFERRED = (*_SET, *_BALANCED, "_precompute_model_hash", "precompute_ref_logps")
+_REFERRED = (*_SET, *_BALANCED, *["_precompute_model_hash"] * HASHED, "precompute_ref_logps")
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "DPOTrainer": _REFERRED,
@@ -312,10 +315,23 @@ class Seamed(Labelled):
         self.load_state(self.state.best_model_checkpoint)
 
 
+@contextmanager
+def _hashed_with(trainer: Any, more: tuple[Any, ...]) -> Iterator[None]:
+    """The hash of the reference has more in it."""
+    if HASHED:
+        known, trainer._precompute_model_hash = trainer._precompute_model_hash, (trainer._precompute_model_hash, *more)
+        try:
+            yield
+        finally:
+            trainer._precompute_model_hash = known
+    else:
+        found = {"hash_module": lambda model: (utils.hash_module(model), *more)}
+        with exchanged(dpo_trainer, **found), exchanged(kto_trainer, **found):
+            yield
+
+
 class Referred(Seamed):
     """The same for a policy, beside which there may be a reference; it defines `loss_of` and `cache_key` too."""
-
-    _precompute_model_hash: Any
 
     def trls_loss(self: Any, policy: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         """What is left of TRL's loss: the load balancing of mixtures of experts, or 0; and outputs, as TRL makes them.
@@ -359,13 +375,8 @@ class Referred(Seamed):
         return nullcontext(())
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        known = self._precompute_model_hash
-        with self.cache_key() as more:
-            self._precompute_model_hash = (known, *more)
-            try:
-                return super()._precompute_ref_logps(dataset, name, batch_size)  # type: ignore[misc]
-            finally:
-                self._precompute_model_hash = known
+        with self.cache_key() as more, _hashed_with(self, more):
+            return super()._precompute_ref_logps(dataset, name, batch_size)  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         return self.loss_of(model, inputs, return_outputs)
