@@ -23,13 +23,13 @@ setup: $(READY) ## make .venv with everything in it
 test: $(READY) ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
 
-# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest. What the laws measured
-# goes to tests/trainers/results.
+# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest, for the Python of .venv
+# whatever a package asks for. What the laws measured goes to tests/trainers/results.
 trainers-%: $(READY) ## the tests beside one trainer library, such as verl, in an environment of its own
 	$(PY) -m venv build/trainers/$*
 	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 		> $$(build/trainers/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/poz.pth
-	build/trainers/$*/bin/pip install -q --disable-pip-version-check --no-deps -r tests/trainers/$*.txt
+	build/trainers/$*/bin/pip install -q --disable-pip-version-check --no-deps --ignore-requires-python -r tests/trainers/$*.txt
 	POZ_RECORD=$* OMP_NUM_THREADS=1 build/trainers/$*/bin/python -m pytest -q tests/trainers/test_$*.py
 
 # All of them, whatever one of them does; then the table of docs/trainers.md, and the names of those that cannot be run here.
