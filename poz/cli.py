@@ -312,6 +312,8 @@ def scale(
         "devices", "layout", "MB inside", "MB across", "bytes per token", "memory, GiB", "ms on wires", "", box=MARKDOWN
     )
     head = Head(vocabulary, hidden, tokens)
+    if not room >= 0:
+        _stop(f"room must be 0 or more; got {room}.")
     for number in devices or [8, 64, 1024]:
         try:
             found = list(costs(head, Machine(number, node, inside * 1e9, across * 1e9)))

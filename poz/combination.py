@@ -84,7 +84,8 @@ def combine(
         raise TypeError(
             "poz.combine inside a compiled function would be compiled for each value of a weight. Call it outside."
         )
-    parts = tuple(map(_part, weights.items() if isinstance(weights, Mapping) else weights))
+    given = weights if isinstance(weights, Iterable) and not isinstance(weights, str) else [weights]
+    parts = tuple(map(_part, given.items() if isinstance(given, Mapping) else given))
     family, reads, optional = _together([part for part, _ in parts])
     coupled = ", ".join(part.coupled for part, _ in parts if part.coupled)
 

@@ -130,6 +130,8 @@ def test_torch_and_jax_differentiate_it():
         ({"dpp": 1.0}, KeyError, "There is no objective 'dpp'"),
         ({"dpo": None}, TypeError, r"a number or an array; got \('dpo', None\)"),
         ({"dpo": [1.0]}, TypeError, "a number or an array"),
+        ("dpo", TypeError, "pairs of an objective, or its name, and a weight, .*; got 'dpo'. Say"),
+        (None, TypeError, "pairs of an objective, or its name, and a weight, .*; got None. Say"),
         ([poz.dpo], TypeError, "pairs of an objective, or its name, and a weight"),
         ([(abs, 1.0)], TypeError, "pairs of an objective, or its name, and a weight"),
     ],

@@ -62,3 +62,4 @@ def test_page_has_what_the_commands_print(root):
         table = "\n".join(line.rstrip() for line in result.output.strip().splitlines())
         assert table in page, f"{command}\n{table}"
     assert CliRunner().invoke(app, ["scale", "--devices", "12"]).exit_code == 2
+    assert CliRunner().invoke(app, ["scale", "--room", "nan"]).exit_code == 2

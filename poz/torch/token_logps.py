@@ -108,9 +108,14 @@ def _scored(model: Any, call: Any, head: Any, labels: Tensor, inputs: Any) -> To
             f"{INSTEAD}"
         )
     found = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            f"The pass of {_named(model)} gave a {type(output).__name__}, neither logits nor something that has them as .logits. "
+            "Leave return_dict=False out."
+        )
     expected = made[0] if (scale, cap) == (1, None) else made[0].detach() * scale
     expected = expected if cap is None else cap * torch.tanh(expected / cap)
-    if not isinstance(found, Tensor) or not (found is expected or _same(found, expected, made[0] is not expected)):
+    if not (found is expected or _same(found, expected, made[0] is not expected)):
         raise ValueError(
             f"{_named(model)} changes its logits after its head by what its configuration does not name as logit_scale, "
             f"logits_scaling or final_logit_softcapping, such as rounding, and its log-probs are those of the changed. {INSTEAD}"

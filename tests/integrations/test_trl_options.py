@@ -70,6 +70,7 @@ REFUSED = [
         {"label_smoothing": 0.1},
         r"label_smoothing=0.1\) does nothing .*\['sigmoid'\].*poz.dpo.bind\(label_smoothing=0.1",
     ),
+    ({"loss_type": "sppo_hard", "beta": 0.0}, "`sppo` needs .*for eta; got inf"),
     ({"discopop_tau": 0.1}, "discopop_tau=0.1.* does nothing"),
     ({"f_alpha_divergence_coef": 0.1}, "f_alpha_divergence_coef=0.1.* does nothing"),
     ({"loss_type": "sft", "beta": 0.3}, "beta=0.3.* does nothing"),

@@ -328,3 +328,11 @@ def test_labels_that_are_not_the_tokens_of_the_inputs_are_refused(labels, said):
     inputs = {"input_ids": torch.tensor([[1, 7, 5, 3]]), "attention_mask": torch.tensor([[1, 1, 1, 0]])}
     with pytest.raises(ValueError, match=said):
         token_logps(tiny("llama"), torch.tensor(labels), **inputs)
+
+
+def test_a_tuple_is_no_output():
+    inputs, labels = batch()
+    with pytest.raises(
+        TypeError, match=r"The pass of `llama` gave a tuple, neither logits .*Leave return_dict=False out"
+    ):
+        token_logps(tiny("llama"), labels, **inputs, return_dict=False)

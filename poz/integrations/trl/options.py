@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import Any
@@ -121,7 +122,10 @@ _LOSSES: Mapping[str, Callable[[Any], tuple[Objective, float]]] = {
     "discopop": lambda c: (zoo["discopop"].bind(beta=c.beta, tau=c.discopop_tau), 1.0),
     "nca_pair": lambda c: (zoo["nca"].bind(beta=c.beta, alpha=1e-3), 1.0),  # e^-1000 = 0: all is on chosen
     "bco_pair": lambda c: (zoo["bco"].bind(beta=c.beta), 2.0),  # a sum over both sides, not their mean
-    "sppo_hard": lambda c: (zoo["sppo"].bind(eta=1 / c.beta), 2.0),  # without the half of SPPO's sum
+    "sppo_hard": lambda c: (
+        zoo["sppo"].bind(eta=1 / c.beta if c.beta else math.inf),
+        2.0,
+    ),  # without the half of SPPO's sum
     "sft": lambda c: (zoo["sft"].bind(normalizer="batch_tokens"), 1.0),
 }
 """The objective of each, and its weight."""
