@@ -57,6 +57,7 @@ class Turn:
             rows: The prompts, as a slice or integers; all if not given.
 
         Raises:
+            TypeError: One number for the prompts.
             RuntimeError: The model has moved since, and the objective is a policy gradient.
         """
         if self._version is not None and version(model) != self._version:
@@ -64,7 +65,11 @@ class Turn:
                 f"`{self.objective.name}` is a policy gradient, right for the policy that wrote the completions; the parameters "
                 "have moved since. Take one optimiser step in a turn, and more rounds."
             )
-        rows = slice(None) if rows is None else rows
+        if isinstance(rows, int):
+            raise TypeError(f"rows must be the numbers of prompts, or a slice; got {rows}. Give [{rows}].")
+        rows = (
+            slice(None) if rows is None else list(rows) if isinstance(rows, tuple) else rows
+        )  # of batches, which are tuples
         completions = self.completions.rows(rows)
         logps = self._score(model, completions)
         shares = completions.shares(logps)

@@ -188,7 +188,7 @@ def _positive(denominator: Any) -> Any:
         denominator = denominator.reshape(())
         if not xp.readable(denominator):
             return denominator
-    elif not hasattr(denominator, "__float__"):
+    elif not isinstance(denominator, int | float) and not hasattr(denominator, "__float__"):  # NumPy's are neither
         raise TypeError(f"denominator must be a number, or a tensor of one; got {type(denominator).__name__}.")
     if not denominator > 0:
         raise ValueError(f"denominator must be > 0; got {float(denominator)}.")

@@ -73,6 +73,16 @@ def test_weights_and_a_denominator_of_the_whole_batch():
     torch.testing.assert_close(mean(C, R, Q, P)[0], losses.mean())
 
 
+def test_denominators_are_numbers_of_any_library_under_compile_too():
+    mean = PreferenceLoss("dpo", "mean")
+    compiled = torch.compile(mean, fullgraph=True, backend="eager")
+    for count in (3, 7, 7.0, torch.tensor([7]), np.int64(7)):
+        expected = poz.dpo(poz.Pairs(C, R, Q, P)).sum() / int(count)
+        torch.testing.assert_close(mean(C, R, Q, P, denominator=count)[0], expected)
+        if not isinstance(count, np.integer):
+            torch.testing.assert_close(compiled(C, R, Q, P, denominator=count)[0], expected)
+
+
 def test_a_pair_taken_apart_counts_on_both_sides():
     singles = poz.Unpaired(torch.cat((C, R)), torch.cat((Q, P)), torch.tensor([True] * 3 + [False] * 3))
     losses = poz.kto(singles, estimator="zero")

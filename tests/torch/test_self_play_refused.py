@@ -240,6 +240,15 @@ def test_rounds_go_on_from_a_state():
         other.load_state_dict(SelfPlay(model(), "inpo", everything, judge_of(P)).state_dict())
 
 
+def test_rows_are_several():
+    policy = model()
+    two = lambda policy, prompts: Completions(*(x.repeat(2, 1, 1) for x in everything(policy, prompts)[:2]))  # noqa: E731
+    (turn,) = SelfPlay(policy, "inpo", two, lambda *_: torch.as_tensor(P).expand(2, -1, -1)).round(None)
+    assert torch.equal(turn.losses(policy, (1, 0)), turn.losses(policy, [1, 0]))
+    with pytest.raises(TypeError, match=r"rows must be the numbers of prompts, or a slice; got 1\. Give \[1\]"):
+        turn.losses(policy, 1)
+
+
 def test_a_policy_gradient_takes_one_step():
     policy = model()
     (turn,) = SelfPlay(policy, "nash_md", everything, judge_of(P), mixture=0.0).round(None)
