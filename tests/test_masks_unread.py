@@ -1,4 +1,4 @@
-"""Masks whose values cannot be read, under jit or on a GPU: what is neither 0 nor 1 gives NaN, and no number."""
+"""Masks and starts whose values cannot be read, under jit or on a GPU: those that are none give NaN, and no number."""
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,18 @@ def test_labels_as_a_mask_give_nan_under_jit(how):
     np.testing.assert_array_equal(made(logps, kept), made(logps, kept.astype(bool)))
     assert np.isfinite(made(logps, kept)).all()
     assert np.isnan(made(logps, labels)).all()
+
+
+@pytest.mark.parametrize("starts", [[0, 4, 11], [0, 13, 12], [1, 4, 12]])
+def test_completions_that_do_not_fill_the_tokens_give_nan_under_jit(starts):
+    """Padding behind the last completion was counted as its own."""
+    with pytest.raises(ValueError, match="cu_seqlens must ascend from 0 to the 12 tokens"):
+        poz.Pairs.from_packed(jnp.asarray(LOGPS.ravel()), jnp.array(starts))
+    made = jax.jit(lambda starts: poz.Pairs.from_packed(jnp.asarray(LOGPS.ravel()), starts)[:2])
+    assert np.isnan(np.subtract(*made(jnp.array(starts)))).all()
+    np.testing.assert_allclose(
+        np.ravel(made(jnp.array([0, 4, 12]))), [LOGPS.ravel()[:4].sum(), LOGPS.ravel()[4:].sum()], 1e-6
+    )
 
 
 def test_of_torch_too():

@@ -109,8 +109,11 @@ def sides_of(rows: dict[str, Array], count: int, layout: str) -> tuple[dict[str,
     return chosen, rejected
 
 
-def owners(name: str, tokens: Array, cu_seqlens: Array) -> tuple[Array, int]:
-    """Which completion each of the packed tokens belongs to, and how many completions there are."""
+def owners(name: str, tokens: Array, cu_seqlens: Array) -> tuple[Array, Array, int]:
+    """The packed tokens, which completion each belongs to, and how many completions there are.
+
+    Where `cu_seqlens` cannot be read and do not ascend from 0 to the number of tokens, the tokens are NaN.
+    """
     xp = namespace(tokens)
     if tokens.ndim != 1:
         raise ValueError(f"{name} must be (tokens,), completions one behind the other; got {tuple(tokens.shape)}.")
@@ -123,9 +126,12 @@ def owners(name: str, tokens: Array, cu_seqlens: Array) -> tuple[Array, int]:
         raise ValueError(f"cu_seqlens must be (completions + 1,); got {tuple(cu_seqlens.shape)}.")
     if values is not None and (values[0] != 0 or values[-1] != size or (values[1:] < values[:-1]).any()):
         raise ValueError(f"cu_seqlens must ascend from 0 to the {size} tokens of {name}; got {values.tolist()}.")
+    if values is None:
+        fits = (cu_seqlens[0] == 0) & (cu_seqlens[-1] == size) & (cu_seqlens[1:] >= cu_seqlens[:-1]).all()
+        tokens = xp.where(fits, tokens, xp.constant(float("nan"), tokens))
     inner = xp.integers(cu_seqlens[1:-1])
     begun = xp.segment_sum(xp.ones_like(inner), inner, size + 1)
-    return xp.cumsum(begun, 0)[:size], cu_seqlens.shape[0] - 1
+    return tokens, xp.cumsum(begun, 0)[:size], cu_seqlens.shape[0] - 1
 
 
 def same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:

@@ -143,7 +143,8 @@ class Pairs(NamedTuple):
 
         Args:
             logps: (tokens,) log-probs of the policy.
-            cu_seqlens: (2 * batch + 1,) integers, where each completion begins, and the number of tokens.
+            cu_seqlens: (2 * batch + 1,) integers, where each completion begins, and the number of tokens; others give NaN
+                where they cannot be read, as under jit.
             mask: (tokens,) true at completion tokens, as prompts may be packed with them; all where not given.
             ref_logps: (tokens,) log-probs of the reference, or (2 * batch,) their sums.
             layout: "cat", all chosen completions and then all rejected ones, or "interleaved".
@@ -153,7 +154,7 @@ class Pairs(NamedTuple):
             TypeError: `cu_seqlens` are no integers.
             ValueError: Another layout, completions that do not make pairs, or what does not fit `logps`.
         """
-        owner, count_all = owners("logps", logps, cu_seqlens)
+        logps, owner, count_all = owners("logps", logps, cu_seqlens)
         xp, (logps, mask) = namespace(logps), fitted("logps", logps, "mask", mask)
 
         def each(x: Array) -> Array:

@@ -49,8 +49,8 @@ class Completions(NamedTuple):
         for name, x in (("output", output), ("prompt_mask", prompt_mask)):
             if not isinstance(x, Tensor):
                 raise TypeError(f"{name} must be a tensor; got {type(x).__name__}. Of a dictionary give its sequences.")
-        end = end.tolist() if hasattr(end, "tolist") else end
-        ends = list(end) if isinstance(end, Sequence) else [] if end is None else [end]
+        given_end: Any = end.tolist() if isinstance(end, Tensor) else end
+        ends = list(given_end) if isinstance(given_end, Sequence) else [] if end is None else [given_end]
         if not all(type(one) is int for one in ends):
             raise TypeError(f"end must be the number of a token, several, or None; got {end!r}.")
         asked, given = tuple(prompt_mask.shape), tuple(output.shape)

@@ -80,7 +80,7 @@ class Accumulated:
             losses, slope = slopes(self._spec, _joined(made))
             shares = _shares(slope, made)
             self._passed = _Passed(
-                [known for _, known in found], list(losses.split([_rows(one) for one in made])), shares
+                [known for _, known in found], list(torch.split(losses, [_rows(one) for one in made])), shares
             )
         self._place += 1
         return int(self._place - 1)
