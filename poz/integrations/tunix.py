@@ -1,8 +1,4 @@
-"""Any objective on pairs as the loss of Tunix's `DPOTrainer`.
-
-trainer = poz.integrations.tunix.use(DPOTrainer(model, ref_model, optimizer, config), "simpo", beta=2.0)
-trainer.train(batches)
-"""
+"""Any objective on pairs in Tunix: poz.integrations.tunix.use(DPOTrainer(model, ref, optimizer, config), "simpo", beta=2.0)."""
 
 from __future__ import annotations
 
@@ -22,33 +18,27 @@ UNREAD = ("algorithm", "beta", "lambda_orpo", "label_smoothing")
 
 
 def use(trainer: Any, objective: str | Objective, **params: Any) -> Any:
-    """The trainer, whose loss from now on is the objective's mean over the batch; what it logs keeps its names.
+    """A `DPOTrainer`, whose loss from now on is the objective's mean over the batch; what it logs keeps its names.
 
     The opponent of an objective that reads opponents is the reference. Rewards that are logged are beta, 1 where there is
     none, times the summed log-probs, less the reference's where there is one.
-
-    Args:
-        trainer: A `DPOTrainer` of Tunix, with a `ref_model` where the objective reads a reference.
-        objective: A name, or an objective with its hyper-parameters bound.
-        **params: Hyper-parameters.
 
     Raises:
         ValueError: The objective reads what these pairs do not have, or ties a batch together that is accumulated; or the
             configuration sets what Tunix's own loss alone reads.
     """
     spec = (zoo[objective] if isinstance(objective, str) else objective).bind(**params)
-    config = trainer.dpo_config
-    defaults = {field.name: field.default for field in dataclasses.fields(config) if field.name in UNREAD}
-    unread = ", ".join(name for name, default in defaults.items() if getattr(config, name) != default)
-    missing = ", ".join(sorted(spec.reads - GIVEN))
+    config, name = trainer.dpo_config, spec.name
+    told = [field for field in dataclasses.fields(config) if field.name in UNREAD]
+    unread = ", ".join(field.name for field in told if getattr(config, field.name) != field.default)
     if spec.family is not Pairs:
-        raise ValueError(f"`{spec.name}` reads {named(spec.family)}; Tunix's DPOTrainer makes poz.Pairs.")
-    if missing:
-        raise ValueError(f"`{spec.name}` reads {missing}, which Tunix's batches do not have.")
+        raise ValueError(f"`{name}` reads {named(spec.family)}; Tunix's DPOTrainer makes poz.Pairs.")
+    if missing := ", ".join(sorted(spec.reads - GIVEN)):
+        raise ValueError(f"`{name}` reads {missing}, which Tunix's batches do not have.")
     if needs_reference(spec) and trainer.ref_model is None:
-        raise ValueError(f"`{spec.name}` reads a reference; give DPOTrainer a ref_model.")
+        raise ValueError(f"`{name}` reads a reference; give DPOTrainer a ref_model.")
     if spec.coupled and (config.gradient_accumulation_steps or 1) > 1:
-        raise ValueError(f"`{spec.name}` is defined over a batch ({spec.coupled}), which must not be accumulated.")
+        raise ValueError(f"`{name}` is defined over a batch ({spec.coupled}), which must not be accumulated.")
     if unread:
         raise ValueError(f"{unread} of the configuration is read by Tunix's own loss alone; leave it out.")
     scale = spec.values.get("beta", 1.0)
@@ -60,8 +50,7 @@ def use(trainer: Any, objective: str | Objective, **params: Any) -> Any:
         pairs = Pairs.from_halves(logps, mask=x.completion_mask.astype(bool), ref_logps=ref)
         if "opponents_chosen" in spec.reads:
             pairs = pairs._replace(opponents_chosen=pairs.ref_chosen[None], opponents_rejected=pairs.ref_rejected[None])
-        sums = (pairs.chosen, pairs.rejected)
-        refs = (0.0, 0.0) if ref is None else (pairs.ref_chosen, pairs.ref_rejected)
+        sums, refs = pairs[:2], (0.0, 0.0) if ref is None else (pairs.ref_chosen, pairs.ref_rejected)
         good, bad = (scale * (own - its) for own, its in zip(sums, refs, strict=True))
         logged = {"rewards/chosen": good, "rewards/rejected": bad, "rewards/margin": good - bad}
         logged |= {"rewards/accuracy": good > bad, "log_probs/chosen": sums[0], "log_probs/rejected": sums[1]}
