@@ -12,7 +12,7 @@ from poz.scale import Head, Machine, best, costs
 
 def test_model_has_the_bytes_that_were_counted(root):
     """At 2 and 4 processes, two to a node; `make trainers-scale` counts them anew."""
-    counted = json.loads((root / "bench/results/wire.json").read_text(encoding="utf-8"))
+    counted = json.loads((root / "bench/wire.json").read_text(encoding="utf-8"))
     assert {*counted["bytes"]} == {"2", "4"}
     for processes, row in counted["bytes"].items():
         model = list(costs(Head(**counted["head"]), Machine(int(processes), counted["node"])))

@@ -89,7 +89,7 @@ def counted(tmp_path_factory):
 
 
 def test_bytes_on_the_wire_are_those_of_the_model_and_of_the_file(counted):
-    assert counted["bytes"] == json.loads((ROOT / "bench/results/wire.json").read_text())["bytes"]
+    assert counted["bytes"] == json.loads((ROOT / "bench/wire.json").read_text())["bytes"]
     for processes, row in counted["bytes"].items():
         model = costs(Head(**counted["head"]), Machine(int(processes), counted["node"]))
         assert {one.layout: one.inside + one.across for one in model} == row

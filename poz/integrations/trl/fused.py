@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from types import MethodType
@@ -29,18 +30,21 @@ class Fused(ModelOutput):
 
 
 def add_fused_lm_head(
-    model: Any, temperature: float = 1.0, cast_lm_head_to_fp32: bool = False, outputs: tuple[str, ...] = FIELDS[:1]
+    model: Any,
+    kernel: Callable[[], AbstractContextManager[Any]],
+    temperature: float = 1.0,
+    cast_lm_head_to_fp32: bool = False,
+    outputs: tuple[str, ...] = FIELDS[:1],
 ) -> None:
     """Lets `model(..., labels=..., fused_lm_head=True)` give log-probs of labels, 0 where they are -100, and no logits.
 
     Args:
         model: A causal language model of transformers, not yet in PEFT's.
+        kernel: Makes a context of the head that computes log-probs.
         temperature: Divides the logits.
         cast_lm_head_to_fp32: Whether the head multiplies in float32, whatever autocast says.
         outputs: Names of `FIELDS`; the others are None.
     """
-    from poz.integrations.trl.head import installed
-
     plain, config = model.forward, model.config.get_text_config()
 
     @wraps(type(model).forward)
@@ -57,8 +61,8 @@ def add_fused_lm_head(
         autocast: Any = nullcontext()
         if cast_lm_head_to_fp32:
             hidden, autocast = hidden.float(), torch.autocast(hidden.device.type, enabled=False)
-        with autocast, installed() as kernel:
-            found = kernel.apply(
+        with autocast, kernel() as head_of:
+            found = head_of.apply(
                 *(hidden[mask], weight, bias, labels[mask], temperature, 0),
                 *(getattr(config, "final_logit_softcapping", None), _scale(config), outputs),
             )

@@ -151,7 +151,7 @@ def _put(head: Head | None) -> None:
 def _add_compared_head(model: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
     """TRL's `add_fused_lm_head`, which a trainer calls before it shards a model; one that is not understood is refused."""
     before = vars(model).get("forward")
-    seams.add_trls_head(model, temperature, *args, **kwargs)
+    seams.add_trls_head(model, installed, temperature, *args, **kwargs)
     try:
         check_head(model, temperature)
     except ValueError:

@@ -214,9 +214,12 @@ class _Two:
         return self.head.apply(*given, outputs=("entropy",))[:2]
 
 
-def add_trls_head(model: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
-    """TRL's own `add_fused_lm_head`, or poz's where TRL has none."""
-    _TRLS["add_fused_lm_head"](model, temperature, *args, **kwargs)
+def add_trls_head(model: Any, kernel: Any, temperature: float = 1.0, *args: Any, **kwargs: Any) -> None:
+    """TRL's own `add_fused_lm_head`, or poz's over the head of `kernel` where TRL has none."""
+    if FUSED:
+        _TRLS["add_fused_lm_head"](model, temperature, *args, **kwargs)
+    else:
+        add_fused_lm_head(model, kernel, temperature, *args, **kwargs)
 
 
 def standing_add() -> Any:
