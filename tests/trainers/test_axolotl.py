@@ -161,6 +161,13 @@ def test_an_adapter_is_trained_against_its_base(trained, agree):
     assert runs[0][0][1]["rewards/margins"] != 0
 
 
+def test_a_precomputed_reference_is_its_own(trained, agree):
+    """TRL 1.14.1 hashes the reference, for its cache, otherwise than later versions."""
+    more = {"precompute_ref_log_probs": True, "max_steps": 2}
+    runs = [trained(**said, **more) for said in ({"words": "dpo beta=0.3"}, {"rl_beta": 0.3})]
+    agree("own", *map(both, runs), CLOSE)
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_loss_and_gradient_are_those_of_the_reference(name, folder, trained, agree):
     log, gradients, batch, _ = trained(" ".join([name, *(f"{x}={value}" for x, value in VALUES[name].items())]))
