@@ -61,3 +61,8 @@ def test_another_name_of_an_objective_says_whose_it_is():
         AttributeError, match=r"`poz` has no attribute 'cdpo', which names `poz\.dpo` in poz\.zoo alone"
     ):
         poz.cdpo  # noqa: B018
+
+
+def test_lists_are_no_arrays():
+    with pytest.raises(TypeError, match=r"An array of NumPy, torch or JAX is needed; got list"):
+        poz.Pairs.from_halves([[-1.0], [-2.0]])

@@ -117,6 +117,7 @@ class Pairs(NamedTuple):
         Raises:
             ValueError: Another layout, rows that do not make pairs, or what does not fit `logps`.
         """
+        namespace(logps)  # which says that a list is no array
         if logps.ndim != 2:
             raise ValueError(f"logps must be (2 * batch, tokens), a row for each completion; got {tuple(logps.shape)}.")
         rows = {"logps": logps, "mask": mask, "ref_logps": ref_logps}
