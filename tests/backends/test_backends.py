@@ -13,7 +13,7 @@ from poz.testing import conform, draw_case
 from poz.testing.runners import log_prob_fields
 
 # Compilers take most of their time, so they get few; `poz verify --cases` draws more.
-CASES = {"numpy": 8, "torch": 8, "torch.compile": 1, "jax": 1}
+CASES = {"numpy": 6, "torch": 6, "torch.compile": 1, "jax": 1}
 
 
 def separate(objective):
@@ -40,8 +40,10 @@ def test_float64_equals_the_reference(name, backend):
     assert result.passed, result
 
 
-@pytest.mark.parametrize("name", poz.zoo)
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+# XLA takes half a second for each: in float32 a third of them, in float64 all.
+@pytest.mark.parametrize(
+    ("backend", "name"), [("torch", name) for name in poz.zoo] + [("jax", name) for name in [*poz.zoo][::3]]
+)
 def test_float32_equals_the_reference(name, backend):
     result = conform(name, backend=backend, dtype="float32", cases=(CASES[backend] + 1) // 2, seed=1)
     assert result.passed, result

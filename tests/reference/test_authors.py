@@ -91,8 +91,9 @@ def test_agrees_with_what_their_function_gave(ours, name, row):
     agrees(ours, name, row)
 
 
-ONE_EACH = {name: (name, row) for name, row in ROWS.values()}
-"""The last row of each: JAX compiles a program for every one, and `conform` holds it to the reference anyway."""
+LAST = {name: (name, row) for name, row in ROWS.values()}
+ONE_EACH = dict([*LAST.items()][::4])
+"""The last row of every fourth: JAX compiles a program for each, and `conform` holds all to the reference, as rows do it."""
 
 
 @pytest.mark.parametrize(("name", "row"), ONE_EACH.values(), ids=ONE_EACH)
