@@ -154,6 +154,14 @@ def test_entropy_and_its_gradient():
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_a_target_that_is_far_from_the_others_adds_no_entropy():
+    """Nine tokens at 0 and a target at -200 nats, whose probability is 0 in float32: log 9."""
+    weight = jnp.zeros((10, 2)).at[3, 0].set(-200.0)
+    found = linear_logps(jnp.ones((1, 2)), weight, jnp.array([3]), outputs=("logps", "entropy"))
+    np.testing.assert_allclose(found.entropy, np.log(9), rtol=1e-6)
+    np.testing.assert_allclose(found.logps, -200 - np.log(9), rtol=1e-6)
+
+
 def test_a_token_that_nothing_comes_near_leaves_no_entropy():
     """A thousand nats above all others, in the first of three tiles: what the others have is lost to underflow."""
     weight = np.zeros((3000, 4), np.float32)
