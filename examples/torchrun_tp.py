@@ -63,6 +63,7 @@ def main(seed: int = 0) -> list[float]:
         losses.append(loss.item())
     if dist.get_rank() == 0:
         print("losses", *(f"{loss:.6f}" for loss in losses))
+    dist.barrier()
     dist.destroy_process_group()
     return losses
 

@@ -49,6 +49,7 @@ def main(seed: int = 0) -> list[float]:
         optimizer.zero_grad()
         losses.append(accelerator.reduce(loss.detach(), "mean").item())
     accelerator.print("losses", *(f"{loss:.6f}" for loss in losses))
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return losses
 
