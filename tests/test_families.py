@@ -88,6 +88,12 @@ def test_the_last_of_packed_completions_may_be_empty(library):
         np.testing.assert_array_equal(getattr(pairs, f"{side}_len"), counts)
 
 
+def test_of_one_token_each_the_reference_is_masked_as_the_policy_is():
+    tokens = np.array([-1.0, -2.0])
+    pairs = poz.Pairs.from_packed(tokens, np.arange(3), mask=np.array([False, True]), ref_logps=3 * tokens)
+    assert (pairs.chosen[0], pairs.ref_chosen[0], pairs.rejected[0], pairs.ref_rejected[0]) == (0, 0, -2, -6)
+
+
 ONE = np.ones(3)
 
 
@@ -103,6 +109,11 @@ ONE = np.ones(3)
         (lambda: poz.Pairs.from_packed(TOKENS, np.arange(3)), ValueError, r"logps must be \(tokens,\).*got \(2, 3\)"),
         (lambda: poz.Pairs.from_packed(ONE, np.array([0, 2, 4])), ValueError, r"from 0 to the 3 tokens.*\[0, 2, 4\]"),
         (lambda: poz.Pairs.from_packed(ONE, np.array([0, 3, 2, 3])), ValueError, "must ascend"),
+        (
+            lambda: poz.Pairs.from_packed(ONE[:2], np.array([0, 2, 2]), ref_logps=ONE[:2]),
+            ValueError,
+            "of 2 numbers may be those of as many tokens or sums",
+        ),
         (lambda: poz.Pairs.from_packed(ONE, np.array([0, 2, 2, 3])), ValueError, "as many chosen .* got 3"),
         (lambda: poz.Pairs.from_packed(ONE, np.zeros((2, 2), int)), ValueError, r"\(completions \+ 1,\).*\(2, 2\)"),
         (lambda: poz.Pairs.from_packed(ONE, np.zeros(0, int)), ValueError, r"\(completions \+ 1,\).*\(0,\)"),

@@ -134,6 +134,16 @@ def owners(name: str, tokens: Array, cu_seqlens: Array) -> tuple[Array, Array, i
     return tokens, xp.cumsum(begun, 0)[:size], cu_seqlens.shape[0] - 1
 
 
+def check_alike(tokens: Array, cu_seqlens: Array) -> None:
+    """Refuses as many tokens as completions, unless each is seen to have one: then a sum is its token."""
+    starts = namespace(cu_seqlens).values(cu_seqlens)
+    if starts is None or (starts[1:] - starts[:-1] != 1).any():
+        raise ValueError(
+            f"ref_logps of {tokens.shape[0]} numbers may be those of as many tokens or sums of as many completions. Leave them "
+            "out, and give sums with pairs._replace(ref_chosen=..., ref_rejected=...)."
+        )
+
+
 def same_tokens(name: str, x: Array, other: str, y: Array, lead: int = 0) -> None:
     """Refuses what is of another library or shape than x, `lead` dimensions in front aside."""
     if namespace(y) is not namespace(x):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from poz.backends import Array, namespace
 from poz.families._family import family
-from poz.families._tokens import count, fitted, masked_sum, owners, same_tokens, sides_of, swapped
+from poz.families._tokens import check_alike, count, fitted, masked_sum, owners, same_tokens, sides_of, swapped
 
 
 @family(
@@ -147,7 +147,8 @@ class Pairs(NamedTuple):
             cu_seqlens: (2 * batch + 1,) integers, where each completion begins, and the number of tokens; others give NaN
                 where they cannot be read, as under jit.
             mask: (tokens,) true at completion tokens, as prompts may be packed with them; all where not given.
-            ref_logps: (tokens,) log-probs of the reference, or (2 * batch,) their sums.
+            ref_logps: (tokens,) log-probs of the reference, or (2 * batch,) their sums; refused where there are as many tokens as
+                completions, but not one in each, so that neither is known to be meant.
             layout: "cat", all chosen completions and then all rejected ones, or "interleaved".
             **fields: Other fields, one for each pair.
 
@@ -165,8 +166,10 @@ class Pairs(NamedTuple):
             )
 
         rows = {"": each(logps), "len": each(xp.ones_like(logps)), "ref_": ref_logps}
-        if ref_logps is not None and tuple(ref_logps.shape) != (count_all,):
+        if ref_logps is not None and (logps.shape[0] == count_all or tuple(ref_logps.shape) != (count_all,)):
             same_tokens("logps", logps, "ref_logps", ref_logps)
+            if logps.shape[0] == count_all:
+                check_alike(logps, cu_seqlens)
             rows["ref_"] = each(ref_logps)
         chosen, rejected = sides_of(rows, count_all, layout)
         made = {

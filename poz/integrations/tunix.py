@@ -35,8 +35,8 @@ def use(trainer: Any, objective: str | Objective, **params: Any) -> Any:
         raise ValueError(f"`{name}` reads {named(spec.family)}; Tunix's DPOTrainer makes poz.Pairs.")
     if missing := ", ".join(sorted(spec.reads - GIVEN)):
         raise ValueError(f"`{name}` reads {missing}, which Tunix's batches do not have.")
-    if needs_reference(spec) and trainer.ref_model is None:
-        raise ValueError(f"`{name}` reads a reference; give DPOTrainer a ref_model.")
+    if needs_reference(spec) and any(trainer.ref_model is one for one in (None, trainer.model)):
+        raise ValueError(f"`{name}` reads a reference; give DPOTrainer a ref_model, which is not its model.")
     if spec.coupled and (config.gradient_accumulation_steps or 1) > 1:
         raise ValueError(f"`{name}` is defined over a batch ({spec.coupled}), which must not be accumulated.")
     if unread:

@@ -17,7 +17,7 @@ import warnings
 import pytest
 import torch
 import yaml
-from tiny_pairs import PAIRS, VALUES, expected, save
+from tiny_pairs import PAIRS, VALUES, Gradients, expected, save
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "ACCELERATE_USE_CPU": "true"}
 os.environ |= OFFLINE
@@ -27,22 +27,13 @@ with warnings.catch_warnings():  # of what Axolotl imports
     import axolotl.train
     from axolotl.cli.train import do_cli
     from axolotl.integrations.base import BasePlugin, PluginManager
-    from transformers import AutoModelForCausalLM, TrainerCallback
+    from transformers import AutoModelForCausalLM
     from trl import DPOTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Axolotl, and of versions that it keeps to
 CLOSE = 2e-6  # TRL scores tokens by other sums of float32 terms
 FLOAT32 = 2e-5  # log-probs of some 60 nats in float32, beside float64
 PLUGIN = "poz.integrations.axolotl.Plugin"
-
-
-class Gradients(TrainerCallback):
-    def __init__(self):
-        self.each = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **more):
-        trained = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
-        self.each.append({name: grad.clone() for name, grad in trained.items()})
 
 
 @pytest.fixture(scope="module")

@@ -20,23 +20,13 @@ audio.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
 
 from llamafactory.train.dpo.trainer import CustomDPOTrainer  # noqa: E402
 from llamafactory.train.tuner import run_exp  # noqa: E402
-from tiny_pairs import PAIRS, VALUES, expected, save  # noqa: E402
-from transformers import TrainerCallback  # noqa: E402
+from tiny_pairs import PAIRS, VALUES, Gradients, expected, save  # noqa: E402
 
 from poz.integrations.llamafactory import train  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of LLaMA-Factory, and of versions that it keeps to
 CLOSE = 1e-6  # float32, where the same sums are taken in the same order
 FLOAT32 = 2e-5  # log-probs of some 60 nats in float32, beside float64
-
-
-class Gradients(TrainerCallback):
-    def __init__(self):
-        self.each = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **more):
-        trained = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
-        self.each.append({name: grad.clone() for name, grad in trained.items()})
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ print("losses", *example.main(int(sys.argv[2]), sys.argv[3]))
 """
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "RAY_TRAIN_V2_ENABLED": "1"}
 
-# Accelerate 1.x has FSDP on accelerators alone: where there is none, its state is told that FSDP was meant.
+# Accelerate 1.15 makes MULTI_CPU of FSDP where there is no accelerator (executed): its state is told that FSDP was meant.
 ON_CPU = """
 import runpy, sys
 from accelerate import state

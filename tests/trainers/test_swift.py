@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 import torch
-from tiny_pairs import PAIRS, VALUES, expected, save
+from tiny_pairs import PAIRS, VALUES, Gradients, expected, save
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -21,21 +21,12 @@ with warnings.catch_warnings():  # of what swift imports
     from swift.pipelines import rlhf_main
     from swift.rlhf_trainers import DPOTrainer
     from swift.trainers import TrainerFactory
-    from transformers import TrainerCallback
 
 from poz.integrations.swift import install
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of swift, and of versions that it keeps to
 CLOSE = 1e-6  # float32, where the same sums are taken in the same order
 FLOAT32 = 2e-5  # log-probs of some 60 nats in float32, beside float64
-
-
-class Gradients(TrainerCallback):
-    def __init__(self):
-        self.each = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **more):
-        self.each.append({name: weight.grad.clone() for name, weight in model.named_parameters()})
 
 
 @pytest.fixture(scope="module")

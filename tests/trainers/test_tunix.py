@@ -146,6 +146,9 @@ def test_an_objective_without_a_reference_needs_no_model_of_it(rows):
     assert max(np.abs(x).max() for x in trained(use(trainer, "simpo"), batches(rows, 8))) > 1e-3
     with pytest.raises(ValueError, match="`ipo` reads a reference; give DPOTrainer a ref_model"):
         use(trainer, "ipo")
+    trainer.ref_model = trainer.model
+    with pytest.raises(ValueError, match="a ref_model, which is not its model"):
+        use(trainer, "ipo")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import inspect
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
 from poz import reference as exact
 
@@ -20,6 +20,17 @@ PAIRS = [
 ]
 VALUES = {"simpo": {"beta": 2.0, "gamma": 1.0}, "ipo": {"tau": 0.2}, "mnpo": {"beta": 0.5, "eta": 0.05}}
 """The objectives that are held against poz.reference, away from their defaults."""
+
+
+class Gradients(TrainerCallback):
+    """Those of each optimiser step, by parameter, before they are clipped or used."""
+
+    def __init__(self):
+        self.each = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **more):
+        trained = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+        self.each.append({name: grad.clone() for name, grad in trained.items()})
 
 
 def save(folder):
