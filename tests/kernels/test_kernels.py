@@ -48,9 +48,10 @@ for kl, correction in zip(poz.grpo.params["kl"].domain.options, CORRECTED, stric
     limits = {"correction_low": 0.8, "correction_high": 1.25, "off_policy_limit": 0.1 if kl == "k2" else None}
     OVER[f"grpo:{kl},{correction}"] = poz.grpo.bind(kl=kl, kl_weight=0.5, correction=correction, **limits)
 for name in filter(has_kernel, NAMES):  # every point, whatever is drawn
-    for values in getattr(file_of(name), "VARIANTS", ()):
-        if values:
-            OVER[f"{name}:{','.join(map(str, values.values()))}"] = poz.zoo[name].bind(**values)
+    variants = getattr(file_of(name), "VARIANTS", ())
+    usual = {key: poz.zoo[name].params[key].default for values in variants for key in values if {} in variants}
+    for values in (values or usual for values in variants):
+        OVER[f"{name}:{','.join(map(str, values.values()))}"] = poz.zoo[name].bind(**values)
 CHOSEN = (1, 63, 257, 0, 5, 130)
 REJECTED = (257, 1, 0, 63, 130, 9)
 RUNS = [0, 1500, 1501, 1501, 2603]

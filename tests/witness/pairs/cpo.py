@@ -46,4 +46,12 @@ ROWS = [
         losses=[1.56326168752, 0.56326168752],
         gradients={"chosen": [-0.259470710685] * 2, "rejected": [0.134470710685] * 2},
     ),
+    # softplus(-1) + 2/1; -σ(-1) - 1: one token in all
+    Row(
+        item="CPO, one chosen token in the batch",
+        fields={"chosen": [-2], "rejected": [-3], "chosen_len": [1], "rejected_len": [2]},
+        params={"beta": 1.0, "nll_weight": 1.0, "nll": "batch_tokens"},
+        losses=[2.31326168752],
+        gradients={"chosen": [-1.26894142137], "rejected": [0.26894142137]},
+    ),
 ]

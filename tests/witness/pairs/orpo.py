@@ -55,4 +55,20 @@ ROWS = [
         losses=[29.1723459705],
         gradients={"rejected": [0.0]},
     ),
+    # p = -5 beside q = -1e-12: 5 + log(1 + (e^5 - 1) 1e12), 5 + log(e^5 - 1) + 12 log 10; -1 - 1 / (1 - e^-5)
+    Row(
+        item="ORPO of a chosen completion far below a certain rejected one",
+        fields={"chosen": [-5.0], "rejected": [0.0], "chosen_len": [1.0], "rejected_len": [1.0]},
+        params={"odds_weight": 1.0},
+        losses=[37.6242603665],
+        gradients={"chosen": [-2.00678365491], "rejected": [0.0]},
+    ),
+    # 2/1 and no more: one token in all
+    Row(
+        item="ORPO, one chosen token in the batch",
+        fields={"chosen": [-2.0], "rejected": [-3.0], "chosen_len": [1], "rejected_len": [2]},
+        params={"odds_weight": 0.0, "nll": "batch_tokens"},
+        losses=[2.0],
+        gradients={"chosen": [-1.0], "rejected": [0.0]},
+    ),
 ]

@@ -35,4 +35,11 @@ ROWS = [
         losses=[2.0, 0.0],
         gradients={"chosen": [-0.25, -1.0]},
     ),
+    Row(
+        item="SFT, one token in the batch",
+        fields={"chosen": [-3.0], "chosen_len": [1]},
+        params={"normalizer": "batch_tokens"},
+        losses=[3.0],
+        gradients={"chosen": [-1.0]},
+    ),
 ]
