@@ -5,7 +5,8 @@ READY := .venv/.ready
 PY := $(BIN)/python
 EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
 
-.PHONY: help setup test trainers check lint types kernels package demo verify bench mutants format clean
+.PRECIOUS: build/trainers/%/.ready
+.PHONY: help setup test trainers audit check lint types kernels package demo verify bench mutants format clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,13 +24,24 @@ setup: $(READY) ## make .venv with everything in it
 test: $(READY) ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal --durations=15
 
-# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt pins the rest, for the Python of .venv
-# whatever a package asks for. What the laws measured goes to tests/trainers/results.
-trainers-%: $(READY) ## the tests beside one trainer library, such as verl, in an environment of its own
-	$(PY) -m venv build/trainers/$*
+# Over the packages of .venv, so that torch is there already; tests/trainers/NAME.txt, or tests/peers/NAME.txt, pins the rest,
+# for the Python of .venv whatever a package asks for.
+define environment
+	$(PY) -m venv $(@D)
 	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
-		> $$(build/trainers/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/poz.pth
-	build/trainers/$*/bin/pip install -q --disable-pip-version-check --no-deps --ignore-requires-python -r tests/trainers/$*.txt
+		> $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/poz.pth
+	$(@D)/bin/pip install -q --disable-pip-version-check --no-deps --ignore-requires-python -r $<
+	@touch $@
+endef
+
+build/trainers/%/.ready: tests/trainers/%.txt $(READY)
+	$(environment)
+
+build/trainers/%/.ready: tests/peers/%.txt $(READY)
+	$(environment)
+
+# What the laws measured goes to tests/trainers/results.
+trainers-%: build/trainers/%/.ready ## the tests beside one trainer library, such as verl, in an environment of its own
 	POZ_RECORD=$* OMP_NUM_THREADS=1 build/trainers/$*/bin/python -m pytest -q tests/trainers/test_$*.py
 
 # All of them, whatever one of them does; then the table of docs/trainers.md, and the names of those that cannot be run here.
@@ -37,6 +49,11 @@ trainers: $(READY) ## the tests beside every trainer library
 	@failed=; for file in tests/trainers/*.txt; do name=$$(basename $$file .txt); \
 		$(MAKE) --no-print-directory trainers-$$name || failed="$$failed $$name"; done; \
 		$(PY) tests/trainers/page.py; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+# What is installed in .venv, then in every environment of the trainers and of tests/peers; checkouts are given as CHECKOUTS.
+audit-%: build/trainers/%/.ready ## the losses of the libraries in one environment beside the references
+	@mkdir -p build/audit
+	OMP_NUM_THREADS=1 build/trainers/$*/bin/python -P -m poz audit --json build/audit/$*.json > /dev/null
 
 check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
 

@@ -1,4 +1,4 @@
-"""The command line: poz list | show | plot | verify | demo | bench | scale. Needs the extra `cli`."""
+"""The command line: poz list | show | plot | verify | audit | demo | bench | scale. Needs the extra `cli`."""
 # ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
@@ -216,6 +216,85 @@ def verify(
             except OSError as error:
                 _stop(f"Cannot write {report}: {error}")
     raise typer.Exit(130 if len(results) < total else bool(missed) or not results)
+
+
+@app.command()
+def audit(
+    library: Annotated[list[str] | None, typer.Option(help="Only these libraries.")] = None,
+    objective: Annotated[str, typer.Option(help="Only what is about this objective; prints the examples.")] = "",
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write every record here; - is standard output.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Draws of inputs and hyper-parameters for each loss.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    checkout: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="A library that is read from a git work tree.")
+    ] = None,
+) -> None:
+    """What the losses of other libraries are, of those that are installed; exit 1 where none could be called."""
+    from poz import peers
+
+    _check_seed(seed)
+    _check_output(report)
+    known = peers.libraries()
+    for one in checkout or ():
+        name, _, path = one.partition("=")
+        if name not in known:
+            _stop(f"There is no library {name!r} to check out; there are {', '.join(known)}.")
+        try:
+            peers.checkout(name, Path(path))
+        except ValueError as error:
+            _stop(str(error))
+    if unknown := sorted(set(library or ()) - set(known)):
+        _stop(f"There is no library {unknown[0]!r}; there are {', '.join(known)}.")
+    name = _find([objective])[0].name if objective else ""
+    say = Console(stderr=True) if report == STDOUT else out
+    asked = [known[one] for one in library or known]
+    absent = [one.name for one in asked if not one.version()]
+    records = [record for one in asked if one.version() for record in peers.audit(one, name, cases=cases, seed=seed)]
+    table = Table(*map(_folded, ("library", "function", "objective", "verdict")))
+    for record in records:
+        cells = f"{record['library']} {record['version']}", record.get("function") or record["key"]
+        table.add_row(*map(Text, (*cells, record.get("objective", ""), _verdict(record))))
+    say.print(table)
+    if objective or library:
+        for record in records:
+            for what in ("example", "with"):
+                if what in record:
+                    say.print(
+                        Text(f"{record['library']}, {record['function']}, {what}: {record[what]}"), soft_wrap=True
+                    )
+    if absent:
+        say.print(Text(f"Not installed: {', '.join(absent)}."))
+    called = [record for record in records if record["verdict"] != "cannot be called"]
+    say.print(f"{len(called)} of {len(records)} called")
+    if report is not None:
+        text = json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "records": records}, indent=1) + "\n"
+        if report == STDOUT:
+            typer.echo(text, nl=False)
+        else:
+            report.write_text(text, encoding="utf-8")
+    raise typer.Exit(not called)
+
+
+def _verdict(record: dict[str, Any]) -> str:
+    """In words: what reproduces it, where it differs, or why it cannot be called."""
+    said = str(record["verdict"])
+    if record.get("settings") and said == "equal under settings":
+        said = "equal with " + ", ".join(f"{name}={value!r}" for name, value in record["settings"].items())
+    if record.get("but_for"):
+        said += f", but for {', '.join(record['but_for'])}"
+    if record.get("dtype") == "float32":
+        said += ", in float32"
+    if "where" in record:
+        said += f": {record['where']} {record['theirs']}, not {record['right']}"
+    for key in ("problem", "why"):
+        said += f": {record[key]}" if key in record else ""
+    if "got" in record:
+        said += f": {record['got']}" + (f", right is {record['right']}" if "right" in record else "")
+    if record["kind"] == "log-probs" and "float32" in record:
+        said += f": {record['float32']:.1e} in float32, {record['bfloat16']:.1e} in bfloat16"
+    return said
 
 
 def _watched(backends: list[str], names: list[str], cases: int, seed: int, total: int) -> Iterator[dict[str, Any]]:

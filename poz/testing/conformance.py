@@ -112,6 +112,7 @@ def conform(
     seed: int = 0,
     constant: Collection[str] = (),
     without: Collection[str] = (),
+    reduction: str = "none",
     check: bool = False,
 ) -> Result:
     """Runs `candidate(batch, **hyper_parameters) -> (batch,) losses` against the reference of an objective.
@@ -134,8 +135,10 @@ def conform(
         size: Examples per batch.
         seed: Of the draws.
         constant: Log-probs that the candidate holds constant, such as ("ref_chosen", "ref_rejected"): no gradients are compared.
-        without: What is not drawn, since the candidate has another convention: "empty" completions, "infinite" log-probs, or
-            an optional field by its name.
+        without: What is not drawn, since the candidate has another convention: "empty" completions, "infinite" log-probs,
+            "extreme" ones, or an optional field by its name.
+        reduction: What the candidate does with the losses of a batch, "none", "mean" or "sum": their mean or sum is compared
+            with that of the reference, and its gradients.
         check: Whether to raise where it fails.
 
     Returns:
@@ -148,7 +151,7 @@ def conform(
         ValueError: There is no such backend, dtype, field or seed, or nothing would be run.
     """
     this = _with_reference(name, candidate)
-    _check_arguments(this, backend, dtype, cases, size, seed, constant, without)
+    _check_arguments(this, backend, dtype, cases, size, seed, constant, without, reduction)
     known = frozenset(this.params) if candidate is None else taken(candidate, this.params)
     held = sorted(set(this.params) - known) if isinstance(name, str) else sorted(this.params)
     rng, deck, tally = np.random.default_rng([seed, zlib.crc32(this.name.encode())]), Deck(), Tally()
@@ -158,7 +161,8 @@ def conform(
     drawn = (_draw(this, rng, size, index, deck, held, dtype, without) for index in range(cases))
     for index, which, case in _with_one_alone(drawn, size // 2):
         bound, batch = case
-        wanted = expected(bound, batch, dtype)
+        each = expected(bound, batch, dtype)
+        wanted = _reduced(each, reduction)
         example = None
         try:
             losses, gradients = (ALONE if which else BACKENDS)[backend](candidate, bound, batch, dtype)
@@ -170,7 +174,9 @@ def conform(
             found = {"loss": losses} | {field: g for field, g in gradients.items() if field not in constant}
             right = {"loss": wanted.losses, **wanted.gradients}
             scale = {"loss": wanted.loss_scale, **wanted.gradient_scale}
-            asked = _asked(case, wanted, dtype)
+            asked = _asked(case, each, dtype)
+            if reduction != "none":
+                asked["loss"] = asked["loss"].all()
             errors = {
                 field: np.where(asked[field], relative_error(x, right[field], scale[field], FLOOR[dtype]), 0.0)
                 for field, x in found.items()
@@ -181,18 +187,18 @@ def conform(
                 worst_gradient = max([worst_gradient, *(error for field, error in worst.items() if field != "loss")])
             limit = {field: RTOL[dtype, "loss" if field == "loss" else "gradient"] for field in worst}
             beyond = [field for field in worst if worst[field] > limit[field]]
-            wrong = {field: _examples(bound, field, errors[field] > limit[field], len(losses)) for field in beyond}
-            tally.add(case, np.any([*wrong.values(), np.zeros(len(losses), bool)], 0))
+            wrong = {field: _examples(bound, field, errors[field] > limit[field], len(each.losses)) for field in beyond}
+            tally.add(case, np.any([*wrong.values(), np.zeros(len(each.losses), bool)], 0))
             if not beyond:
                 continue
             first = max(beyond, key=lambda field: (field == "loss", worst[field]))
             said = where(first, found[first], right[first], errors[first])
-            if not bound.coupled:
+            if not bound.coupled and reduction == "none":
                 example = _example(bound, first, errors[first])
         if not problem:
             problem = f"case {index}{which}, {bound!r}: {said}"
             call = _call(name, candidate, backend=backend, dtype=dtype, cases=index + 1, size=size, seed=seed,
-                         constant=tuple(constant), without=tuple(without))  # fmt: skip
+                         constant=tuple(constant), without=tuple(without), reduction=reduction)  # fmt: skip
             shown = {"inputs": as_code(case, example, backend, dtype), "again": call, "case": case}
     said = ", ".join(f"{n}={this.values[n]!r}" for n in held) if isinstance(name, str) else ""
     result = Result(
@@ -204,8 +210,9 @@ def conform(
 
 
 def _check_arguments(
-    this: Objective, backend: str, dtype: str, cases: int, size: int, seed: int, constant: Any, without: Any
-) -> None:
+    this: Objective, backend: str, dtype: str, cases: int, size: int, seed: int, constant: Any, without: Any,
+    reduction: str,
+) -> None:  # fmt: skip
     if backend not in BACKENDS:
         raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.")
     if dtype not in UNIT:
@@ -217,6 +224,8 @@ def _check_arguments(
     for argument, names in (("constant", constant), ("without", without)):
         if isinstance(names, str):
             raise ValueError(f"Give {argument} as a list of names, [{names!r}].")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"There is no reduction {reduction!r}; there are none, mean, sum.")
     if unknown := set(constant) - set(this.family._fields):
         raise ValueError(f"{named(this.family)} has no {', '.join(sorted(unknown))} to hold constant.")
     if unknown := set(without) - set(CONVENTIONS) - this.optional:
@@ -232,9 +241,11 @@ def _draw(
     this: Objective, rng: np.random.Generator, size: int, index: int, deck: Deck, held: Collection[str], dtype: str,
     without: Collection[str],
 ) -> Case:  # fmt: skip
-    case = draw_case(this, rng, size, WIDEST if index % 2 else 30.0, deck, held)
+    ordinary = "extreme" in without
+    case = draw_case(this, rng, size, WIDEST if index % 2 and not ordinary else 30.0, deck, held)
     infinite = index % 4 == 3 and "infinite" not in without
-    batch = with_edges(case.objective, case.batch, rng.spawn(1)[0], deck, size // 3 or index % 2, infinite, dtype)
+    edges = 0 if ordinary and not infinite else size // 3 or index % 2
+    batch = with_edges(case.objective, case.batch, rng.spawn(1)[0], deck, edges, infinite, dtype)
     deck.count()
     if "empty" in without:
         batch = without_empty(batch)
@@ -281,12 +292,25 @@ def _asked(case: Case, wanted: Expected, dtype: str) -> dict[str, npt.NDArray[np
 def _examples(objective: Objective, field: str, wrong: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
     """Which examples, (batch,), have a wrong entry; all of them where the field is of no example."""
     at = 0 if field == "loss" else layout_of(objective.family).shapes[field][0].find("b")
+    if wrong.ndim == 0:
+        return np.full(size, bool(wrong))
     return np.full(size, True) if at < 0 else np.any(np.moveaxis(wrong, at, 0).reshape(size, -1), axis=1)
 
 
 def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int | None:
     at = 0 if field == "loss" else layout_of(objective.family).shapes[field][0].find("b")
     return None if at < 0 else int(np.unravel_index(int(error.argmax()), error.shape)[at])
+
+
+def _reduced(each: Expected, reduction: str) -> Expected:
+    """What is asked of a candidate that gives the mean or the sum of the losses."""
+    if reduction == "none":
+        return each
+    share = 1 / len(each.losses) if reduction == "mean" else 1.0
+    with np.errstate(all="ignore"):
+        losses, scale = each.losses.sum() * share, each.loss_scale.sum() * share
+    slopes, scales = ({n: g * share for n, g in x.items()} for x in (each.gradients, each.gradient_scale))
+    return Expected(losses, slopes, scale, scales)
 
 
 def _call(name: str | Objective, candidate: Candidate | None, **arguments: Any) -> str:
@@ -321,9 +345,9 @@ def _with_reference(name: str | Objective, candidate: Candidate | None) -> Objec
 
 def _checked(losses: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if np.shape(losses) != shape:
-        raise ValueError(
-            f"one loss per example is required, shape {shape}; got shape {np.shape(losses)}. Leave the mean to the caller."
-        )
+        one = "one loss per example is required" if shape else "the reduced loss is required"
+        do = "Leave the mean to the caller, or name it as the reduction" if shape else "Name no reduction"
+        raise ValueError(f"{one}, shape {shape}; got shape {np.shape(losses)}. {do}.")
     if np.iscomplexobj(losses):
         raise TypeError("real losses are required; got complex ones.")
     return np.asarray(losses, np.float64)

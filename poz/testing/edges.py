@@ -25,6 +25,7 @@ WINDOWS = {
 CONVENTIONS = {
     "empty": "completions of length 0, which counts as 1 here",
     "infinite": "infinite log-probs, which give the limit here and where a factor of 0 removes an infinity",
+    "extreme": "log-ratios beyond 30 nats and tiny ones, where floats end",
 }
 """What an implementation may do otherwise on purpose; `conform(..., without=[...])` draws none of it."""
 

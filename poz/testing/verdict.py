@@ -98,13 +98,13 @@ class Tally:
 def where(field: str, actual: npt.NDArray[Any], wanted: npt.NDArray[Any], error: npt.NDArray[Any]) -> str:
     """The entry that is furthest off, and what may explain it."""
     at = np.unravel_index(int(error.argmax()), error.shape)
-    index = ", ".join(str(int(i)) for i in at)
+    index = "[" + ", ".join(str(int(i)) for i in at) + "]" if at else ""
     text = "loss" if field == "loss" else f"gradient of {field}"
     hint = ""
     if field.startswith(("ref_", "opponents_")) and not np.any(actual):
         hint = f". Held constant? Then say so: conform(..., constant=({field!r}, ...))"
     found, right = apart(float(actual[at]), float(wanted[at]))
-    return f"{text}[{index}] is {found}, expected {right}, an error of {error[at]:.1e}{hint}"
+    return f"{text}{index} is {found}, expected {right}, an error of {error[at]:.1e}{hint}"
 
 
 def apart(a: float, b: float) -> tuple[str, str]:

@@ -1,0 +1,48 @@
+"""What the loss functions of other libraries are: a file per library, judged by `poz audit`.
+
+    from poz.peers import audit, libraries
+    for record in audit(libraries()["TRL"], "ipo"):
+        print(record["function"], record["verdict"])
+
+A file says how to call the library's own functions and imports it where it is called; nothing of its code is here. What the
+audits found is `poz.peers.results()`, and docs/peers.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from poz.peers._audit import audit as audit
+from poz.peers._library import Absent as Absent
+from poz.peers._library import Library as Library
+from poz.peers._library import checkout as checkout
+from poz.peers._topics import TOPICS as TOPICS
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@functools.cache
+def libraries() -> dict[str, Library]:
+    """Every library of which something is known here, by name, whether it is installed or not."""
+    found: dict[str, Library] = {}
+    for _, module, _ in sorted(pkgutil.iter_modules(__path__), key=lambda one: one[1]):
+        if module.startswith("_"):
+            continue
+        part: Library = importlib.import_module(f"{__name__}.{module}").library
+        whole = found.setdefault(part.name, Library(part.name, part.package))
+        whole.losses += part.losses
+        whole.logps += part.logps
+        whole.facts += part.facts
+    return found
+
+
+@functools.cache
+def results() -> dict[str, Any]:
+    """What was found, with the versions it was found in; written by `make audit`."""
+    read: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return read
