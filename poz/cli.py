@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -207,14 +208,7 @@ def verify(
     say.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
     if report is not None:
         head = {"versions": _versions(), "cases": cases, "seed": seed, "finished": len(results) == total}
-        text = json.dumps({**head, "results": results}, indent=1) + "\n"
-        if report == STDOUT:
-            typer.echo(text, nl=False)
-        else:
-            try:
-                report.write_text(text, encoding="utf-8")
-            except OSError as error:
-                _stop(f"Cannot write {report}: {error}")
+        _write(report, json.dumps({**head, "results": results}, indent=1) + "\n")
     raise typer.Exit(130 if len(results) < total else bool(missed) or not results)
 
 
@@ -237,64 +231,44 @@ def audit(
     _check_seed(seed)
     _check_output(report)
     known = peers.libraries()
-    for one in checkout or ():
-        name, _, path = one.partition("=")
-        if name not in known:
-            _stop(f"There is no library {name!r} to check out; there are {', '.join(known)}.")
+    places = [one.partition("=") for one in checkout or ()]
+    if unknown := [one for one in [*(library or ()), *(place[0] for place in places)] if one not in known]:
+        _stop(f"There is no library {unknown[0]!r}; there are {', '.join(known)}.")
+    for place, _, path in places:
+        if not path:
+            _stop(f"--checkout takes a library and a folder, as in {place}=../{place}; got {place!r}.")
         try:
-            peers.checkout(name, Path(path))
+            peers.checkout(place, Path(path))
         except ValueError as error:
             _stop(str(error))
-    if unknown := sorted(set(library or ()) - set(known)):
-        _stop(f"There is no library {unknown[0]!r}; there are {', '.join(known)}.")
     name = _find([objective])[0].name if objective else ""
     say = Console(stderr=True) if report == STDOUT else out
-    asked = [known[one] for one in library or known]
-    absent = [one.name for one in asked if not one.version()]
-    records = [record for one in asked if one.version() for record in peers.audit(one, name, cases=cases, seed=seed)]
+    asked = [known[one] for one in dict.fromkeys(library or known)]
+    there = [one for one in asked if one.version()]
+    records: list[dict[str, Any]] = []
+    with Console(stderr=True).status("audit") as status, contextlib.redirect_stdout(sys.stderr):  # what libraries print
+        for one in there:
+            for record in peers.audit(one, name, cases=cases, seed=seed):
+                records.append(record)
+                status.update(f"{one.name}: {len(records)} judged")
     table = Table(*map(_folded, ("library", "function", "objective", "verdict")))
     for record in records:
         cells = f"{record['library']} {record['version']}", record.get("function") or record["key"]
-        table.add_row(*map(Text, (*cells, record.get("objective", ""), _verdict(record))))
+        table.add_row(*map(Text, (*cells, record.get("objective", ""), peers.described(record))))
     say.print(table)
-    if objective or library:
-        for record in records:
-            for what in ("example", "with"):
-                if what in record:
-                    say.print(
-                        Text(f"{record['library']}, {record['function']}, {what}: {record[what]}"), soft_wrap=True
-                    )
-    if absent:
+    for record in records if objective or library else ():
+        for what in ("with", "example"):
+            if what in record:
+                said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
+                say.print(Text(said), soft_wrap=True)
+    if absent := [one.name for one in asked if one not in there]:
         say.print(Text(f"Not installed: {', '.join(absent)}."))
     called = [record for record in records if record["verdict"] != "cannot be called"]
     say.print(f"{len(called)} of {len(records)} called")
     if report is not None:
-        text = json.dumps({"versions": _versions(), "cases": cases, "seed": seed, "records": records}, indent=1) + "\n"
-        if report == STDOUT:
-            typer.echo(text, nl=False)
-        else:
-            report.write_text(text, encoding="utf-8")
+        head = {"versions": _versions(), "objective": name, "cases": cases, "seed": seed}
+        _write(report, json.dumps({**head, "records": records}, indent=1) + "\n")
     raise typer.Exit(not called)
-
-
-def _verdict(record: dict[str, Any]) -> str:
-    """In words: what reproduces it, where it differs, or why it cannot be called."""
-    said = str(record["verdict"])
-    if record.get("settings") and said == "equal under settings":
-        said = "equal with " + ", ".join(f"{name}={value!r}" for name, value in record["settings"].items())
-    if record.get("but_for"):
-        said += f", but for {', '.join(record['but_for'])}"
-    if record.get("dtype") == "float32":
-        said += ", in float32"
-    if "where" in record:
-        said += f": {record['where']} {record['theirs']}, not {record['right']}"
-    for key in ("problem", "why"):
-        said += f": {record[key]}" if key in record else ""
-    if "got" in record:
-        said += f": {record['got']}" + (f", right is {record['right']}" if "right" in record else "")
-    if record["kind"] == "log-probs" and "float32" in record:
-        said += f": {record['float32']:.1e} in float32, {record['bfloat16']:.1e} in bfloat16"
-    return said
 
 
 def _watched(backends: list[str], names: list[str], cases: int, seed: int, total: int) -> Iterator[dict[str, Any]]:
@@ -445,6 +419,16 @@ def _check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
             check_output(path, endings)
     except ValueError as error:
         _stop(str(error))
+
+
+def _write(report: Path, text: str) -> None:
+    if report == STDOUT:
+        typer.echo(text, nl=False)
+        return
+    try:
+        report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _stop(f"Cannot write {report}: {error}")
 
 
 def _check_seed(seed: int) -> None:

@@ -22,6 +22,7 @@ from poz.peers._library import Absent as Absent
 from poz.peers._library import Library as Library
 from poz.peers._library import checkout as checkout
 from poz.peers._topics import TOPICS as TOPICS
+from poz.peers._words import described as described
 
 RESULTS = Path(__file__).with_name("results.json")
 

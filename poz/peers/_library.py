@@ -147,15 +147,20 @@ _CHECKOUTS: dict[str, str] = {}
 
 
 def checkout(name: str, path: Path) -> None:
-    """Lets the library of that name be imported from a checkout, a git work tree.
+    """Lets the library of that name be imported from a checkout, a git work tree, which names its commit.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or files of it are changed.
     """
-    head = ["git", "-C", str(path), "rev-parse", "--short=7", "HEAD"]
+    path = path.resolve()
+    head = ["git", "-C", str(path), "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
     try:
+        if not (path / ".git").exists():
+            raise FileNotFoundError(path / ".git")
         commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise ValueError(f"{path} is no git checkout of {name}: give the folder that `git clone` made.") from error
+    if commit.endswith("-dirty"):
+        raise ValueError(f"Files of {path} are changed, so no commit names what would be judged: `git stash` them.")
     sys.path.insert(0, str(path))
     _CHECKOUTS[name] = f"@{commit}"

@@ -31,6 +31,16 @@ class Expected(NamedTuple):
     loss_scale: npt.NDArray[np.float64]
     gradient_scale: Arrays
 
+    def reduced(self, reduction: str) -> Expected:
+        """What is asked of a candidate that gives the "mean" or the "sum" of the losses; this itself where "none"."""
+        if reduction == "none":
+            return self
+        share = 1 / len(self.losses) if reduction == "mean" else 1.0
+        with np.errstate(all="ignore"):
+            losses, scale = self.losses.sum() * share, self.loss_scale.sum() * share
+        slopes, scales = ({n: g * share for n, g in x.items()} for x in (self.gradients, self.gradient_scale))
+        return Expected(losses, slopes, scale, scales)
+
 
 def reference(objective: Objective, batch: Any) -> tuple[npt.NDArray[np.float64], Arrays]:
     """Losses and gradients of the float64 reference, which shares no code with the objective."""
@@ -162,7 +172,7 @@ def conform(
     for index, which, case in _with_one_alone(drawn, size // 2):
         bound, batch = case
         each = expected(bound, batch, dtype)
-        wanted = _reduced(each, reduction)
+        wanted = each.reduced(reduction)
         example = None
         try:
             losses, gradients = (ALONE if which else BACKENDS)[backend](candidate, bound, batch, dtype)
@@ -176,7 +186,7 @@ def conform(
             scale = {"loss": wanted.loss_scale, **wanted.gradient_scale}
             asked = _asked(case, each, dtype)
             if reduction != "none":
-                asked["loss"] = asked["loss"].all()
+                asked["loss"] = np.asarray(asked["loss"].all())
             errors = {
                 field: np.where(asked[field], relative_error(x, right[field], scale[field], FLOOR[dtype]), 0.0)
                 for field, x in found.items()
@@ -300,17 +310,6 @@ def _examples(objective: Objective, field: str, wrong: npt.NDArray[np.bool_], si
 def _example(objective: Objective, field: str, error: npt.NDArray[Any]) -> int | None:
     at = 0 if field == "loss" else layout_of(objective.family).shapes[field][0].find("b")
     return None if at < 0 else int(np.unravel_index(int(error.argmax()), error.shape)[at])
-
-
-def _reduced(each: Expected, reduction: str) -> Expected:
-    """What is asked of a candidate that gives the mean or the sum of the losses."""
-    if reduction == "none":
-        return each
-    share = 1 / len(each.losses) if reduction == "mean" else 1.0
-    with np.errstate(all="ignore"):
-        losses, scale = each.losses.sum() * share, each.loss_scale.sum() * share
-    slopes, scales = ({n: g * share for n, g in x.items()} for x in (each.gradients, each.gradient_scale))
-    return Expected(losses, slopes, scale, scales)
 
 
 def _call(name: str | Objective, candidate: Candidate | None, **arguments: Any) -> str:
