@@ -35,11 +35,6 @@ from poz.objective import Deviation, Limit, Published, objective
             "regularises towards a separate SFT target where there is one",
             "the chosen completion",
         ),
-        Deviation(
-            "HALOs@4831988",
-            "adds (batch,) to (batch, tokens): raises, unless the two are equal",
-            "sums in both terms",
-        ),
     ],
     basis="The HALOs of 2023, executed in float64 (yinyueqin/relative-preference-optimization@c1b5163): tests/authors/slic_hf.json. No authors' code, and the paper was not read.",
 )

@@ -1,0 +1,80 @@
+"""Files of a checkout, imported without what they import and do not call, and completions as the tokens they take."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class _Nothing(types.ModuleType):
+    """A module of which every name is a class that does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {"__init__": lambda self, *args, **rest: None, "__call__": lambda self, it=None: it})
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if any(f"{name}.".startswith(f"{one}.") for one in self.names):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return _Nothing(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def reading(file: str, *absent: str) -> Iterator[None]:
+    """Puts the checkout with the file first, and empty modules for those absent; forgets what it imported afterwards.
+
+    Several checkouts have a `utils`, and an empty `wandb` would mislead whoever asks for it next.
+    """
+    tree = next((path for path in sys.path if Path(path, file).is_file()), None)
+    if tree is None:
+        raise ImportError(f"no checkout on sys.path has {file}")
+    finder, there = _Finder(absent), dict(sys.modules)
+    for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in absent)]:
+        del sys.modules[name]
+    folders = [str(Path(tree, file).parent), tree]
+    sys.path[:0] = folders
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for folder in folders:
+            sys.path.remove(folder)
+        for name, module in list(sys.modules.items()):
+            own = str(getattr(module, "__file__", None) or "").startswith(f"{tree}/")
+            if own or isinstance(module, _Nothing):
+                del sys.modules[name]
+        sys.modules.update({name: module for name, module in there.items() if name not in sys.modules})
+
+
+def made(kind: type, **attributes: Any) -> Any:
+    """An object of the class with these attributes alone, its `__init__` not run."""
+    this: Any = object.__new__(kind)
+    vars(this).update(attributes)
+    return this
+
+
+def spread(sums: Any, lengths: Any) -> tuple[Any, Any]:
+    """Log-probs of tokens, (batch, tokens), that add up to `sums`, alike within a completion, and their mask."""
+    import torch
+
+    mask = torch.arange(int(lengths.max().clamp(min=1))) < lengths[:, None]
+    return torch.where(mask, (sums / lengths.clamp(min=1))[:, None], 0.0), mask
