@@ -35,8 +35,8 @@ class GRPOTrainer(Headed, Written, Base):  # type: ignore[misc]
     evaluation. Token log-probs of policy, old policy and reference are computed by `poz.torch.linear_logps` (see
     `poz.integrations.trl.install`). The objective takes the place of `loss_type` and holds all hyper-parameters of the
     loss, so those of GRPOConfig (`beta`, `epsilon`, `importance_sampling_level`, `entropy_coef`, ...) must stay at their
-    defaults. TRL's default loss is `poz.dapo.bind(epsilon_high=0.2)`; `deviations` of each objective says what reproduces
-    TRL's of that name.
+    defaults. TRL's default loss is `poz.dapo.bind(epsilon_high=0.2)`; `poz audit --library TRL` says what
+    reproduces TRL's of that name.
 
     * An objective that reads no reference keeps no reference model and runs no reference pass. Otherwise the reference is
       the policy before training: a copy of the model that is handed over, or the base of an adapter. It has no dropout,

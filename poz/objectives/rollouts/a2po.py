@@ -18,8 +18,8 @@ from poz.objectives.rollouts import _steps as steps
     ],
     deviations=[
         Deviation(
-            "ZhaolinGao/A-PO@c8823a3, TRL 1.16",
-            "count (V* - R)² for a completion without tokens",
+            "ZhaolinGao/A-PO@c8823a3",
+            "counts (V* - R)² for a completion without tokens",
             "0, which has the same gradient",
         ),
     ],

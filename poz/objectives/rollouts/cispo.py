@@ -24,8 +24,8 @@ from poz.objectives.rollouts._clipped import least
     ],
     deviations=[
         Deviation(
-            "TRL 1.16, Liger 0.8.5",
-            "take epsilon_high for the cap itself, so .2 where it is not given",
+            "Liger 0.8.5",
+            "takes epsilon_high for the cap itself, so .2 where it is not given",
             "epsilon_high one less",
         ),
         Deviation("verl@1dda039, NeMo-RL@7ea279a", "keep the weight above 1 - epsilon_low", "epsilon_low=0.2"),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -20,9 +20,6 @@ from poz.objectives.rollouts._clipped import clipped
             {"epsilon_low": (0.2,), "epsilon_high": (0.28,)},
         ),
         Published("TRL 1.16 GRPOConfig", {"epsilon_high": (0.2,)}),
-    ],
-    deviations=[
-        Deviation("TRL 1.16 `dapo`", "has epsilon_high = 0.2 unless it is given", "epsilon_high=0.2"),
     ],
     basis="Paper, second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dapo.json.",
     **steps.DECLARED,

@@ -19,7 +19,6 @@ from poz.objectives.rollouts._clipped import clipped
         Published("TRL 1.16 GRPOConfig", {"epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
     ],
     deviations=[
-        Deviation("TRL 1.16", "divides by max_completion_length", "length"),
         Deviation("verl@1dda039", "divides by the padded width unless `loss_scale_factor` is given", "length"),
     ],
     basis="Trainers' code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dr_grpo.json. The length is second hand, the largest of a completion there.",

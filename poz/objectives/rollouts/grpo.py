@@ -20,8 +20,6 @@ from poz.objectives.rollouts._clipped import clipped
         Published("allenai/open-instruct@e6c3044", {"kl_weight": (0.05,), "epsilon_high": (0.28,)}),
     ],
     deviations=[
-        Deviation("TRL 1.16", "multiplies the KL by the ratio by default", "kl='r*k3'"),
-        Deviation("TRL 1.16", "has no KL by default, and averages over all tokens", "poz.dapo with epsilon_high=0.2"),
         Deviation("NeMo-RL@7ea279a", "has the gradient of the expected KL", "kl='s*k1', or kl='k3+' for k3"),
         Deviation("verl, OpenRLHF, NeMo-RL", "cap the KL of a token at 10, with no gradient beyond", "not capped"),
     ],

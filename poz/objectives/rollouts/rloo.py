@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -16,9 +16,6 @@ from poz.objectives.rollouts._clipped import clipped
     formula=r"-\min\bigl(WA,\operatorname{clip}(W,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad W=\prod_t\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("TRL 1.16 RLOOConfig", {"epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
-    ],
-    deviations=[
-        Deviation("TRL 1.16", "puts the KL into the reward", "kl_weight=0"),
     ],
     basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/rloo.json. The paper has no ratio: with its advantage it is poz.reinforce.",
     **steps.DECLARED,

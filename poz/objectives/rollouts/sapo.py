@@ -20,7 +20,6 @@ from poz.objectives.rollouts._clipped import least
         ),
     ],
     deviations=[
-        Deviation("TRL 1.16", "has a gradient of NaN where the ratio is infinite", "0"),
         Deviation("verl@1dda039", "ignores loss_agg_mode", "aggregation"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, linkedin/Liger-Kernel@v0.8.5): tests/authors/sapo.json.",

@@ -7,7 +7,7 @@ import numpy as np
 from poz import terms
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 
 
@@ -21,9 +21,6 @@ from poz.objectives.rollouts import _steps as steps
             "FloyedShen/VESPO@aa1f304, TRL 1.16 GRPOConfig",
             {"k_positive": (2.0,), "lambda_positive": (3.0,), "k_negative": (3.0,), "lambda_negative": (2.0,)},
         ),
-    ],
-    deviations=[
-        Deviation("TRL 1.16", "keeps log w within [log 1e-8, 20]", "not clamped"),
     ],
     basis="The authors' code, executed in float64 (FloyedShen/VESPO@aa1f304): tests/authors/vespo.json, which has TRL's beside it.",
     **steps.DECLARED,
