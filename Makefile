@@ -66,6 +66,7 @@ types: $(READY)
 	@rm -rf build/types build/lib
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p poz
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests/typed.py
 
 kernels: $(READY)
 	$(PY) -m poz.kernels.ahead_of_time --check

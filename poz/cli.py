@@ -86,7 +86,7 @@ def show(name: str) -> None:
     spec = _find([name])[0]
     out.print(Text(f"{spec.name}: {spec.title}", style="bold"))
     out.print(Text(f"{spec.paper}, {spec.equation}"))
-    out.print(Text(" ".join((spec.__doc__ or "").split())))
+    out.print(Text(" ".join((spec.function.__doc__ or "").split())))
     out.print(Text(f"\n  {spec.formula}\n", style="cyan"), soft_wrap=True)  # or a break would stand within a command
     fields = [f for f in spec.family._fields if f in spec.reads]
     optional = [f for f in spec.family._fields if f in spec.optional]

@@ -75,13 +75,25 @@ class _Signature:
 
 
 class _Doc:
-    """Of an objective the text of its function, of the class its own."""
+    """Of an objective the text of its function and what it declares, of the class its own."""
 
     def __init__(self, text: str | None) -> None:
         self.text = text
 
     def __get__(self, this: Objective | None, owner: type) -> str | None:
-        return self.text if this is None else this.function.__doc__
+        return self.text if this is None else _described(this)
+
+
+def _described(this: Objective) -> str:
+    """What `help` shows: text, formula, fields, and hyper-parameters with their domains."""
+    fields = [name for name in this.family._fields if name in this.reads]
+    given = [name for name in this.family._fields if name in this.optional]
+    lines = [inspect.cleandoc(this.function.__doc__ or ""), "", f"Formula: {this.formula}"]
+    lines += [f"Source: {this.paper}, {this.equation}", "", f"Reads {families.named(this.family)}: {', '.join(fields)}"]
+    lines += [f"Where given: {', '.join(given)}"] * bool(given) + ["", "Hyper-parameters:"] * bool(this.params)
+    for name, (_, domain) in this.params.items():
+        lines.append(f"    {name}: {domain.meaning}; {domain.describe()}, here {this.values[name]!r}.")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

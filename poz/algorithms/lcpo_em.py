@@ -15,7 +15,7 @@ Source: Cao et al. 2025, arXiv 2509.24159 (RE-PO), eq. 2 to 7 and Algorithm 1.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,9 @@ def sums(posterior: Array, annotator: Array, num_annotators: int) -> Sums:
 
 
 @given
-def losses_and_sums(pairs: Pairs, reliability: Array, *, base: Objective, mode: str = "gibbs") -> tuple[Array, Sums]:
+def losses_and_sums(
+    pairs: Pairs, reliability: Array, *, base: Objective, mode: Literal["gibbs", "weighted"] = "gibbs"
+) -> tuple[Array, Sums]:
     """One batch of EM: the losses that the policy descends, and what the labels say about their annotators.
 
     Both use the same posteriors, taken before the policy moves.

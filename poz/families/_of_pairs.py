@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from poz.backends import Array, Namespace
+from poz.families import Pairs, Ranked, Samples, Unpaired
 from poz.families._family import layout_of
-from poz.families.pairs import Pairs
-from poz.families.ranked import Ranked
-from poz.families.samples import Samples
-from poz.families.unpaired import Unpaired
 
 MADE = (Ranked, Samples, Unpaired)
 """The families that pairs make."""

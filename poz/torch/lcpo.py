@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 import torch
@@ -58,7 +58,7 @@ class LCPO(nn.Module):
         *,
         reliability: npt.ArrayLike = 0.9,
         step_size: float = 0.1,
-        mode: str = "gibbs",
+        mode: Literal["gibbs", "weighted"] = "gibbs",
         group: Any = None,
     ) -> None:
         super().__init__()

@@ -1,0 +1,30 @@
+"""What type checkers know of poz; `make types` runs mypy over it, to which an ignored line without an error is one."""
+
+from typing import assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+import poz
+
+Floats = npt.NDArray[np.float64]
+some: Floats = np.array([-1.0, -2.0])
+pairs = poz.Pairs(chosen=some, rejected=some, ref_chosen=some, ref_rejected=some)
+ranked = poz.Ranked(np.array([[-1.0, -2.0]]))
+
+assert_type(pairs, poz.Pairs[Floats])
+assert_type(poz.dpo(pairs, beta=0.5), Floats)
+assert_type(poz.dpo.bind(beta=0.5).bind(label_smoothing=0.1)(pairs), Floats)
+assert_type(poz.Pairs.from_tokens(some, some, chosen_mask=some), poz.Pairs[Floats])
+assert_type(pairs.swap(), poz.Pairs[Floats])
+poz.dpo.bind(beta=some)
+poz.grpo.bind(kl="k3", length=512)
+poz.robust_dpo.bind(label_smoothing=0.2)
+
+poz.dpo.bind(betta=2)  # type: ignore[call-arg]
+poz.dpo.bind(beta="x")  # type: ignore[arg-type]
+poz.dpo(ranked)  # type: ignore[arg-type]
+poz.dpo(pairs, betta=2)  # type: ignore[call-arg]
+poz.grpo.bind(kl="k4")  # type: ignore[arg-type]
+poz.Pairs(chosen=some, rejectd=some)  # type: ignore[call-arg]
+print(poz.dpo_)  # type: ignore[attr-defined]
