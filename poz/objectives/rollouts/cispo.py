@@ -28,7 +28,7 @@ from poz.objectives.rollouts._clipped import least
             "takes epsilon_high for the cap itself, so .2 where it is not given",
             "epsilon_high one less",
         ),
-        Deviation("verl@1dda039, NeMo-RL@7ea279a", "keep the weight above 1 - epsilon_low", "epsilon_low=0.2"),
+        Deviation("NeMo-RL@7ea279a", "keeps the weight above 1 - epsilon_low", "epsilon_low=0.2"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is that of open-instruct.",
     **steps.DECLARED,

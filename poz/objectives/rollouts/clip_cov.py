@@ -31,8 +31,8 @@ from poz.objectives.rollouts._covariance import covariance, first
     ],
     deviations=[
         Deviation(
-            "PRIME-RL/Entropy-Mechanism-of-RL@8850579, verl@1dda039",
-            "draw the tokens inside the loss from the global generator, so that two calls differ",
+            "PRIME-RL/Entropy-Mechanism-of-RL@8850579",
+            "draws the tokens inside the loss from the global generator, so that two calls differ",
             "the choice is that of `noise`",
         ),
     ],

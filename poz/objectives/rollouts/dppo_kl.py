@@ -25,12 +25,7 @@ from poz.objectives.rollouts._region import trusted
         Published("sail-sg/Stable-RL@c6af1d1", {"ratio_cap": (10.0,)}),
     ],
     deviations=[
-        Deviation(
-            "verl 0.9.1", "caps at its clip_ratio_c, 3 unless it is given, and never reads its own 20", "ratio_cap=3.0"
-        ),
-        Deviation(
-            "sail-sg/Stable-RL@c6af1d1, verl@1dda039", "add 1e-8 to the probability of all other tokens", "exact"
-        ),
+        Deviation("sail-sg/Stable-RL@c6af1d1", "adds 1e-8 to the probability of all other tokens", "exact"),
         Deviation(
             "sail-sg/Stable-RL@c6af1d1 `dppo_binary_kl`",
             "takes the log-probs of the sampler for the old ones",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._region import trusted
 
@@ -16,11 +16,6 @@ from poz.objectives.rollouts._region import trusted
     formula=r"-\operatorname{sg}[m\min(r,c)]A\log\pi,\quad m=[\pi-\pi_{old}\le\delta_h]\text{ where }A>0,\ [\pi-\pi_{old}\ge-\delta_l]\text{ elsewhere},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("verl@1dda039", {"divergence_low": (0.2,), "divergence_high": (0.2,), "ratio_cap": (20.0,)}),
-    ],
-    deviations=[
-        Deviation(
-            "verl 0.9.1", "caps at its clip_ratio_c, 3 unless it is given, and never reads its own 20", "ratio_cap=3.0"
-        ),
     ],
     basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json. The paper was not read.",
     **steps.DECLARED,

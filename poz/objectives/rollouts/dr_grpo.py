@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -17,9 +17,6 @@ from poz.objectives.rollouts._clipped import clipped
     published=[
         Published("second hand: the authors' script as others quote it", {"length": (3000.0,)}),
         Published("TRL 1.16 GRPOConfig", {"epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
-    ],
-    deviations=[
-        Deviation("verl@1dda039", "divides by the padded width unless `loss_scale_factor` is given", "length"),
     ],
     basis="Trainers' code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dr_grpo.json. The length is second hand, the largest of a completion there.",
     **steps.DECLARED,

@@ -5,7 +5,7 @@ from typing import Annotated
 from poz import terms
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
 
@@ -17,15 +17,6 @@ from poz.objectives.rollouts._clipped import least
     formula=r"-A\exp\Bigl(\tfrac1{|y|}\sum_t c_t\Bigr),\quad c_t=\min(d_t,\varepsilon_h)\text{ where }A>0,\ \max(d_t,-\varepsilon_l)\text{ elsewhere},\ d=\log\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("callsys/GMPO@205b2bf", {"epsilon_low": (0.4,), "epsilon_high": (0.4,)}),
-    ],
-    deviations=[
-        Deviation("verl@1dda039", "has 0.2 unless it is given", "epsilon_low=0.2, epsilon_high=0.2"),
-        Deviation(
-            "verl 0.9.1 `geo_mean`",
-            "has the mean over a micro-batch, whatever loss_agg_mode and the global counts, so that two of them count twice; "
-            "weights of the sampler by their geometric mean",
-            "poz.integrations.verl adds micro-batches up to the whole; the arithmetic mean of the weights",
-        ),
     ],
     basis="The authors' code, executed in float64 (callsys/GMPO@205b2bf): tests/authors/gmpo.json, which has verl's and TRL's beside it.",
     **steps.DECLARED,

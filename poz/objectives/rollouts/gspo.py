@@ -21,7 +21,6 @@ from poz.objectives.rollouts._clipped import clipped
         ),
     ],
     deviations=[
-        Deviation("verl@1dda039 `gspo`", "is GSPO-token, capped at a log-ratio of 10", "poz.gspo_token"),
         Deviation(
             "OpenRLHF@3c3be62", "compares with the sampler where that is corrected for", "old_logps=sampler_logps"
         ),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -19,9 +19,6 @@ from poz.objectives.rollouts._clipped import clipped
             "second hand: arXiv:2507.18071 section 5.1 as others quote it",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
         ),
-    ],
-    deviations=[
-        Deviation("verl@1dda039 `gspo`", "caps the log-ratio at 10, and ignores loss_agg_mode", "not capped"),
     ],
     basis="Paper, second hand, and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/gspo_token.json.",
     **steps.DECLARED,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
 
@@ -18,9 +18,6 @@ from poz.objectives.rollouts._clipped import least
         Published(
             "second hand: TRL 1.16 GRPOConfig on arXiv:2511.20347", {"tau_positive": (1.0,), "tau_negative": (1.05,)}
         ),
-    ],
-    deviations=[
-        Deviation("verl@1dda039", "ignores loss_agg_mode", "aggregation"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, linkedin/Liger-Kernel@v0.8.5): tests/authors/sapo.json.",
     **steps.DECLARED,
