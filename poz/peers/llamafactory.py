@@ -63,16 +63,7 @@ def _pairs(pairs: Pairs, **given: Any) -> Any:
 
 
 def _of(pref_loss: str) -> Callable[[], Callable[..., Any]]:
-    def make() -> Callable[..., Any]:
-        without_sound()
-        from llamafactory.train.dpo import trainer as _
-
-        def call(pairs: Pairs, *, beta: float = 0.1) -> Any:
-            return _pairs(pairs, pref_loss=pref_loss, pref_beta=beta)
-
-        return call
-
-    return make
+    return lambda: lambda pairs, *, beta=0.1: _pairs(pairs, pref_loss=pref_loss, pref_beta=beta)
 
 
 SIGMOID = "trains `sigmoid`, for it does not tell TRL 0.24 which loss is meant"

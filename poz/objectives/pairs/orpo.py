@@ -42,7 +42,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Deviation(
             "the authors' code", "counts the first padding token, except in full rows", "lengths are the caller's"
         ),
-        Deviation("TRL 1.16, Liger, LLaMA-Factory", "NaN gradient where the chosen mean rounds to 0", "finite"),
+        Deviation("TRL 1.16, Liger", "NaN gradient where the chosen mean rounds to 0", "finite"),
     ],
     basis="Paper (section 4), and the authors' code and two ports, executed in float64 (xfactlab/orpo@208d2d6, huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/orpo.json. Their NLLs are other ones.",
     coupled=lambda p: "the number of chosen tokens of the batch" * (p["nll"] == "batch_tokens"),

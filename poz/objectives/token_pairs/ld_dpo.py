@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives._tokens import first, limit, summed, whole
 
 
@@ -29,7 +29,6 @@ from poz.objectives._tokens import first, limit, summed, whole
             reference="weighted",
         ),
     ],
-    deviations=[Deviation("LLaMA-Factory", "sums the reference's tokens unweighted", "reference='summed'")],
     basis="TRL 1.16, which cites the paper, and LLaMA-Factory, executed in float64 (huggingface/trl@v1.16.0, hiyouga/LLaMA-Factory@ff6d4d1): tests/authors/ld_dpo.json. No authors' code was found.",
 )
 def ld_dpo(
