@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from poz.families import Pairs
+
 
 def spread(logps: Any, lengths: Any = None) -> tuple[Any, Any]:
     """A prompt of one token, and a completion of which each token has an equal share of the log-prob.
@@ -52,3 +54,14 @@ def closed(logps: Any, mask: Any) -> tuple[Any, Any]:
         return logps, mask
     order = torch.argsort(~mask, dim=1, stable=True)
     return logps.gather(1, order), mask.gather(1, order)
+
+
+def with_lengths(pairs: Pairs) -> Pairs:
+    """The pairs, of a function that reads lengths.
+
+    Raises:
+        ValueError: They have none, since the objective as it is bound reads none: every mean would be a sum.
+    """
+    if pairs.chosen_len is None:
+        raise ValueError("The function reads lengths, which the objective does not; bind what reads them.")
+    return pairs

@@ -12,7 +12,7 @@ from typing import Any
 
 from poz.families import Pairs, TokenPairs, Unpaired
 from poz.peers._library import Library
-from poz.peers._spread import closed, stacked
+from poz.peers._spread import closed, stacked, with_lengths
 
 library = Library("LLaMA-Factory", "llamafactory")
 REFERENCE = ("ref_chosen", "ref_rejected")
@@ -81,9 +81,10 @@ for objective, pref_loss, rest in [
 @library.loss(
     "ipo", "CustomDPOTrainer, pref_loss='ipo'", reduction="mean", constant=REFERENCE,
     does="trains `sigmoid` on means per token, for it does not tell TRL 0.24 which loss is meant",
+    settings={"length_normalized": True},
 )  # fmt: skip
 def _ipo() -> Callable[..., Any]:
-    return lambda pairs, *, tau=0.1: _pairs(pairs, pref_loss="ipo", pref_beta=tau)
+    return lambda pairs, *, tau=0.1: _pairs(with_lengths(pairs), pref_loss="ipo", pref_beta=tau)
 
 
 @library.loss(
@@ -120,8 +121,8 @@ def _simpo() -> Callable[..., Any]:
 )  # fmt: skip
 def _sft() -> Callable[..., Any]:
     def call(pairs: Pairs) -> Any:
-        same = pairs.chosen.detach()
-        whole = Pairs(pairs.chosen, same, same, same, pairs.chosen_len, pairs.chosen_len)
+        same, lengths = pairs.chosen.detach(), with_lengths(pairs).chosen_len
+        whole = Pairs(pairs.chosen, same, same, same, lengths, lengths)
         return _pairs(whole, pref_ftx=1.0) - _pairs(whole)
 
     return call

@@ -34,13 +34,13 @@ from poz.objective import Deviation, Published, objective
             "TRL 1.16, Liger 0.8.5", "their default of label_smoothing is 0, which they refuse", "1e-3; 0 is refused"
         ),
         Deviation(
-            "TRL up to 0.28, ms-swift",
-            "write 1e-3 over a label_smoothing of 0, for the other losses of the list too",
+            "TRL up to 0.28",
+            "writes 1e-3 over a label_smoothing of 0, for the other losses of the list too",
             "a parameter of this one",
         ),
     ],
     basis="The authors' code, executed in float64 (haozheji/exact-optimization@a8ab360), what its author added to TRL, and Liger: "
-    "tests/authors/exo.json. ms-swift (@3602360) is read.",
+    "tests/authors/exo.json.",
 )
 def exo(
     xp: Namespace,

@@ -25,12 +25,11 @@ from poz.objective import Deviation, Limit, Published, objective
     reduces_to=[Limit("dpo", "reverse KL", lambda p: {**p, "divergence": "reverse_kl"}, lambda p: {"beta": p["beta"]})],
     deviations=[
         Deviation("TRL 0.29 to 1.16", "its α is 1 - α", "convention='trl'"),
-        Deviation("TRL up to 0.28, ms-swift", "the paper's α; exponents capped", "convention='paper'"),
-        Deviation("ms-swift", "has no `forward_kl`: it is silently the reverse KL", "divergence='reverse_kl'"),
+        Deviation("TRL up to 0.28", "the paper's α; exponents capped", "convention='paper'"),
         Deviation("the formula", "overflows for a << 0", "a tangent continues the exponential beyond e^60"),
     ],
     basis="The authors' code, executed in float64 (alecwangcq/f-divergence-dpo@07d9369), and TRL's α at 0.28, 0.29, 1.0, 1.9 and 1.16: "
-    "tests/authors/f_dpo.json. ms-swift (@3602360) is read.",
+    "tests/authors/f_dpo.json.",
 )
 def f_dpo(
     xp: Namespace,
