@@ -149,7 +149,7 @@ def _simpo() -> Callable[..., Any]:
 @library.loss(
     "orpo",
     "LigerFusedLinearORPOLoss",
-    does="the NLL is the mean over all chosen tokens of the batch; infinite or NaN where a completion is certain",
+    does="the NLL is the mean over all chosen tokens of the batch",
     settings={"nll": "batch_tokens"},
     given=FINITE,
     topic="orpo_log_probs",

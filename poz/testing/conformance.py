@@ -258,7 +258,7 @@ def _draw(
     batch = with_edges(case.objective, case.batch, rng.spawn(1)[0], deck, edges, infinite, dtype)
     deck.count()
     if "empty" in without:
-        batch = without_empty(batch)
+        batch = without_empty(batch, certain=not ordinary)
     batch = batch._replace(**{name: None for name in this.optional if name in without})
     return Case(case.objective, _rounded(batch, dtype))
 

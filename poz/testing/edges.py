@@ -84,14 +84,16 @@ def conventions(objective: Objective, batch: Any) -> dict[str, npt.NDArray[np.bo
     return found | {name: np.full(size, there) for name, there in given.items()}
 
 
-def without_empty(batch: Any) -> Any:
-    """The batch with one token in each completion that had none."""
+def without_empty(batch: Any, certain: bool = True) -> Any:
+    """The batch with one token in each completion that had none: a certain one, or of a log-prob of -1."""
     layout, changed = layout_of(type(batch)), {}
     for name, x in batch._asdict().items():
         if x is not None and name in layout.lengths.values():
             changed[name] = np.maximum(x, 1)
         elif x is not None and layout.per_token and name in layout.masks.values():
             changed[name] = x | (~x.any(-1, keepdims=True) & (np.arange(x.shape[-1]) == 0))
+        elif x is not None and layout.shapes[name][1] == "logp" and not certain:
+            changed[name] = np.where(x == 0, -1.0, x)
     return batch._replace(**changed)
 
 

@@ -49,3 +49,15 @@ def test_without_extremes_a_naive_formula_passes():
     assert max(seen) <= 2 * 30
     assert not conform("dpo", naive, cases=8, without=["infinite"])
     assert np.max(seen) > 700
+
+
+def test_without_extremes_and_empty_completions_no_completion_is_certain():
+    """The odds of a certain completion are infinite, and e^p / (1 - e^p) as it stands has no slope there."""
+
+    def naive(batch, *, odds_weight):
+        p, q = batch.chosen / batch.chosen_len, batch.rejected / batch.rejected_len
+        odds = p - q - ((-p.exp()).log1p() - (-q.exp()).log1p())
+        return -p - odds_weight * odds.sigmoid().log()
+
+    assert conform("orpo", naive, cases=4, dtype="float64", without=["empty", "infinite", "extreme"])
+    assert not conform("orpo", naive, cases=4, without=["empty", "infinite"])
