@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import importlib.abc
 import importlib.machinery
@@ -12,13 +13,28 @@ from pathlib import Path
 from typing import Any
 
 
+class _Inert(abc.ABCMeta):
+    """Of which every attribute is there too."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _inert(name)
+
+
+def _inert(name: str) -> Any:
+    """A class that takes whatever it is given, and as a decorator leaves what it decorates."""
+    methods = {"__init__": lambda self, *args, **rest: None, "__call__": lambda self, it=None: it}
+    return _Inert(name, (), methods)
+
+
 class _Nothing(types.ModuleType):
-    """A module of which every name is a class that does nothing."""
+    """A module that has every name."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {"__init__": lambda self, *args, **rest: None, "__call__": lambda self, it=None: it})
+        return _inert(name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

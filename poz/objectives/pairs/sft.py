@@ -20,7 +20,7 @@ from poz.objective import Deviation, objective
     deviations=[
         Deviation("TRL 1.16 `sft`, Liger", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
         Deviation("OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
-        Deviation("NeMo-Aligner, NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
+        Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
     ],
     basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. OpenRLHF, NeMo-RL and Liger 0.8.5 were read.",
 )

@@ -18,7 +18,7 @@ from poz.objectives.rollouts._clipped import least
     published=[
         Published(
             "allenai/open-instruct@e6c3044 open_instruct/grpo_utils.py",
-            {"epsilon_low": (1.0,), "epsilon_high": (0.28,)},
+            {"epsilon_low": (1.0,), "epsilon_high": (0.272,)},
         ),
         Published("NeMo-RL@7ea279a, verl@1dda039", {"epsilon_low": (0.2,)}),
     ],
@@ -30,7 +30,7 @@ from poz.objectives.rollouts._clipped import least
         ),
         Deviation("NeMo-RL@7ea279a", "keeps the weight above 1 - epsilon_low", "epsilon_low=0.2"),
     ],
-    basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is that of open-instruct.",
+    basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is DAPO's, open-instruct has 0.272.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")

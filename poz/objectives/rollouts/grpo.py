@@ -17,7 +17,7 @@ from poz.objectives.rollouts._clipped import clipped
     published=[
         Published("second hand: arXiv:2402.03300 section 4.2 as others quote it", {"kl_weight": (0.04,)}),
         Published("TRL 1.16 GRPOConfig", {"kl_weight": (0.0,), "epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
-        Published("allenai/open-instruct@e6c3044", {"kl_weight": (0.05,), "epsilon_high": (0.28,)}),
+        Published("allenai/open-instruct@e6c3044", {"kl_weight": (0.05,), "epsilon_high": (0.272,)}),
     ],
     deviations=[
         Deviation("NeMo-RL@7ea279a", "has the gradient of the expected KL", "kl='s*k1', or kl='k3+' for k3"),

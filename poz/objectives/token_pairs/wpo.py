@@ -24,12 +24,6 @@ def _needs(p: Values) -> str:
     gradient_stops="w, the weight of the pair",
     deviations=[
         Deviation("TRL 1.16", "does not clamp the weight", "clamp=False"),
-        Deviation(
-            "open-instruct",
-            "no collision probability, and SUMMED log-probs times a token mask: e^sum for e^mean; other batches than of one "
-            "pair, or of as many as tokens, raise",
-            "collision=False has the mean",
-        ),
     ],
     basis="Paper (v2, section 3), and the authors' code and TRL's, executed in float64 (wzhouad/WPO@a104458, huggingface/trl@v1.16.0): tests/authors/wpo.json. The clamp is the code's; collision=False is not theirs.",
 )

@@ -40,7 +40,6 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation(
             "the authors' code", "averages over the samples with a nonzero log-ratio", "estimator='nonzero_mean'"
         ),
-        Deviation("NeMo-Aligner af2b3bd", "clamps the mean of each rank at 0, then averages", "estimator='given'"),
         Deviation(
             "Liger 0.8.5", "takes K from the caller and has no class weights", "estimator='given', both weights 1"
         ),
