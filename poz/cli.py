@@ -82,7 +82,9 @@ def list_() -> None:
 
 @app.command()
 def show(name: str) -> None:
-    """One objective: formula, hyper-parameters with domains, what it reads, published values, deviations."""
+    """One objective: formula, hyper-parameters with domains, what it reads, published values, who computes it otherwise."""
+    from poz import peers
+
     spec = _find([name])[0]
     out.print(Text(f"{spec.name}: {spec.title}", style="bold"))
     out.print(Text(f"{spec.paper}, {spec.equation}"))
@@ -122,6 +124,13 @@ def show(name: str) -> None:
         for deviation in spec.deviations:
             deviations.add_row(*(Text(cell) for cell in deviation))
         out.print(deviations)
+    own = [record for record in peers.results()["records"] if record.get("objective") == spec.name]
+    if own:
+        elsewhere = Table(*map(_folded, ("elsewhere", "function or fact", "verdict")))
+        for record in peers.together(own):
+            cells = f"{record['library']} {record['version']}", record.get("function") or record["does"]
+            elsewhere.add_row(*map(Text, (*cells, peers.described(record))))
+        out.print(elsewhere)
     out.print(Text(f"Rests on: {spec.basis}"))
     out.print(Text(f"Files: {', '.join(_files(spec))}"), soft_wrap=True)
 

