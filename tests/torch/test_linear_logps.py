@@ -78,6 +78,7 @@ def test_agrees_with_dense_float64(head, memory, softcap, outputs):
     plan = linear_logps_plan(ours[0], ours[1], t, bias=ours[2], outputs=outputs, memory=memory, **options)
     assert plan.mode == ("one pass" if not head else "keep" if memory == "1GiB" else "recompute")
     assert (plan.block_rows < len(t)) == (memory != "1GiB")
+    assert (plan.kept == 0) == (plan.mode == "recompute")
     got = linear_logps(ours[0], ours[1], t, bias=ours[2], outputs=outputs, memory=memory, **options)
     want = dense(theirs[0], theirs[1], t, theirs[2], **options)
     values = {"logps": got} if outputs == ("logps",) else got._asdict()

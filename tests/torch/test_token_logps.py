@@ -276,6 +276,39 @@ def test_a_change_that_log_probs_do_not_show_is_seen_in_the_comparison():
         token_logps(model, labels, **inputs)
 
 
+class Backbone(transformers.LlamaModel):
+    """It gives a tuple, hidden states first."""
+
+    def forward(self, *args, **kwargs):
+        return (super().forward(*args, **kwargs).last_hidden_state, torch.zeros(0))
+
+
+class Early(transformers.LlamaForCausalLM):
+    """Its backbone gives a tuple; logits are capped where they are larger than those of a model that was just made."""
+
+    cap = 1e9
+
+    def forward(self, input_ids, attention_mask=None, **_):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+        return transformers.modeling_outputs.CausalLMOutputWithPast(
+            logits=self.lm_head(hidden).clamp(-self.cap, self.cap)
+        )
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_a_cap_is_seen_behind_a_backbone_that_gives_a_tuple(capped):
+    """Hidden states are made larger for the comparison, where they are: the first of what the backbone gives."""
+    model = tiny("llama")
+    model.__class__, model.model.__class__ = Early, Backbone
+    inputs, labels = batch()
+    if capped:
+        model.cap = 2 * model(**inputs).logits.detach().abs().max().item()
+        with pytest.raises(ValueError, match="`llama` changes its logits after its head"):
+            token_logps(model, labels, **inputs)
+    else:
+        torch.testing.assert_close(token_logps(model, labels, **inputs).logps, plainly(model, labels, **inputs))
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
