@@ -17,7 +17,6 @@ from poz.objective import Deviation, Published, objective
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("rso", "slic_norm"),
     deviations=[
-        Deviation("torchtune's RSO", "calls β γ", "beta=gamma"),
         Deviation("jax.numpy.maximum, torch.clamp", "have slope 1/2 or 1 at the kink", "slope 0, as torch.relu"),
     ],
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.05,)})],
