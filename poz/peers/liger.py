@@ -7,6 +7,7 @@ from typing import Any
 
 from poz.families import Pairs, Unpaired
 from poz.peers._library import Library
+from poz.peers._spread import stacked
 
 library = Library("Liger", "liger-kernel")
 FINITE = "log-probs as logits of a head of two tokens, so finite ones"
@@ -94,15 +95,11 @@ def _kto() -> Callable[..., Any]:
 
 
 def _tokens(pairs: Pairs) -> tuple[Any, Any, Any]:
-    """A head of two tokens, hidden states that are its logits, and targets, so that completions have their log-probs."""
+    """A head that leaves hidden states as they are, so that these are the logits of tokens, and targets."""
     import torch
 
-    rows = torch.cat([pairs.chosen, pairs.rejected])
-    lengths = torch.cat([pairs.chosen_len, pairs.rejected_len])
-    there = torch.arange(int(lengths.max().clamp(min=1))) < lengths[:, None]
-    each = torch.where(there, (rows / lengths.clamp(min=1))[:, None], -torch.ones_like(rows)[:, None])
-    hidden = torch.stack([each, torch.log(-torch.expm1(each - 1e-30))], -1)  # of certain tokens too
-    return torch.eye(2, dtype=rows.dtype), hidden, torch.where(there, 0, -100)
+    logits, labels = stacked((pairs.chosen, pairs.chosen_len), (pairs.rejected, pairs.rejected_len))
+    return torch.eye(2, dtype=logits.dtype), logits[:, :-1], labels[:, 1:]
 
 
 @library.loss(

@@ -142,20 +142,25 @@ def orpo_trainer_import() -> Any:
 
 
 @library.fact(
-    "`luspo` at the level of tokens gives padding a gradient",
-    gives=-0.5,
-    right=0.0,
+    "`luspo` gives padding a gradient, at the level of tokens, or with a KL",
+    gives=[-0.5, 0.01264241],
+    right=[0.0, 0.0],
     because="The attention mask leaves the second token out, so its log-prob is none of the loss.",
     objective="luspo",
 )
 def luspo_padding() -> Any:
-    """The slope of the padding of one completion of one token, on-policy, with an advantage of 1."""
+    """Slopes of the padding of one completion of one token, with an advantage of 1; the KL is to a log-prob of -2."""
     import torch
     from liger_kernel.chunked_loss.grpo_loss import LigerFusedLinearGRPOFunction
 
-    logps, mask = torch.full((1, 2), -1.0, requires_grad=True), torch.tensor([[1.0, 0.0]])
-    loss, _ = LigerFusedLinearGRPOFunction.ppo_loss_fn(logps, mask, torch.ones(1), mask, beta=0.0, loss_type="luspo")
-    return torch.autograd.grad(loss, logps)[0][0, 1].item()
+    mask, ref, slopes = torch.tensor([[1.0, 0.0]]), torch.full((1, 2), -2.0), []
+    for level, beta in (("token", 0.0), ("sequence", 0.04)):
+        logps = torch.full((1, 2), -1.0, requires_grad=True)
+        loss, _ = LigerFusedLinearGRPOFunction.ppo_loss_fn(
+            logps, mask, torch.ones(1), mask, ref, beta=beta, loss_type="luspo", importance_sampling_level=level
+        )
+        slopes.append(torch.autograd.grad(loss, logps)[0][0, 1].item())
+    return slopes
 
 
 @library.fact(

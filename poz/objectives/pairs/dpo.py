@@ -25,8 +25,8 @@ from poz.objective import Deviation, Published, objective
     ],
     deviations=[
         Deviation(
-            "TRL 1.16, Liger 0.8.5",
-            "ignore label_smoothing for `sigmoid`; TRL up to 0.28 does not",
+            "TRL 1.16",
+            "ignores label_smoothing for `sigmoid`; up to 0.28 it does not",
             "label_smoothing=0",
         ),
         Deviation("TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "poz.robust_dpo"),

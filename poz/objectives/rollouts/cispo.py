@@ -23,11 +23,6 @@ from poz.objectives.rollouts._clipped import least
         Published("NeMo-RL@7ea279a, verl@1dda039", {"epsilon_low": (0.2,)}),
     ],
     deviations=[
-        Deviation(
-            "Liger 0.8.5",
-            "takes epsilon_high for the cap itself, so .2 where it is not given",
-            "epsilon_high one less",
-        ),
         Deviation("NeMo-RL@7ea279a", "keeps the weight above 1 - epsilon_low", "epsilon_low=0.2"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is DAPO's, open-instruct has 0.272.",

@@ -27,7 +27,6 @@ from poz.objectives.rollouts._clipped import clipped
             "not clamped: the exponential goes on along its tangent from 60 nats on",
         ),
         Deviation("OpenRLHF", "divides by the completions that have a token", "count_empty=False"),
-        Deviation("Liger 0.8.5", "gives a clipped token an infinite ratio a gradient of NaN in float32", "0"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",
     **steps.DECLARED,

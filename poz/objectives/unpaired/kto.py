@@ -40,9 +40,6 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation(
             "the authors' code", "averages over the samples with a nonzero log-ratio", "estimator='nonzero_mean'"
         ),
-        Deviation(
-            "Liger 0.8.5", "takes K from the caller and has no class weights", "estimator='given', both weights 1"
-        ),
         Deviation("EasyDeL 0.3", "clips the logit to ±30, so the gradient is 0 beyond", "not clipped"),
         Deviation("TRL 1.16", "leaves NaN losses out of the batch mean", "they are returned"),
         Deviation("TRL 1.16 `apo_zero_unpaired`", "K = 0", "estimator='zero'"),
