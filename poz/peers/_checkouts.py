@@ -28,7 +28,7 @@ def _inert(name: str) -> Any:
     return _Inert(name, (), methods)
 
 
-class _Nothing(types.ModuleType):
+class Nothing(types.ModuleType):
     """A module that has every name."""
 
     def __getattr__(self, name: str) -> Any:
@@ -37,7 +37,7 @@ class _Nothing(types.ModuleType):
         return _inert(name)
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
 
@@ -47,7 +47,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _Nothing(spec.name)
+        return Nothing(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
         pass
@@ -62,7 +62,7 @@ def reading(file: str, *absent: str) -> Iterator[None]:
     tree = next((path for path in sys.path if Path(path, file).is_file()), None)
     if tree is None:
         raise ImportError(f"no checkout on sys.path has {file}")
-    finder, there = _Finder(absent), dict(sys.modules)
+    finder, there = Finder(absent), dict(sys.modules)
     for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in absent)]:
         del sys.modules[name]
     folders = [str(Path(tree, file).parent), tree]
@@ -76,7 +76,7 @@ def reading(file: str, *absent: str) -> Iterator[None]:
             sys.path.remove(folder)
         for name, module in list(sys.modules.items()):
             own = str(getattr(module, "__file__", None) or "").startswith(f"{tree}/")
-            if own or isinstance(module, _Nothing):
+            if own or isinstance(module, Nothing):
                 del sys.modules[name]
         sys.modules.update({name: module for name, module in there.items() if name not in sys.modules})
 

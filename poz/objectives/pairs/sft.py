@@ -19,10 +19,9 @@ from poz.objective import Deviation, objective
     counted=lambda p, whole: ({"normalizer": "sum"}, whole.completions / (whole.tokens + (whole.tokens == 0))),
     deviations=[
         Deviation("TRL 1.16 `sft`", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
-        Deviation("OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
         Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
     ],
-    basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. OpenRLHF, NeMo-RL and Liger 0.8.5 were read.",
+    basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. NeMo-RL was read.",
 )
 def sft(
     xp: Namespace,

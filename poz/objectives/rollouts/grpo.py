@@ -21,7 +21,7 @@ from poz.objectives.rollouts._clipped import clipped
     ],
     deviations=[
         Deviation("NeMo-RL@7ea279a", "has the gradient of the expected KL", "kl='s*k1', or kl='k3+' for k3"),
-        Deviation("OpenRLHF, NeMo-RL", "cap the KL of a token at 10, with no gradient beyond", "not capped"),
+        Deviation("NeMo-RL", "caps the KL of a token at 10, with no gradient beyond", "not capped"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/grpo.json. The paper names no ε.",
     **steps.DECLARED,

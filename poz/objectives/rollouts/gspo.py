@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -18,11 +18,6 @@ from poz.objectives.rollouts._clipped import clipped
         Published(
             "second hand: arXiv:2507.18071 section 5.1 as others quote it",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
-        ),
-    ],
-    deviations=[
-        Deviation(
-            "OpenRLHF@3c3be62", "compares with the sampler where that is corrected for", "old_logps=sampler_logps"
         ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a): tests/authors/gspo.json.",

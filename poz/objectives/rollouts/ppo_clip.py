@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 
@@ -19,14 +19,6 @@ from poz.objectives.rollouts._clipped import clipped
             "verl-project/verl@1dda039 verl/trainer/config, TRL 1.16, OpenRLHF@3c3be62",
             {"epsilon_low": (0.2,), "epsilon_high": (0.2,), "dual_clip": (None, 3.0)},
         ),
-    ],
-    deviations=[
-        Deviation(
-            "OpenRLHF",
-            "clamps the log-ratio at ±20, with no gradient beyond",
-            "not clamped: the exponential goes on along its tangent from 60 nats on",
-        ),
-        Deviation("OpenRLHF", "divides by the completions that have a token", "count_empty=False"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",
     **steps.DECLARED,
