@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -15,7 +15,6 @@ from poz.objective import Deviation, Published, objective
     formula=r"1-\sigma(\beta a)+\sigma(\beta b),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.1,)})],
-    deviations=[Deviation("TRL 1.16 `apo_zero_unpaired`", "one completion at a time", "poz.kto with estimator='zero'")],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@a7dc892), and Liger: tests/authors/apo_zero.json. "
     "The paper was not read.",
 )

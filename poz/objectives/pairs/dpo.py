@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -22,14 +22,6 @@ from poz.objective import Deviation, Published, objective
             {"beta": (0.1,), "label_smoothing": (0.0,)},
         ),
         Published("second hand: arXiv:2305.18290 appendix B as others quote it, 0.5 for TL;DR", {"beta": (0.1, 0.5)}),
-    ],
-    deviations=[
-        Deviation(
-            "TRL 1.16",
-            "ignores label_smoothing for `sigmoid`; up to 0.28 it does not",
-            "label_smoothing=0",
-        ),
-        Deviation("TRL 1.16 `robust`", "is robust DPO, -eps z / (1 - 2 eps) in place of + eps z", "poz.robust_dpo"),
     ],
     basis="Paper, and the authors' code, executed in float64 (eric-mitchell/direct-preference-optimization@f8b8c0f): tests/authors/dpo.json.",
 )

@@ -19,7 +19,7 @@ from poz.objective import Deviation, objective
     ),
     deviations=[
         Deviation("TRL 1.16 DPOTrainer, CPOTrainer", "per-token means", "length_normalized=True"),
-        Deviation("TRL 1.16 OnlineDPO", "sums, as the paper", "default"),
+        Deviation("OpenRLHF", "sums, as the paper", "default"),
         Deviation("all of these", "call τ `beta`", "tau=beta"),
     ],
     basis="Paper (sum of token log-probs). Two implementations, executed in float64: sums (eric-mitchell/direct-preference-optimization@"

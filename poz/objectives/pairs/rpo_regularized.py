@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Published, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -23,13 +23,6 @@ from poz.objective import Deviation, Limit, Published, objective
         Published("the same, zephyr-7b-gemma/rpo/config_full.yaml", {"beta": (0.05,), "eta": (0.005,)}),
     ],
     reduces_to=[Limit("dpo", "η = 0", lambda p: {**p, "eta": 0.0}, lambda p: {"beta": p["beta"]})],
-    deviations=[
-        Deviation(
-            "TRL 1.16's recipe, `sigmoid` and `sft`",
-            "mean NLL over the chosen tokens of the batch, not scaled by β",
-            "poz.combine of poz.dpo and poz.sft(normalizer='batch_tokens')",
-        )
-    ],
     basis="The authors' code, executed in float64 (YSLIU627/Regularized-Preference-Optimization@d0389c4): tests/authors/rpo_regularized.json.",
 )
 def rpo_regularized(

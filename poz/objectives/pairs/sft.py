@@ -18,7 +18,7 @@ from poz.objective import Deviation, objective
     coupled=lambda p: "the number of tokens of the batch" * (p["normalizer"] == "batch_tokens"),
     counted=lambda p, whole: ({"normalizer": "sum"}, whole.completions / (whole.tokens + (whole.tokens == 0))),
     deviations=[
-        Deviation("TRL 1.16 `sft`", "mean over all chosen tokens of the batch", "normalizer='batch_tokens'"),
+        Deviation("OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
         Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
     ],
     basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. NeMo-RL was read.",

@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
-from poz.objective import Deviation, Published, Values, objective
+from poz.objective import Published, Values, objective
 
 
 def _needs(p: Values) -> str:
@@ -22,9 +22,6 @@ def _needs(p: Values) -> str:
     optional="chosen_mask rejected_mask",
     published=[Published("wzhouad/WPO@a104458 training_configs/llama3_instruct.yaml, mistral.yaml", {"beta": (0.01,)})],
     gradient_stops="w, the weight of the pair",
-    deviations=[
-        Deviation("TRL 1.16", "does not clamp the weight", "clamp=False"),
-    ],
     basis="Paper (v2, section 3), and the authors' code and TRL's, executed in float64 (wzhouad/WPO@a104458, huggingface/trl@v1.16.0): tests/authors/wpo.json. The clamp is the code's; collision=False is not theirs.",
 )
 def wpo(
