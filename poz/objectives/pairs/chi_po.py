@@ -17,7 +17,6 @@ from poz.objective import Deviation, objective
     reads="chosen rejected ref_chosen ref_rejected",
     deviations=[
         Deviation("the paper, second hand", "clips at twice the largest reward", "clip=2 * R; there the gradient is 0"),
-        Deviation("oxRL", "does not clip the margin, but a to 20 inside of e^a", "default"),
         Deviation("the formula", "overflows: e^a for a > 88 in float32", "a tangent continues e^a beyond a = 60"),
     ],
     basis="Abstract (DPO with only the link changed), and a port, executed in float64 (warlockee/oxRL@2a2bd5d): "

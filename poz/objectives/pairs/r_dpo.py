@@ -27,7 +27,6 @@ from poz.objective import Deviation, Limit, Published, objective
         ),
     ],
     deviations=[
-        Deviation("oxRL", "the opposite sign of α", "not offered: it rewards length"),
         Deviation(
             "alpha-DPO's and γ-PO's repositories",
             "the opposite sign, and the batch size as both lengths, so that what runs is `dpo`",
