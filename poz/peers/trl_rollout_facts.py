@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from poz.peers._library import Library
@@ -11,20 +12,28 @@ library = Library("TRL", "trl")
 
 def _trainer(name: str, **settings: Any) -> Any:
     """A trainer of a model of two words, whose first completion of four is worth 1, the others nothing."""
-    import trl
     from datasets import Dataset
     from tokenizers import Tokenizer, models
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     words = Tokenizer(models.WordLevel({"a": 0, "b": 1}, "a"))
-    shape = {"vocab_size": 2, "n_embd": 8, "n_layer": 1, "n_head": 1, "bos_token_id": 0, "eos_token_id": 0}
+    trl: Any = import_module("trl")
+    kind: Any = PreTrainedTokenizerFast
+    shape: dict[str, Any] = {
+        "vocab_size": 2,
+        "n_embd": 8,
+        "n_layer": 1,
+        "n_head": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
     given = {"per_device_train_batch_size": 4, "num_generations": 4, "max_completion_length": 1, "use_cpu": True}
     made = getattr(trl, f"{name}Trainer")(
         GPT2LMHeadModel(GPT2Config(**shape)),
         reward_funcs=lambda completions, **_: [1.0, 0.0, 0.0, 0.0],
         args=getattr(trl, f"{name}Config")("none", report_to="none", **given, **settings),
         train_dataset=Dataset.from_list([{"prompt": "b"}] * 4),
-        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, eos_token="a", pad_token="a"),
+        processing_class=kind(tokenizer_object=words, eos_token="a", pad_token="a"),
     )
     return made
 
@@ -41,6 +50,8 @@ def _loss(made: Any, logps: Any, old: Any, mask: Any, advantages: Any) -> Any:
 
 def _advantages(name: str, **settings: Any) -> Any:
     made = _trainer(name, **settings)
+    if name == "RLOO":
+        made._get_per_token_logps_and_entropies = lambda *_, **__: (made.reward_weights.new_zeros(4, 1), None, None)
     return made._generate_and_score_completions([{"prompt": "b"}] * 4)["advantages"].tolist()
 
 
@@ -48,7 +59,7 @@ def _advantages(name: str, **settings: Any) -> Any:
     "divides by the sample deviation of the group plus 1e-4", gives=[1.4997, -0.4999, -0.4999, -0.4999],
     topic="group_advantage",
 )  # fmt: skip
-def grpo_advantage() -> list[float]:
+def grpo_advantage() -> Any:
     return _advantages("GRPO")
 
 
@@ -58,7 +69,7 @@ def grpo_advantage() -> list[float]:
     topic="group_advantage",
     objective="rloo",
 )
-def rloo_advantage() -> list[float]:
+def rloo_advantage() -> Any:
     return _advantages("RLOO", beta=0.0)
 
 
@@ -74,9 +85,7 @@ def grpo_defaults() -> list[Any]:
 
 @library.fact("has an ε of 0.4 by default", gives=0.4, topic="gmpo_clip", objective="gmpo")
 def gmpo_epsilon() -> float:
-    from trl.experimental.gmpo import GMPOConfig
-
-    return float(GMPOConfig.epsilon)
+    return float(import_module("trl.experimental.gmpo").GMPOConfig.epsilon)
 
 
 @library.fact(
@@ -133,12 +142,12 @@ def bnpo_accumulation() -> list[float]:
 )  # fmt: skip
 def vespo_masked() -> list[float]:
     import torch
-    from trl import GRPOTrainer
 
+    weights: Any = import_module("trl").GRPOTrainer.get_gamma_weights
     still, ratio, found = torch.zeros(1, 100), torch.ones(1, 100), []
     for weight in (1.0, 0.0):
         ratio[0, 0] = weight
-        found.append(float(GRPOTrainer.get_gamma_weights(torch.ones(1, 1), still, still + 1, ratio)))
+        found.append(float(weights(torch.ones(1, 1), still, still + 1, ratio)))
     return found
 
 
@@ -149,7 +158,7 @@ def vespo_masked() -> list[float]:
 )  # fmt: skip
 def vespo_clamp() -> float:
     import torch
-    from trl import GRPOTrainer
 
+    weights: Any = import_module("trl").GRPOTrainer.get_gamma_weights
     far, one = torch.full((1, 3), -10.0), torch.ones(1, 3)
-    return float(GRPOTrainer.get_gamma_weights(one[:, :1], far, one, None, k_pos=0.1, lambda_pos=0.0))
+    return float(weights(one[:, :1], far, one, None, k_pos=0.1, lambda_pos=0.0))

@@ -29,6 +29,7 @@ def _trainer(name: str, module: str) -> Any:
     except ModuleNotFoundError as error:
         raise Absent(f"no {module} in this version") from error
     config = getattr(where, name.replace("Trainer", "Config"), None) or import_module("trl").GRPOConfig
+    kind: Any = PreTrainedTokenizerFast
     words = Tokenizer(models.WordLevel({"a": 0, "b": 1}, "a"))
     made = getattr(where, name)(
         GPT2LMHeadModel(GPT2Config(vocab_size=2, n_embd=8, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0)),
@@ -37,7 +38,7 @@ def _trainer(name: str, module: str) -> Any:
             "none", report_to="none", use_cpu=True, bf16=False, **{"beta": 0.0} if hasattr(config, "beta") else {}
         ),
         train_dataset=Dataset.from_list([{"prompt": "b"}] * 8),
-        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, eos_token="a", pad_token="a"),
+        processing_class=kind(tokenizer_object=words, eos_token="a", pad_token="a"),
     )
     made.model.eval()
     return made
@@ -134,7 +135,7 @@ SEQUENCE, PLAIN = {"importance_sampling_level": "sequence"}, {"use_bias_correcti
 
 WHOLE = "importance_sampling_level='sequence'"
 
-for objective, said, names, held, rest in [
+rows: list[tuple[str, str, dict[str, str], dict[str, Any], dict[str, Any]]] = [
     ("grpo", "", CLIP | KL | LIMIT, {},
      {"does": "multiplies the KL by the ratio", "settings": {"kl": "r*k3"}, "topic": "kl_estimator"}),
     ("grpo", "use_bias_correction_kl=False", CLIP | KL | LIMIT, PLAIN, {"topic": "kl_estimator"}),
@@ -153,7 +154,9 @@ for objective, said, names, held, rest in [
     ("luspo", WHOLE, CLIP, SEQUENCE, {}),
     ("sapo", "", TAU, {}, {}),
     ("vespo", "", K | LAMBDA, {}, {}),
-]:  # fmt: skip
+]  # fmt: skip
+
+for objective, said, names, held, rest in rows:
     held = {"loss_type": objective} | held
     function = ", ".join(filter(None, ["GRPOTrainer", f"loss_type='{held['loss_type']}'", said]))
     library.loss(objective, function, reduction="mean", **rest)(_made("GRPOTrainer", "trl", names, **held))
