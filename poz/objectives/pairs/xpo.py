@@ -38,7 +38,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             lambda b: (b, b._replace(ref_calibration=0 * b.calibration)),
         ),
     ],
-    basis="A port, executed in float64 (huggingface/trl@f2cd577): tests/authors/xpo.json. Another (sail-sg/oat@c1a074c), read, agrees. No code of the authors was found; the "
+    basis="A port, executed in float64 (huggingface/trl@f2cd577): tests/authors/xpo.json. Another (sail-sg/oat@c1a074c), read, has the same term, though its step raises. No code of the authors was found; the "
     "paper's body was not read.",
 )
 def xpo(
