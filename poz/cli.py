@@ -1,4 +1,4 @@
-"""The command line: poz list | show | plot | verify | audit | demo | bench | scale. Needs the extra `cli`."""
+"""The command line: poz list | show | plot | verify | cases | audit | demo | bench | scale. Needs the extra `cli`."""
 # ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
@@ -219,6 +219,19 @@ def verify(
         head = {"versions": _versions(), "cases": cases, "seed": seed, "finished": len(results) == total}
         _write(report, json.dumps({**head, "results": results}, indent=1) + "\n")
     raise typer.Exit(130 if len(results) < total else bool(missed) or not results)
+
+
+@app.command()
+def cases(
+    name: str,
+    count: Annotated[int, typer.Option(min=1, help="Draws of inputs and hyper-parameters.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+) -> None:
+    """Inputs, hyper-parameters, losses and gradients in float64 as JSON, for an implementation in another language."""
+    from poz import testing
+
+    _check_seed(seed)
+    typer.echo(json.dumps(testing.cases(_find([name])[0].name, count=count, seed=seed), indent=1, allow_nan=False))
 
 
 @app.command()

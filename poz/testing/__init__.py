@@ -10,6 +10,7 @@ Inputs and hyper-parameters are drawn from what the objective declares; there is
 from typing import TYPE_CHECKING
 
 from poz import _lazy
+from poz.testing._cases import cases as cases
 from poz.testing.conformance import conform as conform
 from poz.testing.conformance import expected as expected
 from poz.testing.conformance import verify as verify

@@ -200,6 +200,8 @@ def _not_run(records: list[Record]) -> str:
                 library.package or f"a checkout of {places[name]['repository']}" if name in places else library.package
             )
             lines.append(f"* {name}: not installed; `poz audit` would judge {where}.")
+    left = tomllib.loads((HERE / "not_run.toml").read_text(encoding="utf-8"))
+    lines += [f"* {name}: {why}" for name, why in left.items()]
     absent = together(record for record in records if record["verdict"] == "cannot be called")
     rows = [[who(one), code(one.get("function") or one["key"]), one.get("objective", ""), one["why"]] for one in absent]
     return "\n".join([*lines, *([""] if lines else []), table(["library", "function", "objective", "why"], rows)])
