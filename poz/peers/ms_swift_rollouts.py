@@ -92,7 +92,7 @@ library.loss("dapo", "GRPOTrainer, loss_type='dapo', off_policy_sequence_mask_de
 library.loss(
     "ppo_clip", "GRPOTrainer, loss_type='bnpo', delta", reduction="mean",
     does="caps the ratio at δ in one of its terms alone, so that 1 + ε_high passes where it is more",
-)(functools.partial(_taking, [*CLIP, "ratio_cap"], loss_type="bnpo"))  # fmt: skip
+)(functools.partial(_taking, [*CLIP, *KL, "ratio_cap"], loss_type="bnpo"))  # fmt: skip
 
 MEAN = "goes by the mean log-ratio of a completion's tokens"
 for mode, correction, does in [

@@ -82,13 +82,3 @@ def layout() -> Any:
         {"chosen_input_ids": [w], "chosen_labels": [w], "rejected_input_ids": [r], "rejected_labels": [r]} for w, r in pairs
     ]  # fmt: skip
     return padded_collate_dpo(rows)[0].tolist()
-
-
-@library.log_probs("rlhf.get_batch_log_probs", logits=True)
-def _log_probs() -> Callable[..., Any]:
-    import torch
-    from torchtune.rlhf import get_batch_log_probs
-
-    return lambda logits, targets: get_batch_log_probs(
-        logits[:, None].expand(-1, 2, -1), torch.stack([targets, targets], 1)
-    )
