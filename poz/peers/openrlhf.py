@@ -13,18 +13,8 @@ from poz.peers._spread import spread, with_lengths
 library = Library("OpenRLHF", "openrlhf")
 Loss = Callable[..., Any]
 
-NOT_CALLED = ("deepspeed", "flash_attn", "ray", "torchdata", "vllm", "aiohttp")
-
-
-def imported(make: Callable[[], Any]) -> Callable[[], Any]:
-    """Runs it with empty packages for what is built for a GPU or starts processes; nothing of them is called."""
-
-    @functools.wraps(make)
-    def run() -> Any:
-        with empty_packages(*NOT_CALLED):
-            return make()
-
-    return run
+imported = empty_packages("deepspeed", "flash_attn", "ray", "torchdata", "vllm", "aiohttp")
+"""Decorates what imports OpenRLHF: packages that are built for a GPU or start processes, of which nothing is called."""
 
 
 def _preference(ipo: bool) -> Callable[[], Loss]:

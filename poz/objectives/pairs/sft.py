@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import objective
 
 
 @objective(
@@ -17,11 +17,7 @@ from poz.objective import Deviation, objective
     reads=lambda p: "chosen" + " chosen_len" * (p["normalizer"] != "sum"),
     coupled=lambda p: "the number of tokens of the batch" * (p["normalizer"] == "batch_tokens"),
     counted=lambda p, whole: ({"normalizer": "sum"}, whole.completions / (whole.tokens + (whole.tokens == 0))),
-    deviations=[
-        Deviation("OpenRLHF", "mean of the means per completion", "normalizer='mean'"),
-        Deviation("NeMo-RL", "sum or mean per completion, by a flag", "normalizer='sum' or 'mean'"),
-    ],
-    basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json. NeMo-RL was read.",
+    basis="Definition; other people's normalisers were executed in float64 (huggingface/trl@v1.16.0, NVIDIA/NeMo-Aligner@af2b3bd): tests/authors/sft.json.",
 )
 def sft(
     xp: Namespace,

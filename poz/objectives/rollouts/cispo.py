@@ -5,7 +5,7 @@ from typing import Annotated
 from poz import terms
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
 
@@ -21,9 +21,6 @@ from poz.objectives.rollouts._clipped import least
             {"epsilon_low": (1.0,), "epsilon_high": (0.272,)},
         ),
         Published("NeMo-RL@7ea279a, verl@1dda039", {"epsilon_low": (0.2,)}),
-    ],
-    deviations=[
-        Deviation("NeMo-RL@7ea279a", "keeps the weight above 1 - epsilon_low", "epsilon_low=0.2"),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is DAPO's, open-instruct has 0.272.",
     **steps.DECLARED,
