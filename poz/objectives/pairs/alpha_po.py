@@ -31,7 +31,6 @@ from poz.objective import Deviation, Limit, Published, objective
         )
     ],
     deviations=[
-        Deviation("TRL 1.16", "(e^p)^-α: NaN where e^p underflows", "expm1"),
         Deviation("the formula", "overflows for α p << 0", "a tangent continues the exponential beyond e^60"),
     ],
     basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/alpha_po.json. The authors released none, and the paper was not read.",

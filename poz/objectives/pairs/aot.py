@@ -25,7 +25,6 @@ from poz.objectives._pairs import one
     coupled="both sorts run over all pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     deviations=[
-        Deviation("TRL 1.16", "sorts within a process and a micro-batch", "sorts what it is given: the global batch"),
         Deviation("TRL 0.9.6 to 0.27 `aot_pair`", "is the unpaired loss", "poz.aot_unpaired"),
     ],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@f5168fd), and TRL 1.16: "

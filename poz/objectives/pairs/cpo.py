@@ -34,9 +34,7 @@ from poz.objectives.pairs.sft import sft
         )
     ],
     deviations=[
-        Deviation(
-            "the authors' code, TRL", "NLL is the mean over all chosen tokens of the batch", "nll='batch_tokens'"
-        ),
+        Deviation("the authors' code", "NLL is the mean over all chosen tokens of the batch", "nll='batch_tokens'"),
         Deviation("the authors' README", "summed NLL", "nll='sum'"),
         Deviation("fe1ixxu/ALMA today", "computes ARPO under this name", "poz.arpo"),
     ],

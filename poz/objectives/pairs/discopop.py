@@ -22,7 +22,7 @@ from poz.objective import Deviation, Published, objective
         Published("SakanaAI/DiscoPOP@3307865, recipes/zephyr-7b-gemma/gpo/config_full.yaml", {"beta": (0.05,)}),
     ],
     deviations=[
-        Deviation("the authors' code, TRL 1.16", "NaN loss in float32 below z = -88.7", "finite"),
+        Deviation("the authors' code", "NaN loss in float32 below z = -88.7", "finite"),
         Deviation("the paper's eq. 27", "f_exp(-βρ), by its eq. 8 e^z", "e^-z, as its Table 1 and the code"),
         Deviation("the authors' `log_ratio_modulated_loss_old`, the search", "m = σ(h)", "tau=beta"),
     ],

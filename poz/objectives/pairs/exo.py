@@ -30,7 +30,6 @@ from poz.objective import Deviation, Published, objective
         Deviation(
             "the authors' code", "labels (0, -10), not normalised: less log(1 + e^-10)", "label_smoothing=4.54e-5"
         ),
-        Deviation("TRL 1.16", "its default of label_smoothing is 0, which it refuses", "1e-3; 0 is refused"),
         Deviation(
             "TRL up to 0.28",
             "writes 1e-3 over a label_smoothing of 0, for the other losses of the list too",

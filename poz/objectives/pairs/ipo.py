@@ -18,7 +18,6 @@ from poz.objective import Deviation, objective
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
     deviations=[
-        Deviation("TRL 1.16 DPOTrainer, CPOTrainer", "per-token means", "length_normalized=True"),
         Deviation("OpenRLHF", "sums, as the paper", "default"),
         Deviation("all of these", "call τ `beta`", "tau=beta"),
     ],

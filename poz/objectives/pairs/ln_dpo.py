@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Published, objective
+from poz.objective import Limit, Published, objective
 
 
 @objective(
@@ -35,7 +35,6 @@ from poz.objective import Deviation, Limit, Published, objective
             lambda b: (b._replace(ref_chosen=0 * b.chosen, ref_rejected=0 * b.rejected), b),
         ),
     ],
-    deviations=[Deviation("TRL 1.16 `sigmoid_norm`", "inherits β = 0.1", "beta=0.1")],
     basis="The code of the authors of Tülu 3, executed in float64 (allenai/open-instruct@e6c3044): tests/authors/ln_dpo.json.",
 )
 def ln_dpo(

@@ -51,14 +51,7 @@ def _constraint(p: Values) -> str | None:
     ],
     constraint=_constraint,
     deviations=[
-        Deviation(
-            "TRL 1.16 CPOTrainer",
-            "β defaults to 0.1, margin given as γ = 0.5",
-            "beta=0.1, gamma=0.5",
-        ),
-        Deviation("TRL 1.16 CPOTrainer", "adds the NLL of chosen with cpo_alpha = 1 unless it is set to 0", "default"),
-        Deviation("the authors, TRL", "label smoothing negates the whole logit, margin included", "smoothing='trl'"),
-        Deviation("TRL 1.16", "NaN for an empty completion", "it counts as one token"),
+        Deviation("the authors", "label smoothing negates the whole logit, margin included", "smoothing='trl'"),
     ],
     basis="The authors' code, executed in float64 (princeton-nlp/SimPO@1b3e8f3): tests/authors/simpo.json.",
 )

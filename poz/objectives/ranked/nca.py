@@ -23,7 +23,6 @@ from poz.objectives.ranked.info_nca import targets
         )
     ],
     deviations=[
-        Deviation("TRL 1.16 `nca_pair`", "K = 2 and q = (1, 0); β = 0.1 by default", "scores=(1, 0), alpha=1e-3"),
         Deviation("the authors' code", "adds 0.01 to the first score, against ties", "scores with the 0.01 in"),
         Deviation("the authors' code", "says that its α is 1/α of the paper, and divides by it", "divides by alpha"),
     ],

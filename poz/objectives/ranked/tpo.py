@@ -63,12 +63,6 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
     ],
     deviations=[
         Deviation("the authors' code", "NLL is the mean over all gold tokens of the batch", "nll='batch_tokens'"),
-        Deviation(
-            "TRL 1.16 `tpo-l`",
-            "is TPO-L, with the NLL of the authors' code",
-            "length_normalized=True, nll='batch_tokens'",
-        ),
-        Deviation("TRL 1.16", "has other losses of the pair too: a hinge and IPO", "the logistic one alone"),
         Deviation("the authors' class", "β = 0.1, α = 0.05; their script β = 0.01, α = 1", "beta=0.1, nll_weight=0.05"),
     ],
     basis="The authors' code, executed in float64 (sahsaeedi/TPO@71a4425): tests/authors/tpo.json, which has TRL's beside it.",

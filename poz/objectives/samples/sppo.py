@@ -34,7 +34,6 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
             "the authors' code", "η is 1/β, and a pair is the best and the worst completion", "eta=1/beta, K = 2"
         ),
         Deviation("the authors' `sppo_single`", "one probability p of the pair", "winrates=(p, 1-p)"),
-        Deviation("TRL `sppo_hard`", "winrates 1 and 0, and no factor 1/2", "2 * sppo with winrates=(1, 0)"),
     ],
     basis="The authors' code, executed in float64 (uclaml/SPPO@5e61c4e): tests/authors/sppo.json, for K = 2; its half sum is kept for any "
     "K. log Z is taken as η/2.",
