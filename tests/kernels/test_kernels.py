@@ -812,6 +812,15 @@ def test_triton_is_refused_where_it_cannot_run():
         implementation_for("cuda", logps)
 
 
+def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
+    from poz.kernels import packed
+
+    monkeypatch.setattr(packed, "HAS_TRITON", False)
+    assert packed.implementation_for("auto", torch.zeros(2)) == "torch"
+    with pytest.raises(RuntimeError, match="needs the package triton. Install it, or take 'auto'"):
+        packed.implementation_for("triton", torch.zeros(2))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -145,8 +145,11 @@ def test_output_of_generate_is_shifted_and_ends_with_its_end_token():
     assert made.mask[0, 0].tolist() == [False, True, True, False, False, False]
     assert made.cut.tolist() == [[False, True], [False, False]]
     assert Completions.of_generate(output, torch.ones(2, 3), end=None).mask.sum(-1).tolist() == [[3, 3], [3, 3]]
+    for mask in ([1, 1, 0], [0, 1, 0], [1, 0, 1]):
+        with pytest.raises(ValueError, match="padded on the left"):
+            Completions.of_generate(output, torch.tensor([mask, [1, 1, 1]]), end=9)
     with pytest.raises(ValueError, match="padded on the left"):
-        Completions.of_generate(output, torch.tensor([[1, 1, 0], [1, 1, 1]]), end=9)
+        Completions.of_generate(torch.ones(1, 5, dtype=torch.int64), torch.tensor([[0, 1, 0, 1]]), end=9)
 
 
 OUTPUT = torch.tensor([[7, 1, 9, 9], [7, 1, 3, 9]])
