@@ -8,8 +8,8 @@
 The changed tree is a temporary copy. A process that has imported the libraries forks a child per mutant, which puts
 the copy first on its path and runs tests: of a formula those named in formulas.py, elsewhere those that run the line,
 which lines.py finds out first. One that takes a minute of a processor has no end: no test sees it. What is known is
-kept in .mutants/, so a run that was stopped goes on (--again: asks once more about those that no test saw, --fresh:
-about all). Mutants that mean the same are in mutants.toml.
+kept in .mutants/, so a run that was stopped goes on (--again: asks ten times as many tests about those that none saw,
+--fresh: asks about all again). Mutants that mean the same are in mutants.toml.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ import plumbing
 import sitecustomize
 from changes import ROOT, Mutant
 from formulas import Interpreter, quick, stages
-from running import NO_END, Task, run
+from running import NO_END, SECONDS, Task, run
 
 ENOUGH = 0.95
+MORE = 10  # times as many tests for what none saw: most of what they take a minute to miss, another sees
 KILLED, ELSEWHERE = 1, 99
 RESULTS, JUDGES = lines.KEPT / "results.jsonl", lines.KEPT / "judges.json"
 OPTIONS = [
@@ -190,7 +191,7 @@ def judges() -> dict[str, list[str]]:
     return json.loads(JUDGES.read_text()) if JUDGES.exists() else {"good": [], "broken": []}
 
 
-def plumbing_tasks(mutants: list[Mutant]) -> list[Task]:
+def plumbing_tasks(mutants: list[Mutant], times: int = 1) -> list[Task]:
     tests, tasks = lines.tests_of({*judges()["broken"]}), []
 
     def ended(mutant: Mutant, code: int, tree: Path, seconds: float) -> None:
@@ -201,9 +202,9 @@ def plumbing_tasks(mutants: list[Mutant]) -> list[Task]:
         keep(mutant, result, seconds, by if result == "seen" else "")
 
     for mutant in mutants:
-        if names := lines.chosen(mutant, tests):
+        if names := lines.chosen(mutant, tests, times):
             work, end = functools.partial(judge, names), functools.partial(ended, mutant)
-            tasks.append(Task(mutant.path.name, work, end, mutant))
+            tasks.append(Task(mutant.path.name, work, end, mutant, times * SECONDS))
         else:
             keep(mutant, "no test runs it")
     return tasks
@@ -246,7 +247,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="draw N of the mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--equivalent", action="store_true", help="run those of mutants.toml, which no test may see")
-    parser.add_argument("--again", action="store_true", help="run those again that no test saw")
+    parser.add_argument("--again", action="store_true", help="run those again that no test saw, with more tests")
     parser.add_argument("--fresh", action="store_true", help="run all again")
     parser.add_argument("--lines", action="store_true", help="only note which test runs which line")
     parser.add_argument("--jobs", type=int, default=2)
@@ -275,7 +276,10 @@ def main() -> int:
             return 0
         for interpreted in (False, True):
             if some := [m for m in wanted if plumbing.interpreted(m.path) == interpreted]:
-                first, then = functools.partial(plumbing_tasks, some), functools.partial(as_it_is, some)
+                first, then = (
+                    functools.partial(plumbing_tasks, some, MORE if options.again else 1),
+                    functools.partial(as_it_is, some),
+                )
                 apart(interpreted, True, first, then, jobs=options.jobs)
     elif wanted:
         plain = [m for m in every if not m.was and m.path in {other.path for other in wanted}]

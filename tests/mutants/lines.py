@@ -162,8 +162,8 @@ def tests_of(broken: set[str]) -> dict[str, dict[int, list[Test]]]:
     return found
 
 
-def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]:
-    """Names of tests that run a mutant's line, as many as BUDGET holds.
+def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]], times: int = 1) -> list[str]:
+    """Names of tests that run a mutant's line, as many as BUDGET holds, or several of it.
 
     Next comes what adds most to the lines of the folder run so far, for its seconds; where none adds any, one row of
     each, and quick ones first.
@@ -186,7 +186,7 @@ def chosen(mutant: Mutant, tests: dict[str, dict[int, list[Test]]]) -> list[str]
     def worth(test: Test) -> float:
         return (test.ran[folder] & ~ran).bit_count() / (0.1 + cost(test))
 
-    while left := [test for test in left if not names or total + cost(test) <= BUDGET]:
+    while left := [test for test in left if not names or total + cost(test) <= times * BUDGET]:
         best = max(left, key=worth)
         left.remove(best)
         names, total, ran = [*names, best.name], total + cost(best), ran | best.ran[folder]
