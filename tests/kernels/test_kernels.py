@@ -817,7 +817,7 @@ def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
 
     monkeypatch.setattr(packed, "HAS_TRITON", False)
     assert packed.implementation_for("auto", torch.zeros(2)) == "torch"
-    with pytest.raises(RuntimeError, match="needs the package triton. Install it, or take 'auto'"):
+    with pytest.raises(RuntimeError, match=r"needs the package triton\. Install it, or take 'auto'"):
         packed.implementation_for("triton", torch.zeros(2))
 
 
