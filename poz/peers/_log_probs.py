@@ -34,12 +34,12 @@ def measured(this: LogProbs, function: Callable[..., Any], seed: int) -> dict[st
     found: dict[str, Any] = {}
     for dtype in ("float32", "bfloat16"):
         got, _, given = run(this, function, hidden, weight, targets, dtype)
-        error = got - _exact(*given, targets)
+        error = got - _exact(given, targets)
         found[dtype] = float(np.sqrt(np.mean(error**2)))
         found[f"{dtype}_sum"] = float(error.sum())
     if this.softcap:
         got, _, given = run(this, function, hidden, weight, targets, "float32", CAP)
-        found["softcap"] = float(np.sqrt(np.mean((got - _exact(*given, targets, CAP)) ** 2)))
+        found["softcap"] = float(np.sqrt(np.mean((got - _exact(given, targets, CAP)) ** 2)))
     ignored = np.arange(TOKENS) % 4 == 0
     some = np.where(ignored, IGNORED, targets)
 
@@ -75,7 +75,8 @@ def _tried(ask: Callable[[], Any]) -> Any:
         return f"raises {type(error).__name__}"
 
 
-def _exact(hidden: Any, weight: Any, targets: Any, softcap: float | None = None) -> Any:
+def _exact(given: tuple[Any, Any], targets: Any, softcap: float | None = None) -> Any:
+    hidden, weight = given
     logits = hidden if weight is None else hidden @ weight.T
     if softcap is not None:
         logits = softcap * np.tanh(logits / softcap)

@@ -30,7 +30,7 @@ def _dpo(loss_type: str) -> Callable[[], Callable[..., Any]]:
     return make
 
 
-for loss_type, objective, rest in [
+TABLE: list[tuple[str, str, dict[str, Any]]] = [
     (
         "sigmoid",
         "dpo",
@@ -42,7 +42,8 @@ for loss_type, objective, rest in [
     ("apo_zero", "apo_zero", {}),
     ("apo_down", "apo_down", {}),
     ("discopop", "discopop", {"topic": "discopop_tau"}),
-]:
+]
+for loss_type, objective, rest in TABLE:
     library.loss(objective, f"LigerFusedLinearDPOLoss, loss_type='{loss_type}'", reduction="mean", **rest)(
         _dpo(loss_type)
     )

@@ -50,7 +50,9 @@ def orpo_nll() -> Any:
     hidden = torch.tensor([[1 / 8, 7 / 8], [1 / 2, 1 / 2]]).log().repeat(2, 1, 1)
     target = torch.tensor([[-100, 0], [-100, 0]])
     loss = LigerFusedLinearORPOLoss(compiled=False)
-    nlls = [loss(torch.eye(2), hidden, target, nll_target=t)[1][4] for t in (None, torch.zeros(2, 2, dtype=int))]
+    nlls = [
+        loss(torch.eye(2), hidden, target, nll_target=t)[1][4] for t in (None, torch.zeros(2, 2, dtype=torch.int64))
+    ]
     return [nll.item() for nll in nlls]
 
 
@@ -139,7 +141,7 @@ def kto_reduction() -> Any:
 
     rows = torch.tensor([0.0]), torch.tensor([0.0, float("nan")])
     loss = LigerFusedLinearKTOFunction.preference_loss_fn
-    return [loss(x, torch.ones(len(x), dtype=bool), torch.zeros(2, 1))[0].item() for x in rows]
+    return [loss(x, torch.ones(len(x), dtype=torch.bool), torch.zeros(2, 1))[0].item() for x in rows]
 
 
 @library.fact("The rows of a batch are all chosen ones, then all rejected ones", gives=[-1.0, -2.0], topic="layout")
@@ -151,7 +153,7 @@ def layout() -> Any:
     p = torch.tensor([-1.0, -2.0, -3.0, -4.0]).exp()
     hidden = torch.stack([p, 1 - p], -1).log()[:, None]
     loss = LigerFusedLinearCPOLoss(compiled=False)
-    return loss(torch.eye(2), hidden, torch.zeros(4, 1, dtype=int))[1][0].tolist()
+    return loss(torch.eye(2), hidden, torch.zeros(4, 1, dtype=torch.int64))[1][0].tolist()
 
 
 @library.fact(

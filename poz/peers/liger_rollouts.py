@@ -9,7 +9,7 @@ from poz.families import Rollouts
 from poz.peers._library import Library
 
 library = Library("Liger", "liger-kernel")
-HELD = {"reduction": "mean", "constant": ("old_logps", "ref_logps", "sampler_logps")}
+HELD: dict[str, Any] = {"reduction": "mean", "constant": ("old_logps", "ref_logps", "sampler_logps")}
 
 
 def _loss(batch: Rollouts, **options: Any) -> Any:
@@ -38,7 +38,7 @@ def _clipped(token_mean: str = "dapo", **fixed: Any) -> Callable[[], Callable[..
     return make
 
 
-for objective, function, fixed, rest in [
+TABLE: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("grpo", "loss_type='grpo'", {}, {"topic": "kl_estimator"}),
     (
         "grpo",
@@ -50,7 +50,8 @@ for objective, function, fixed, rest in [
     ("ppo_clip", "loss_type='bnpo'", {"token_mean": "bnpo"}, {}),
     ("dr_grpo", "loss_type='dr_grpo'", {}, {"topic": "dr_grpo_length"}),
     ("gspo", "importance_sampling_level='sequence'", {"importance_sampling_level": "sequence"}, {}),
-]:
+]
+for objective, function, fixed, rest in TABLE:
     library.loss(objective, f"LigerFusedLinearGRPOLoss, {function}", **HELD, **rest)(_clipped(**fixed))
 
 

@@ -46,5 +46,5 @@ def preference_bfloat16() -> Any:
 
     hidden = torch.tensor([16.0, 1.0], dtype=torch.bfloat16).expand(2, 1, 2)
     weight = torch.tensor([[16.0, 1.0], [16.0, 0.0]], dtype=torch.bfloat16)
-    _, (chosen, *_) = LigerFusedLinearCPOLoss(compiled=False)(weight, hidden, torch.zeros(2, 1, dtype=int))
+    _, (chosen, *_) = LigerFusedLinearCPOLoss(compiled=False)(weight, hidden, torch.zeros(2, 1, dtype=torch.int64))
     return chosen.item()

@@ -1,5 +1,6 @@
 """TRL: the log-probs under its trainers, fused and of logits."""
 
+import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -51,10 +52,11 @@ def _head() -> Callable[..., Any]:
 @library.log_probs("ORPOTrainer.get_batch_logps, on a CPU", logits=True)
 def _orpo() -> Callable[..., Any]:
     try:
-        from trl.experimental.orpo import ORPOTrainer
+        module = importlib.import_module("trl.experimental.orpo")
     except ImportError:
-        from trl import ORPOTrainer
-    return lambda logits, targets: ORPOTrainer.get_batch_logps(*shifted(logits, targets))
+        module = importlib.import_module("trl")
+    trainer = module.ORPOTrainer
+    return lambda logits, targets: trainer.get_batch_logps(*shifted(logits, targets))
 
 
 @library.log_probs("selective_log_softmax, on a CPU", logits=True)
