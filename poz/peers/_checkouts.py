@@ -74,11 +74,18 @@ def reading(file: str, *absent: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
         for folder in folders:
             sys.path.remove(folder)
-        for name, module in list(sys.modules.items()):
-            own = str(getattr(module, "__file__", None) or "").startswith(f"{tree}/")
-            if own or isinstance(module, Nothing):
-                del sys.modules[name]
-        sys.modules.update({name: module for name, module in there.items() if name not in sys.modules})
+        gone = [
+            name for name, module in sys.modules.items()
+            if isinstance(module, Nothing) or str(getattr(module, "__file__", None) or "").startswith(f"{tree}/")
+        ]  # fmt: skip
+        for name in gone:
+            parent, _, child = name.rpartition(".")
+            vars(sys.modules.get(parent, finder)).pop(child, None)  # where an import leaves it too
+            del sys.modules[name]
+        for name in there.keys() - sys.modules.keys():
+            parent, _, child = name.rpartition(".")
+            sys.modules[name] = there[name]
+            setattr(there.get(parent, finder), child, there[name])
 
 
 def made(kind: type, **attributes: Any) -> Any:

@@ -145,3 +145,15 @@ def xpo_step() -> str:
         except ValueError:
             return "ValueError"
     return "a step"
+
+
+@library.fact(
+    "Where the policy is the reference, as at the first step, `dpo_positive_lambda` has no slope: DPO's alone.",
+    gives=-0.05, objective="dpop", topic="hinge_kink",
+)  # fmt: skip
+def dpop_slope_at_the_reference() -> float:
+    import torch
+
+    chosen = torch.zeros(1, requires_grad=True)
+    _dpo("DPO")(Pairs(chosen, *[torch.zeros(1)] * 3), beta=0.1, dpo_positive_lambda=50.0).backward()
+    return float(chosen.grad)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """open-instruct, by the authors of Tülu: what a DPO step and a GRPO step call."""
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +18,19 @@ DPO = "open_instruct/dpo_utils.py", *ABSENT, "open_instruct.dataset_transformati
 GRPO = "open_instruct/grpo_utils.py", *ABSENT, "open_instruct.data_loader", "open_instruct.data_types"
 
 
+@functools.cache
+def _get_batch_logps() -> Callable[..., Any]:
+    with reading(*DPO):
+        from open_instruct.dpo_utils import _get_batch_logps
+    return _get_batch_logps  # type: ignore[no-any-return]
+
+
 def _sequences(tokens: Any, mask: Any, average: bool) -> Any:
     """(batch,) sums or means by their own function, behind a prompt of one token."""
     import torch
 
-    with reading(*DPO):
-        from open_instruct.dpo_utils import _get_batch_logps
     pad = torch.nn.functional.pad
-    return _get_batch_logps(pad(tokens, (0, 1)), pad(torch.where(mask, 0, -100), (1, 0)), average)
+    return _get_batch_logps()(pad(tokens, (0, 1)), pad(torch.where(mask, 0, -100), (1, 0)), average)
 
 
 def _pairs(loss_type: str) -> Callable[..., Any]:
@@ -141,9 +147,7 @@ def default_beta() -> float:
 def mean_of_no_tokens() -> list[float]:
     import torch
 
-    with reading(*DPO):
-        from open_instruct.dpo_utils import _get_batch_logps
-    return _get_batch_logps(torch.ones(1, 3), torch.full((1, 3), -100), average_log_prob=True).tolist()  # type: ignore[no-any-return]
+    return _get_batch_logps()(torch.ones(1, 3), torch.full((1, 3), -100), average_log_prob=True).tolist()  # type: ignore[no-any-return]
 
 
 @library.fact(
