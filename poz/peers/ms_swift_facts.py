@@ -159,7 +159,7 @@ def wpo_is_off() -> Any:
     given = {"precompute_ref_log_probs": False, "label_smoothing": 0.0, "loss_type": "sigmoid", "loss_weights": None}
     arguments, trainer = SimpleNamespace(use_weighting=True, **given), DPOTrainer.__new__(DPOTrainer)
     with suppress(KeyError):  # of the template, which is asked for after that
-        trainer.__init__(args=arguments)  # type: ignore[misc]
+        trainer.__init__(args=arguments)
     return [arguments.use_weighting, trainer.use_weighting]
 
 
@@ -238,7 +238,7 @@ def reward_model() -> Any:
     import torch
     from swift.rlhf_trainers import RewardTrainer
 
-    metrics = defaultdict(lambda: defaultdict(lambda: SimpleNamespace(update=lambda _: None)))
+    metrics: Any = defaultdict(lambda: defaultdict(lambda: SimpleNamespace(update=lambda _: None)))
     arguments = SimpleNamespace(center_rewards_coefficient=0.1)
     trainer = SimpleNamespace(args=arguments, custom_metrics=metrics, model=SimpleNamespace(training=True))
     scores = lambda **_: SimpleNamespace(logits=torch.tensor([[3.0], [2.0]]))  # noqa: E731

@@ -61,7 +61,7 @@ def _taking(names: list[str], **given: Any) -> Callable[..., Any]:
 
 
 CLIP, KL = ["epsilon_low", "epsilon_high"], ["kl_weight"]
-for objective, names, given, rest in [
+LOSSES: list[tuple[str, list[str], dict[str, Any], dict[str, Any]]] = [
     ("grpo", CLIP + KL, {"loss_type": "grpo"}, {"topic": "kl_estimator"}),
     ("grpo", CLIP + KL, {"loss_type": "grpo", "use_bias_correction_kl": True},
      {"settings": {"kl": "r*k3"}, "does": "multiplies the KL by the ratio", "topic": "kl_estimator"}),
@@ -72,7 +72,8 @@ for objective, names, given, rest in [
     ("dr_grpo", [*CLIP, *KL, "length"], {"loss_type": "dr_grpo"}, {"topic": "dr_grpo_length"}),
     ("sapo", ["tau_positive", "tau_negative", *KL], {"loss_type": "sapo"}, {}),
     ("gspo", CLIP + KL, {"loss_type": "grpo", "importance_sampling_level": "sequence"}, {}),
-]:  # fmt: skip
+]  # fmt: skip
+for objective, names, given, rest in LOSSES:
     said = ", ".join(f"{name}={value!r}" for name, value in given.items())
     said += ", delta" if "ratio_cap" in names else ""
     library.loss(objective, f"grpo_compute_loss, {said}", reduction="mean", **rest)(
