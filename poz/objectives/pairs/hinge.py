@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -16,9 +16,7 @@ from poz.objective import Deviation, Published, objective
     formula=r"\max(0,1-\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("rso", "slic_norm"),
-    deviations=[
-        Deviation("jax.numpy.maximum, torch.clamp", "have slope 1/2 or 1 at the kink", "slope 0, as torch.relu"),
-    ],
+    deviations=[],
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.05,)})],
     basis="Paper (section 3.1), and TRL and Liger, executed in float64, the kink too (huggingface/trl@v1.16.0): tests/authors/hinge.json.",
 )

@@ -26,7 +26,6 @@ from poz.objectives import _lists as ranked
             "log2; gains over the ideal DCG; mean over the pairs left; weight as exponent of a clamped sigmoid",
             "discount='log2' gives the first; the rest rescales",
         ),
-        Deviation("rax 0.4.0 `dcg_lambdaweight`", "log2 by default; K times the weights", "discount='log2', times K"),
     ],
     basis="Paper (v3, section 3): gain, discount and the sum over the pairs; rax and a port, executed in float64 (google/rax@v0.4.0, zhaoyang02/ordinal-preference-optimization@6489a5d): tests/authors/lipo_lambda.json.",
 )
