@@ -123,6 +123,22 @@ for kind, ours, does in [
     )(_with_kl(kind))  # fmt: skip
 
 
+@library.loss(
+    "grpo", "ClippedPGLossFn, use_on_policy_kl_approximation", settings=TOKENS | {"kl": "r*k3"}, reduction="mean",
+    does="multiplies the KL by the ratio to the sampler, and averages over all tokens",
+    given="a sampler that is the old policy", topic="kl_estimator",
+)  # fmt: skip
+def weighted_kl() -> Loss:
+    losses()
+
+    def call(r: Rollouts, *, kl_weight: float) -> Any:
+        return _loss(
+            r._replace(sampler_logps=None), use_on_policy_kl_approximation=True, reference_policy_kl_penalty=kl_weight
+        )
+
+    return call
+
+
 def _corrected(kind: str, **said: Any) -> Callable[[], Loss]:
     def make() -> Loss:
         losses()

@@ -88,6 +88,20 @@ def reinforce_plus_plus() -> Any:
 
 
 @library.fact(
+    "GDPO whitens the sum of normalised rewards over completions with ddof 1: two rewards, of which the second is 0.",
+    gives=[0.7071068, -0.7071068], topic=G,
+)  # fmt: skip
+@reading(*FILE)
+def gdpo() -> Any:
+    import torch
+    from nemo_rl.algorithms.advantage_estimator import AdvEstimatorConfig, GDPOAdvantageEstimator
+
+    rewards = {"reward/a": torch.tensor([1.0, 0.0]), "reward/b": torch.zeros(2)}
+    mask, estimator = torch.tensor([[1.0, 0.0], [1.0, 1.0]]), GDPOAdvantageEstimator(AdvEstimatorConfig(), None)
+    return estimator.compute_advantage(torch.zeros(2, 1), None, mask, rewards)[:, 0].tolist()
+
+
+@library.fact(
     "GAE skips a token that the policy has not written: advantages of a last reward 1 with values of 0 and γ λ 0.25.",
     gives=[0.25, 1.0],
 )  # fmt: skip

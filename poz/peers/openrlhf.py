@@ -117,44 +117,56 @@ for objective, function, said, settings, does, topic in [
     library.loss(objective, function, does=does, settings=settings, topic=topic, reduction="mean")(_policy(**said))
 
 
-@library.loss(
-    "grpo", "ActorPPOTrainer.training_step, k3", does="averages over all tokens", settings={"aggregation": "token_mean"},
-    reduction="mean", topic="kl_estimator",
-)  # fmt: skip
-@imported
-def actor() -> Loss:
-    import torch
-    from openrlhf.models import PolicyLoss
-    from openrlhf.trainer.ppo_utils.experience import Experience
-    from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
+def _actor(token_level_loss: bool) -> Callable[[], Loss]:
+    """Its training step on what a model puts out, up to the loss that it would go backward from."""
 
-    def call(r: Rollouts, *, epsilon_low: float, epsilon_high: float, kl_weight: float, entropy_weight: float) -> Any:
-        class Model(torch.nn.Module):
-            def forward(self, *given: Any, **rest: Any) -> Any:
-                return r.logps, SimpleNamespace(entropy=r.entropy)
+    def make() -> Loss:
+        import torch
+        from openrlhf.models import PolicyLoss
+        from openrlhf.trainer.ppo_utils.experience import Experience
+        from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 
-        losses: list[Any] = []
-        strategy = SimpleNamespace(
-            ring_attn_group=None, backward=lambda loss, *rest: losses.append(loss), optimizer_step=lambda *rest, **more: None,
-            get_grad_norm=lambda model: 0.0,
-        )  # fmt: skip
-        kl = {"use_loss": r.ref_logps is not None, "init_coef": 1.0, "estimator": "k3", "unbiased_gradient": False}
-        args = SimpleNamespace(
-            train=SimpleNamespace(dynamic_batch_enable=False), algo=SimpleNamespace(kl=SimpleNamespace(**kl)),
-            actor=SimpleNamespace(entropy_coef=None if r.entropy is None else entropy_weight),
-        )  # fmt: skip
-        trainer = SimpleNamespace(
-            actor=Model(), strategy=strategy, args=args, aux_loss=False, ema_model=None, actor_optim=None, replay_buffer=None,
-            actor_loss_fn=PolicyLoss(epsilon_low, epsilon_high),
-            actor_scheduler=SimpleNamespace(get_last_lr=lambda: [0.0]),
-        )  # fmt: skip
-        given = rows(r)
-        experience = Experience(
-            action_log_probs=given.pop("old_log_probs"),
-            base_action_log_probs=None if r.ref_logps is None else r.ref_logps.detach(),
-            **given,
-        )
-        ActorPPOTrainer.training_step(trainer, experience, kl_weight, 0, {"dp_size": 1})
-        return losses[0]
+        def call(
+            r: Rollouts, *, epsilon_low: float, epsilon_high: float, kl_weight: float, entropy_weight: float
+        ) -> Any:
+            class Model(torch.nn.Module):
+                def forward(self, *given: Any, **rest: Any) -> Any:
+                    return r.logps, SimpleNamespace(entropy=r.entropy)
 
-    return call
+            losses: list[Any] = []
+            strategy = SimpleNamespace(
+                ring_attn_group=None, backward=lambda loss, *rest: losses.append(loss), optimizer_step=lambda *rest, **more: None,
+                get_grad_norm=lambda model: 0.0,
+            )  # fmt: skip
+            kl = {"use_loss": r.ref_logps is not None, "init_coef": 1.0, "estimator": "k3", "unbiased_gradient": False}
+            args = SimpleNamespace(
+                train=SimpleNamespace(dynamic_batch_enable=False), algo=SimpleNamespace(kl=SimpleNamespace(**kl)),
+                actor=SimpleNamespace(entropy_coef=None if r.entropy is None else entropy_weight),
+            )  # fmt: skip
+            trainer = SimpleNamespace(
+                actor=Model(), strategy=strategy, args=args, aux_loss=False, ema_model=None, actor_optim=None, replay_buffer=None,
+                actor_loss_fn=PolicyLoss(epsilon_low, epsilon_high, token_level_loss=token_level_loss),
+                actor_scheduler=SimpleNamespace(get_last_lr=lambda: [0.0]),
+            )  # fmt: skip
+            given = rows(r)
+            experience = Experience(
+                action_log_probs=given.pop("old_log_probs"),
+                base_action_log_probs=None if r.ref_logps is None else r.ref_logps.detach(),
+                **given,
+            )
+            ActorPPOTrainer.training_step(trainer, experience, kl_weight, 0, {"dp_size": 1})
+            return losses[0]
+
+        return call
+
+    return imported(make)
+
+
+for function, token_level_loss, does, settings in [
+    ("ActorPPOTrainer.training_step, k3", True, "averages over all tokens", {"aggregation": "token_mean"}),
+    ("ActorPPOTrainer.training_step, k3, token_level_loss=False", False,
+     "averages the surrogate over completions, and KL and entropy over all tokens", {}),
+]:  # fmt: skip
+    library.loss("grpo", function, does=does, settings=settings, reduction="mean", topic="kl_estimator")(
+        _actor(token_level_loss)
+    )

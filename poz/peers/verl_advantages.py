@@ -142,3 +142,29 @@ def gae_skips_holes() -> Any:
 
     rewards, mask = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 1.0]])
     return get_adv_estimator_fn("gae")(rewards, torch.zeros(1, 3), mask, 0.5, 0.5)[1].flatten().tolist()
+
+
+@library.fact(
+    "GDPO whitens the sum of normalised rewards over tokens with ddof 1: rewards 1 and 0 of one and two tokens.",
+    gives=[1.1547005, -0.5773503], topic=G,
+)  # fmt: skip
+def gdpo() -> Any:
+    import torch
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    rewards, mask = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    return get_adv_estimator_fn("gdpo")(rewards, mask, [0, 0])[0][:, 0].tolist()
+
+
+@library.fact(
+    "The baseline of optimal_token_baseline is the mean of returns weighted by the sum, up to the token, of 1 - 2 π + Σ π², "
+    "with 1e-8 in its denominator: rewards 2 and 0, weights 0.5 and 1.5.",
+    gives=[1.5, -0.5],
+)  # fmt: skip
+def optimal_token_baseline() -> Any:
+    import torch
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    rewards, one, logps = torch.tensor([[2.0], [0.0]]), torch.ones(2, 1), torch.tensor([[0.5], [0.25]]).log()
+    function = get_adv_estimator_fn("optimal_token_baseline")
+    return function(rewards, one, [0, 0], logps, torch.tensor([[0.5], [1.0]]))[0].flatten().tolist()

@@ -83,3 +83,36 @@ for level, band, correction in [
         "ppo_clip", f"policy loss 'vanilla', rollout_is='{level}', a threshold of {'two' if band else 'one'}",
         settings=settings, reduction="mean", topic="sequence_mask" if correction == "sequence_mask" else "",
     )(_corrected(level, band))  # fmt: skip
+
+
+def _bypass(kind: str, level: str | None) -> Callable[[], Loss]:
+    """Of an old policy that is the sampler."""
+
+    def make() -> Loss:
+        from verl.trainer.config.algorithm import RolloutCorrectionConfig
+        from verl.trainer.ppo.core_algos import get_policy_loss_fn
+
+        function = get_policy_loss_fn("bypass_mode")
+
+        def loss(r: Rollouts, aggregation: str, threshold: float = 2.0, **clip: float) -> Any:
+            how = RolloutCorrectionConfig(
+                bypass_mode=True, loss_type=kind, rollout_is=level, rollout_is_threshold=threshold, rollout_rs=None
+            )
+            config = actor(rollout_correction=how, clip_ratio_c=NO_DUAL_CLIP, **clip)
+            return function(loss_agg_mode=MODES[aggregation], config=config, **rows(r))[0]
+
+        def reinforce(r: Rollouts, *, epsilon_high: float, aggregation: str) -> Any:
+            return loss(r, aggregation, 1 + epsilon_high)
+
+        def ppo_clip(r: Rollouts, *, epsilon_low: float, epsilon_high: float, aggregation: str) -> Any:
+            return loss(r, aggregation, clip_ratio_low=epsilon_low, clip_ratio_high=epsilon_high)
+
+        return reinforce if kind == "reinforce" else ppo_clip
+
+    return make
+
+
+library.loss("ppo_clip", "policy loss 'bypass_mode'", reduction="mean")(_bypass("ppo_clip", None))
+library.loss("cispo", "policy loss 'bypass_mode', loss_type='reinforce', rollout_is='token'", reduction="mean")(
+    _bypass("reinforce", "token")
+)

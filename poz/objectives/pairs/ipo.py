@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, objective
+from poz.objective import objective
 
 
 @objective(
@@ -17,13 +17,9 @@ from poz.objective import Deviation, objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
-    deviations=[
-        Deviation("OpenRLHF", "sums, as the paper", "default"),
-        Deviation("all of these", "call τ `beta`", "tau=beta"),
-    ],
     basis="Paper (sum of token log-probs). Two implementations, executed in float64: sums (eric-mitchell/direct-preference-optimization@"
     "f8b8c0f) and means (huggingface/trl@v1.16.0, which reports them as confirmed by the authors): tests/authors/ipo.json. "
-    "The authors released none that was found; the others are read.",
+    "The authors released none that was found. Libraries call τ `beta`.",
 )
 def ipo(
     xp: Namespace,
