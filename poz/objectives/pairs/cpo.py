@@ -36,7 +36,6 @@ from poz.objectives.pairs.sft import sft
     deviations=[
         Deviation("the authors' code", "NLL is the mean over all chosen tokens of the batch", "nll='batch_tokens'"),
         Deviation("the authors' README", "summed NLL", "nll='sum'"),
-        Deviation("fe1ixxu/ALMA today", "computes ARPO under this name", "poz.arpo"),
     ],
     basis="Paper (section 3.2), and the authors' code, executed in float64 (fe1ixxu/CPO_SIMPO@dd6caf5): tests/authors/cpo.json, which has TRL's label smoothing beside it.",
 )
