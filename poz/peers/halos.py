@@ -56,7 +56,7 @@ def cdpo() -> Callable[..., Any]:
     return call
 
 
-@library.loss("ipo", "IPOTrainer", does=MEANS, settings={"length_normalized": True}, topic="ipo_sum_or_mean")
+@library.loss("ipo", "IPOTrainer", does=MEANS, settings={"length_normalized": True})
 def ipo() -> Callable[..., Any]:
     trainer = _trainer("IPOTrainer")
 
@@ -131,6 +131,17 @@ def grpo() -> Callable[..., Any]:
         return this.loss({"target_labels": labels}, batch.logps, old, batch.advantages, torch.ones(len(old)))[0]
 
     return call
+
+
+@library.fact(
+    "IPOTrainer has means per token: of two tokens of log-ratio 1 against four of -1, (2 - 1)² and not (6 - 1)² at target 1.",
+    gives=1.0, objective="ipo", topic="ipo_sum_or_mean",
+)  # fmt: skip
+def ipo_of_two_and_four_tokens() -> float:
+    import torch
+
+    chosen, rejected, none = torch.tensor([[1.0, 1.0, 0.0, 0.0]]), torch.full((1, 4), -1.0), torch.zeros(1, 4)
+    return float(_trainer("IPOTrainer")(tau=0.5).loss({}, chosen, rejected, none, none)[0])
 
 
 @library.fact(
