@@ -55,15 +55,18 @@ audit-%: build/trainers/%/.ready ## the losses of one library, such as verl, bes
 	@mkdir -p build/audit
 	OMP_NUM_THREADS=1 build/trainers/$*/bin/python -P -m poz audit $$($(PY) tests/peers/environments.py $*) --json build/audit/$*.json > /dev/null
 
-# What is installed in .venv and what is in CHECKOUTS='NAME=PATH "NAME OF TWO WORDS=PATH"', then every environment that brings
-# another version, whatever one of them does; what was found goes to poz/peers/results.json, docs/peers.md and docs/reports.
-audit: $(READY) ## what every library's loss really is
-	@rm -rf build/audit && mkdir -p build/audit
+# What is installed in .venv, and what is in CHECKOUTS='NAME=PATH "NAME OF TWO WORDS=PATH"'.
+audit-base: $(READY)
+	@mkdir -p build/audit
 	@set --; for one in $(CHECKOUTS); do set -- "$$@" --checkout "$$one"; done; \
-		OMP_NUM_THREADS=1 $(PY) -P -m poz audit "$$@" --json build/audit/base.json > /dev/null || failed=" base"; \
-		for name in $$($(PY) tests/peers/environments.py); do \
-		$(MAKE) --no-print-directory audit-$$name || failed="$$failed $$name"; done; \
-		$(PY) tests/peers/page.py build/audit/*.json && test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+		OMP_NUM_THREADS=1 $(PY) -P -m poz audit "$$@" --json build/audit/base.json > /dev/null
+
+# That and every environment that brings another version, two at a time, whatever one of them does; then what was found goes to
+# poz/peers/results.json, docs/peers.md and docs/reports.
+audit: $(READY) ## what every library's loss really is
+	@rm -rf build/audit
+	@$(MAKE) --no-print-directory -k -j2 audit-base $$($(PY) tests/peers/environments.py | sed s/^/audit-/); failed=$$?; \
+		$(PY) tests/peers/page.py build/audit/*.json && exit $$failed
 
 check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
 

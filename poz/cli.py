@@ -128,8 +128,8 @@ def show(name: str) -> None:
     if own:
         elsewhere = Table(*map(_folded, ("elsewhere", "function or fact", "verdict")))
         for record in peers.together(own):
-            cells = f"{record['library']} {record['version']}", record.get("function") or record["does"]
-            elsewhere.add_row(*map(Text, (*cells, peers.described(record))))
+            what = record.get("function") or record["does"]
+            elsewhere.add_row(*map(Text, (f"{record['library']} {record['version']}", what, peers.described(record))))
         out.print(elsewhere)
     out.print(Text(f"Rests on: {spec.basis}"))
     out.print(Text(f"Files: {', '.join(_files(spec))}"), soft_wrap=True)

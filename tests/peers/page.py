@@ -169,19 +169,16 @@ def _log_probs(records: list[Record]) -> str:
         "all ignored",
         "NaN stays in ignored rows",
     )
-    own = [one for one in records if one["kind"] == "log-probs" and one["verdict"] == "measured"]
-    rows = []
-    for one in own:
-        cells = [one.get(name, "") for name in names]
-        cells = [
-            ("yes" if x else "no") if isinstance(x, bool) else f"{x:.2g}" if isinstance(x, float) else x for x in cells
-        ]
-        rows.append([who(one), code(one["function"]), *cells])
+    rows: dict[tuple[str, ...], str] = {}  # of several versions that measure the same one row
+    for one in (one for one in records if one["kind"] == "log-probs" and one["verdict"] == "measured"):
+        cells = [f"{x:.2g}" if isinstance(x, float) else str(x) for x in (one.get(name, "") for name in names)]
+        key = one["library"], code(one["function"]), *cells
+        rows[key] = ", ".join(filter(None, [rows.get(key), one["version"]]))
     said = (
         "Errors in nats beside float64 on the same, rounded, inputs: the root mean square over tokens, and that of the sum of\n"
         "all; then what a token gets whose target is ignored.\n\n"
     )
-    return said + table(["library", "function", *heads], rows)
+    return said + table(["library", "function", *heads], [[f"{key[0]} {rows[key]}", *key[1:]] for key in rows])
 
 
 def _facts(records: list[Record]) -> str:
