@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from poz.peers._audit import audit as audit
+from poz.peers._audit import declared as declared
 from poz.peers._library import Absent as Absent
 from poz.peers._library import Library as Library
 from poz.peers._library import checkout as checkout

@@ -40,16 +40,21 @@ def audit(library: Library, objective: str = "", *, cases: int = 8, seed: int = 
         cases: Draws of inputs and hyper-parameters for a loss.
         seed: Of the draws.
     """
-    judges: list[tuple[Record, Callable[[], Record]]] = [
-        *((_of_loss(one), functools.partial(_loss, one, cases=cases, seed=seed)) for one in library.losses),
-        *((_of_log_probs(one), functools.partial(_log_probs, one, seed=seed)) for one in library.logps),
-        *((_of_fact(one), functools.partial(_fact, one)) for one in library.facts),
+    judges: list[Callable[[], Record]] = [
+        *(functools.partial(_loss, one, cases=cases, seed=seed) for one in library.losses),
+        *(functools.partial(_log_probs, one, seed=seed) for one in library.logps),
+        *(functools.partial(_fact, one) for one in library.facts),
     ]
     head = {"library": library.name, "version": library.version()}
-    for record, judge in judges:
+    for record, judge in zip(declared(library), judges, strict=True):
         if objective in ("", record.get("objective", "")):
             begin = time.monotonic()
             yield head | record | _judged(judge) | {"seconds": round(time.monotonic() - begin, 2)}
+
+
+def declared(library: Library) -> list[Record]:
+    """What the rows of a library say, as records without verdicts."""
+    return [*map(_of_loss, library.losses), *map(_of_log_probs, library.logps), *map(_of_fact, library.facts)]
 
 
 def _judged(judge: Callable[[], Record]) -> Record:

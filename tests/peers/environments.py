@@ -7,7 +7,6 @@ An environment is named after the library: verl, swift (ms-swift), trl_1_14. One
 nothing, and is left out.
 """
 
-import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,7 +44,7 @@ def environments() -> dict[str, Path]:
 
 def flags(name: str) -> str:
     """For `poz audit` in that environment; "" where it judges nothing."""
-    return " ".join(f"--library {shlex.quote(one.name)}" for one in judged(environments()[name]))
+    return " ".join(f"--library {one.name}" for one in judged(environments()[name]))
 
 
 if __name__ == "__main__":
