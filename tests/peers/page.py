@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reports import named, reports
+
 from poz import zoo
 from poz.peers import TOPICS, declared, described, libraries, together
 
@@ -133,7 +135,7 @@ def _summary(records: list[Record]) -> str:
 def _bugs(records: list[Record]) -> str:
     rows = [
         [
-            f"[{one['does'].rstrip('.')}](reports/{one['key']}.md)",
+            f"[{one['does'].rstrip('.')}](reports/{named(one['library'], one['key'])})",
             who(one),
             code(one.get("objective", "")),
             described(one),
@@ -222,8 +224,6 @@ def _not_run(records: list[Record]) -> str:
 
 def write(results: Record) -> None:
     """All that is committed."""
-    from reports import reports
-
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     PAGE.write_text(page(results), encoding="utf-8")
     folder = ROOT / "docs/reports"

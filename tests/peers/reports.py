@@ -1,4 +1,4 @@
-"""Drafts of the reports to the maintainers of a library, one for each of its bugs: docs/reports/KEY.md."""
+"""Drafts of the reports to the maintainers of a library, one for each of its bugs: docs/reports/LIBRARY_KEY.md."""
 
 import ast
 import dis
@@ -56,11 +56,17 @@ def _imports(call: Callable[[], Any]) -> list[str]:
     for name in sorted(_globals(call.__code__) & set(call.__globals__) - {"Absent"}):
         value = call.__globals__[name]
         module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "poz")
-        if module.partition(".")[0] == "poz" or name not in (module, getattr(value, "__name__", "")):
+        if module.partition(".")[0] == "poz":
             raise ValueError(
                 f"{call.__qualname__} takes {name} from its file: a report has to stand alone. Write it out."
             )
-        found.append(f"import {module}" if isinstance(value, ModuleType) else f"from {module} import {name}")
+        parent, _, last = module.rpartition(".")
+        if not isinstance(value, ModuleType):
+            found.append(f"from {module} import {name}")
+        elif parent:
+            found.append(f"from {parent} import {last}" + f" as {name}" * (name != last))
+        else:
+            found.append(f"import {module}" + f" as {name}" * (name != last))
     return sorted(found, key=lambda line: (line.startswith("from"), line))
 
 
@@ -78,12 +84,13 @@ def reports(results: Record) -> dict[str, str]:
     for record in results["records"]:
         if record["kind"] == "bug" and (record["library"], record["key"]) in calls:
             bugs.setdefault((record["library"], record["key"]), []).append(record)
-    texts: dict[str, str] = {}
-    for pair, records in bugs.items():
-        if f"{pair[1]}.md" in texts:
-            raise ValueError(f"Two bugs are called {pair[1]}, and would have one report: rename one.")
-        texts[f"{pair[1]}.md"] = _report(pair[0], records, calls[pair], places.get(pair[0]))
-    return texts
+    return {named(*pair): _report(pair[0], records, calls[pair], places.get(pair[0])) for pair, records in bugs.items()}
+
+
+def named(library: str, key: str) -> str:
+    """The file of a report, which begins with its library."""
+    start = re.sub(r"\W+", "_", library.lower())
+    return f"{key if key.startswith(start) else f'{start}_{key}'}.md"
 
 
 def _report(library: str, records: list[Record], call: Callable[[], Any], place: Record | None) -> str:
