@@ -29,9 +29,6 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             "α multiplies log π of the reference's samples, without β and without log π_ref",
             "alpha=alpha_xpo/beta, sign=1, ref_calibration=0",
         ),
-        Deviation(
-            "SELM", "the same with samples of the last policy as calibration, α = 1e-3 or 1e-4", "alpha=1e-3, sign=1"
-        ),
     ],
     basis="Derived from the paper's principle with the gauge E_cal[r] = 0; sign corroborated by SELM eq. 4.2 and DPO-COV. SELM's loss, with "
     "either sign of α, executed in float64 (shenao-zhang/SELM@0ba546a): tests/authors/vpo.json. No code of its own was released, and the "
