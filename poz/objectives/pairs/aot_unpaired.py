@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Published, objective
+from poz.objective import Limit, Published, objective
 from poz.objectives._pairs import one
 
 
@@ -23,9 +23,6 @@ from poz.objectives._pairs import one
     ],
     coupled="both sorts run over all completions of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
-    deviations=[
-        Deviation("TRL 0.9.6 to 0.27", "call it `aot_pair`", "poz.aot_unpaired"),
-    ],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@f5168fd), and TRL 0.27 and 1.16: "
     "tests/authors/aot_unpaired.json. The paper was not read.",
 )

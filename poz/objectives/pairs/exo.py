@@ -30,11 +30,6 @@ from poz.objective import Deviation, Published, objective
         Deviation(
             "the authors' code", "labels (0, -10), not normalised: less log(1 + e^-10)", "label_smoothing=4.54e-5"
         ),
-        Deviation(
-            "TRL up to 0.28",
-            "writes 1e-3 over a label_smoothing of 0, for the other losses of the list too",
-            "a parameter of this one",
-        ),
     ],
     basis="The authors' code, executed in float64 (haozheji/exact-optimization@a8ab360), what its author added to TRL, and Liger: "
     "tests/authors/exo.json.",

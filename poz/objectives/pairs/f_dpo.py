@@ -25,7 +25,6 @@ from poz.objective import Deviation, Limit, Published, objective
     reduces_to=[Limit("dpo", "reverse KL", lambda p: {**p, "divergence": "reverse_kl"}, lambda p: {"beta": p["beta"]})],
     deviations=[
         Deviation("TRL 0.29 to 1.9", "its α is 1 - α", "convention='trl'"),
-        Deviation("TRL up to 0.28", "the paper's α; exponents capped", "convention='paper'"),
         Deviation("the formula", "overflows for a << 0", "a tangent continues the exponential beyond e^60"),
     ],
     basis="The authors' code, executed in float64 (alecwangcq/f-divergence-dpo@07d9369), and TRL's α at 0.28, 0.29, 1.0, 1.9 and 1.16: "

@@ -29,11 +29,6 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     deviations=[
         Deviation("the paper's main text", "log-ratio of the whole completion", "kl_credit='sequence'"),
         Deviation("the paper's appendix", "a token is charged for the log-ratios from it on", "kl_credit='to_go'"),
-        Deviation(
-            "TRL's removed NashMDTrainer",
-            "a token is charged for its own log-ratio; calls τ `beta`",
-            "kl_credit='token'",
-        ),
         Deviation("Nash-EMA-PG, self-play", "y' from an average of past policies, or π itself", "sample y' so"),
     ],
     gradient_stops="the factor of each token: win probability and log-ratios",

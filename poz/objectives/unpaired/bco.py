@@ -24,8 +24,6 @@ from poz.objective import Deviation, Published, objective
     ],
     gradient_stops="δ, a number from outside",
     deviations=[
-        Deviation("TRL to 1.13", "δ is the cumulative mean of all βa, this batch included", "poz.algorithms.baseline"),
-        Deviation("TRL 0.9 `bco_pair`", "δ is a mean of batch means", "baseline=that mean"),
         Deviation("EasyDeL 0.3 `bco_pair`", "δ is the batch mean, with gradient", "a different objective"),
     ],
     basis="Paper (section 4), whose δ is half the sum of the class means, smoothed by an exponential average. TRL's removed trainer, executed "
