@@ -26,7 +26,7 @@ def trl_exo_zero() -> Any:
     tokenizer = Tokenizer(models.WordLevel({"a": 0}, "a"))
     words = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="a", pad_token="a")
     model = GPT2LMHeadModel(GPT2Config(vocab_size=1, n_embd=1, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0))
-    args = DPOConfig("none", loss_type="exo_pair", report_to="none", use_cpu=True, bf16=False)
+    args = DPOConfig("none", loss_type=["exo_pair"], report_to="none", use_cpu=True, bf16=False)
     data = Dataset.from_list([{"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]}])
     try:
         return DPOTrainer(model, args=args, train_dataset=data, processing_class=words).label_smoothing
@@ -61,7 +61,7 @@ def trl_accumulation() -> Any:
     data = [{"prompt": "a", "chosen": chosen, "rejected": "a"} for chosen in ("a", "bbba")]
     with tempfile.TemporaryDirectory() as folder:
         args = DPOConfig(
-            folder, loss_type="sft", report_to="none", use_cpu=True, bf16=False, max_steps=1, learning_rate=0.0,
+            folder, loss_type=["sft"], report_to="none", use_cpu=True, bf16=False, max_steps=1, learning_rate=0.0,
             per_device_train_batch_size=1, gradient_accumulation_steps=2, save_strategy="no", disable_tqdm=True,
             gradient_checkpointing=False,
         )  # fmt: skip
@@ -83,13 +83,13 @@ def trl_aot_micro_batches() -> Any:
     import torch
     from trl import DPOTrainer
 
-    def loss(policy: list[float], reference: list[float]) -> float:
+    def loss(policy: list[float], reference: list[float]) -> Any:
         trainer = MagicMock(loss_types=["aot"], loss_weights=[1.0], beta=1.0, label_smoothing=0.0, ld_alpha=None)
         trainer.configure_mock(f_divergence_type="reverse_kl", use_weighting=False, aux_loss_enabled=False)
         trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
         rejected = torch.full((len(policy), 1), -2.0)
         logps = torch.cat([rejected + torch.tensor(policy)[:, None], rejected])
-        ones = torch.ones(2 * len(policy), 2, dtype=int)
+        ones = torch.ones(2 * len(policy), 2, dtype=torch.long)
         outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
         trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
         batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -114,11 +114,11 @@ def trl_nca_sppo_apo_down() -> Any:
     import torch
     from trl import DPOTrainer
 
-    def loss(loss_type: str, divergence: str) -> float:
+    def loss(loss_type: str, divergence: str) -> Any:
         trainer = MagicMock(loss_types=[loss_type], loss_weights=[1.0], beta=1.0, ld_alpha=None)
         trainer.configure_mock(f_divergence_type=divergence, use_weighting=False, aux_loss_enabled=False)
         trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-        logps, ones = torch.tensor([[-1.0], [-3.0]]), torch.ones(2, 2, dtype=int)
+        logps, ones = torch.tensor([[-1.0], [-3.0]]), torch.ones(2, 2, dtype=torch.long)
         outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
         trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
         batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -150,7 +150,7 @@ def trl_kto_baseline() -> Any:
     trainer = MagicMock(loss_type="kto", beta=1.0, desirable_weight=1.0, undesirable_weight=1.0, aux_loss_enabled=False)
     trainer.configure_mock(**{"accelerator.device": "cpu", "_compute_kl_logps.return_value": torch.tensor([-3.0])})
     trainer.accelerator.gather_for_metrics = lambda x: torch.stack([x, x + 3])  # the other rank has 3 more
-    logps, ones = torch.tensor([[-1.0]]), torch.ones(1, 2, dtype=int)
+    logps, ones = torch.tensor([[-1.0]]), torch.ones(1, 2, dtype=torch.long)
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -174,7 +174,7 @@ def trl_kto_nan() -> Any:
     trainer = MagicMock(loss_type="apo_zero_unpaired", beta=1.0, desirable_weight=1.0, undesirable_weight=1.0)
     trainer.configure_mock(**{"accelerator.device": "cpu"}, aux_loss_enabled=False, calculate_KL=False)
     trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-1.0], [float("nan")]]), torch.ones(2, 2, dtype=int)
+    logps, ones = torch.tensor([[-1.0], [float("nan")]]), torch.ones(2, 2, dtype=torch.long)
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)

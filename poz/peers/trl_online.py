@@ -24,14 +24,15 @@ def _loss(pairs: Pairs, loss_type: str, beta: float) -> Any:
     )
     size, ids = len(pairs.chosen), torch.zeros_like(mask).long()
     given: list[Any] = []
+    words = SimpleNamespace(batch_decode=lambda rows, **_: [""] * len(rows))
     this = trainer(
         args=SimpleNamespace(
-            use_vllm=False, missing_eos_penalty=None, loss_type=loss_type, torch_empty_cache_steps=None, optim="",
+            use_vllm=True, missing_eos_penalty=None, loss_type=loss_type, torch_empty_cache_steps=None, optim="",
             n_gpu=1, gradient_accumulation_steps=1,
         ),
-        beta=beta, eos_token_ids=[0], ref_model="reference", reward_funcs=None, stats=defaultdict(list),
-        processing_class=SimpleNamespace(batch_decode=lambda rows, **_: [""] * len(rows)),
-        _generate=lambda *_: (ids, mask, ids, mask.long(), None),
+        beta=beta, eos_token_ids=[0], eos_token_id=0, ref_model="reference", reward_funcs=None, stats=defaultdict(list),
+        processing_class=words, _tokenizer=words,
+        _generate_vllm=lambda *_: (ids, mask, ids, mask.long()),
         _forward=lambda model, *_: reference if model == "reference" else policy,
         _calculate_rewards_from_functions=lambda **_: torch.tensor([1.0, 0.0]).repeat_interleave(size),
     )  # fmt: skip

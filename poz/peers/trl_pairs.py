@@ -66,22 +66,21 @@ def _smoothed(loss_type: str) -> Callable[[], Callable[..., Any]]:
     return make
 
 
-for loss_type, objective, rest in [
-    ("hinge", "hinge", {}),
-    ("apo_zero", "apo_zero", {}),
-    ("apo_down", "apo_down", {}),
-    ("sigmoid_norm", "ln_dpo", {}),
-]:
-    library.loss(objective, f"DPOTrainer, loss_type='{loss_type}'", reduction="mean", **rest)(_plain(loss_type))
-
-for loss_type, objective, rest in [
-    ("sigmoid", "dpo", {"does": "ignores label_smoothing", "settings": {"label_smoothing": 0.0}, "topic": "dpo_smoothing"}),
-    ("robust", "robust_dpo", {}),
-    ("exo_pair", "exo", {"topic": "exo_label"}),
-    ("aot", "aot", {"topic": "aot_names"}),
-    ("aot_unpaired", "aot_unpaired", {}),
+for loss_type, objective in [
+    ("hinge", "hinge"), ("apo_zero", "apo_zero"), ("apo_down", "apo_down"), ("sigmoid_norm", "ln_dpo"),
 ]:  # fmt: skip
-    library.loss(objective, f"DPOTrainer, loss_type='{loss_type}'", reduction="mean", **rest)(_smoothed(loss_type))
+    library.loss(objective, f"DPOTrainer, loss_type='{loss_type}'", reduction="mean")(_plain(loss_type))
+
+for loss_type, objective, topic in [
+    ("robust", "robust_dpo", ""), ("exo_pair", "exo", "exo_label"), ("aot", "aot", "aot_names"),
+    ("aot_unpaired", "aot_unpaired", "aot_names"),
+]:  # fmt: skip
+    library.loss(objective, f"DPOTrainer, loss_type='{loss_type}'", topic=topic, reduction="mean")(_smoothed(loss_type))
+
+library.loss(
+    "dpo", "DPOTrainer, loss_type='sigmoid'", does="ignores label_smoothing", settings={"label_smoothing": 0.0},
+    topic="dpo_smoothing", reduction="mean",
+)(_smoothed("sigmoid"))  # fmt: skip
 
 
 @library.loss(

@@ -30,7 +30,10 @@ def trl_dpo_label_smoothing() -> Any:
         **settings, f_divergence_type="reverse_kl", ld_alpha=None, use_weighting=False, aux_loss_enabled=False
     )
     trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-1.0], [-2.0]]), torch.ones(2, 2, dtype=int)  # one token of chosen, one of rejected
+    logps, ones = (
+        torch.tensor([[-1.0], [-2.0]]),
+        torch.ones(2, 2, dtype=torch.long),
+    )  # one token of chosen, one of rejected
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -56,7 +59,7 @@ def trl_sft_weighting() -> Any:
     settings = {"loss_types": ["sft"], "loss_weights": [1.0], "beta": 1.0, "use_weighting": True}
     trainer = MagicMock(**settings, f_divergence_type="reverse_kl", ld_alpha=None, aux_loss_enabled=False)
     trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-1.0], [-1.0], [0.0], [-1000.0]]), torch.ones(4, 2, dtype=int)
+    logps, ones = torch.tensor([[-1.0], [-1.0], [0.0], [-1000.0]]), torch.ones(4, 2, dtype=torch.long)
     zero, top = torch.zeros(4, 1), ones[:, 1:] > 0
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=top, log_sum_sq_probs=zero)
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -86,7 +89,7 @@ def trl_discopop_overflow() -> Any:
         **settings, f_divergence_type="reverse_kl", ld_alpha=None, use_weighting=False, aux_loss_enabled=False
     )
     trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-91.0], [-1.0]]), torch.ones(2, 2, dtype=int)
+    logps, ones = torch.tensor([[-91.0], [-1.0]]), torch.ones(2, 2, dtype=torch.long)
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -113,7 +116,7 @@ def trl_alpha_float64() -> Any:
         **settings, f_divergence_type="alpha_divergence", ld_alpha=None, use_weighting=False, aux_loss_enabled=False
     )
     trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-1.0], [-2.0]], dtype=torch.float64), torch.ones(2, 2, dtype=int)
+    logps, ones = torch.tensor([[-1.0], [-2.0]], dtype=torch.float64), torch.ones(2, 2, dtype=torch.long)
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)
@@ -142,7 +145,7 @@ def trl_first_token() -> Any:
     trainer = MagicMock(loss_types=["sigmoid_norm"], loss_weights=[1.0], beta=1.0, f_divergence_type="reverse_kl")
     trainer.configure_mock(ld_alpha=None, use_weighting=False, aux_loss_enabled=False)
     trainer.accelerator.gather = trainer.accelerator.gather_for_metrics = lambda x: x
-    logps, ones = torch.tensor([[-1.0], [-2.0]]), torch.ones(2, 2, dtype=int)
+    logps, ones = torch.tensor([[-1.0], [-2.0]]), torch.ones(2, 2, dtype=torch.long)
     outputs = MagicMock(log_probs=logps, entropy=logps, mean_logits=logps, is_top1=ones[:, 1:] > 0)
     trainer._get_per_token_logps_and_entropies.return_value = logps, logps, outputs  # before 1.15
     batch = dict.fromkeys(("input_ids", "attention_mask", "completion_mask"), ones)

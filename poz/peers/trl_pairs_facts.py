@@ -87,7 +87,7 @@ def trl_orpo_nll() -> Any:
     import torch
     from trl.experimental.orpo import ORPOTrainer
 
-    ids, ones = torch.zeros(2, 3, dtype=int), torch.ones(2, 3, dtype=int)
+    ids, ones = torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.long)
     labels = torch.tensor([[-100, -100, 0]] * 2)
     trainer = MagicMock(is_encoder_decoder=False, aux_loss_enabled=False, get_batch_logps=ORPOTrainer.get_batch_logps)
     names = ("input_ids", "attention_mask", "labels")
@@ -95,7 +95,8 @@ def trl_orpo_nll() -> Any:
     trainer.concatenated_inputs.return_value = rows
     logits = torch.tensor([[1 / 8, 7 / 8], [1 / 2, 1 / 2], [1 / 2, 1 / 2]]).log().expand(2, 3, 2)
     batch = {"chosen_labels": labels[:1]}
-    found = ORPOTrainer.concatenated_forward(trainer, lambda *_, **__: MagicMock(logits=logits), batch)
+    forward: Any = ORPOTrainer.concatenated_forward
+    found = forward(trainer, lambda *_, **__: MagicMock(logits=logits), batch)
     return [found[4].item(), -found[0].item()]
 
 
