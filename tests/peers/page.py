@@ -96,7 +96,7 @@ def page(results: Record) -> str:
     )
     parts = [
         HEAD.replace("CASES", str(results["cases"])) + f"Run with {versions}.\n",
-        "## Who was judged\n\n" + _summary(records),
+        "## Who was judged\n\n" + _headline(records) + _summary(records),
         "## Bugs\n\nEach has a report, with a call that shows it.\n\n" + _bugs(records),
         "## What libraries disagree about\n\n" + _topics(records),
         "## Objective by objective\n\n" + _objectives(records),
@@ -105,6 +105,21 @@ def page(results: Record) -> str:
         "## Not run\n\n" + _not_run(records),
     ]
     return "\n".join(parts)
+
+
+def _headline(records: list[Record]) -> str:
+    """Of each function and bug the newest version."""
+    newest = {
+        (one["library"], one["kind"], one.get("function") or one["key"], one.get("objective")): one for one in records
+    }
+    count = Counter((one["kind"], one["verdict"]) for one in newest.values())
+    equal, settings, differs = (count["loss", verdict] for verdict in ("equal", "equal under settings", "differs"))
+    pairs = {(one["library"], one["objective"]) for one in newest.values() if one["kind"] == "loss"}
+    return (
+        f"{equal + settings + differs} losses of {len({library for library, _ in pairs})} libraries, {len(pairs)} pairs of a library\n"
+        f"and an objective: {equal} are equal, {settings} are under settings, {differs} differ. {count['bug', 'stands']} bugs stand\n"
+        f"in the newest version that was run; {count['fact', 'as said']} facts are as said.\n\n"
+    )
 
 
 def _summary(records: list[Record]) -> str:
@@ -166,7 +181,7 @@ def _does(record: Record) -> str:
     said = (
         record["does"] if record["verdict"] not in ("equal", "cannot be called") else _as(record) * bool(record["does"])
     )
-    return "; ".join(filter(None, [said, record.get("given") and f"given: {record['given']}"]))
+    return "; ".join(filter(None, [said.rstrip("."), record.get("given") and f"given: {record['given']}"]))
 
 
 def _objectives(records: list[Record]) -> str:
@@ -201,7 +216,7 @@ def _log_probs(records: list[Record]) -> str:
 
 def _facts(records: list[Record]) -> str:
     own = together(one for one in records if one["kind"] == "fact" and not one["topic"])
-    rows = [[who(one), code(one.get("objective", "")), one["does"], described(one)] for one in own]
+    rows = [[who(one), code(one.get("objective", "")), one["does"].rstrip("."), described(one)] for one in own]
     return table(["library", "objective", "does", "verdict"], rows)
 
 
