@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -68,7 +69,9 @@ def _judged(judge: Callable[[], Record]) -> Record:
 
 
 def _raised(error: BaseException) -> str:
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+    """In one line, without the folders of this machine."""
+    said = " ".join(re.sub(r" \(/[^)]*\)|/\S*/site-packages/", "", str(error)).split())
+    return f"{type(error).__name__}: {said}"[:240] if said else type(error).__name__
 
 
 def _of_loss(loss: Loss) -> Record:

@@ -115,11 +115,11 @@ def _headline(records: list[Record]) -> str:
     count = Counter((one["kind"], one["verdict"]) for one in newest.values())
     equal, settings, differs = (count["loss", verdict] for verdict in ("equal", "equal under settings", "differs"))
     pairs = {(one["library"], one["objective"]) for one in newest.values() if one["kind"] == "loss"}
-    total, owners = equal + settings + differs, {library for library, _ in pairs}
+    as_said, total, owners = count["fact", "as said"], equal + settings + differs, {library for library, _ in pairs}
     return (
         f"{total} losses of {len(owners)} libraries, {len(pairs)} pairs of a library\n"
         f"and an objective: {equal} are equal, {settings} are under settings, {differs} differ.\n"
-        f"{count['bug', 'stands']} bugs stand in the newest version that was run; {count['fact', 'as said']} facts are as said.\n\n"
+        f"{count['bug', 'stands']} bugs stand in the newest version that was run, {as_said} facts are as said.\n\n"
     )
 
 

@@ -184,6 +184,10 @@ def test_a_function_that_sometimes_raises_differs_and_one_that_always_does_canno
         (Absent(), "The library has no such function."),
         (ImportError("No module named 'flash_attn'"), "It raises ImportError: No module named 'flash_attn'"),
         (KeyError("x"), "It raises KeyError: 'x'"),
+        (
+            ImportError("no 'f' in 'g' (/a/b/site-packages/g.py)\nsee /a/site-packages/h.py"),
+            "It raises ImportError: no 'f' in 'g' see h.py",
+        ),
         (SystemExit(3), "It raises SystemExit: 3"),
         (AssertionError(), "It raises AssertionError"),
     ],
