@@ -160,11 +160,11 @@ for kind, objective, correction, does, topic in [
      "masks by the mean of log-ratios and leaves the weights of tokens as they are, uncapped", "sequence_mask"),
     ("tis", "gspo", "sequence_truncate", "weighs a completion by the ratio of its SUM to the sampler's", "gspo_sampler"),
 ]:  # fmt: skip
-    said = GSPO | {"ratio_clip_min": 0.0003, "ratio_clip_max": 0.0004} if objective == "gspo" else {}
+    narrow = {"ratio_clip_min": 0.0003, "ratio_clip_max": 0.0004, **GSPO} if objective == "gspo" else {}
     library.loss(
         objective, f"ClippedPGLossFn, truncated_importance_sampling_type='{kind}'", does=does,
         settings={"correction": correction}, topic=topic, reduction="mean",
-    )(_corrected(kind, **said))  # fmt: skip
+    )(_corrected(kind, **narrow))  # fmt: skip
 
 
 def _pairs(pairs: Pairs, lengths: Any, **said: Any) -> Any:

@@ -111,8 +111,8 @@ def gae_skips_holes() -> Any:
     from nemo_rl.algorithms.advantage_estimator import GeneralizedAdvantageEstimator
     from nemo_rl.algorithms.loss import ClippedPGLossConfig
 
-    config = {"gae_lambda": 0.5, "gae_gamma": 0.5, "normalize_advantages": False, "length_adaptive_alpha": 0}
-    config |= {"gae_lambda_value": None, "gae_lambda_policy": None}
+    half = dict.fromkeys(("gae_gamma", "gae_lambda", "gae_lambda_value", "gae_lambda_policy"), 0.5)
+    config = {**half, "normalize_advantages": False, "length_adaptive_alpha": 0}
     mask, estimator = torch.tensor([[1, 0, 1]]), GeneralizedAdvantageEstimator(config, ClippedPGLossConfig())
     found = estimator.compute_advantage(None, torch.tensor([1.0]), mask, torch.zeros(1, 3))[0]
     return found[0, [0, 2]].tolist()
@@ -188,8 +188,8 @@ def gradient_overflows() -> Any:
     from nemo_rl.algorithms.loss import ClippedPGLossConfig, ClippedPGLossFn
 
     x = torch.zeros(1, 1, requires_grad=True)
-    data = {"prev_logprobs": [0.0, -100.0], "generation_logprobs": [0.0, -100.0], "token_mask": [0.0, 1.0]}
-    data = {name: torch.tensor([row]) for name, row in (data | {"advantages": [0.0, 1.0]}).items()}
+    one, old = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, -100.0]])
+    data = {"token_mask": one, "advantages": one, "prev_logprobs": old, "generation_logprobs": old}
     loss = ClippedPGLossFn(ClippedPGLossConfig(reference_policy_kl_penalty=0.0))
     loss(x, data | {"sample_mask": torch.ones(1)}, torch.tensor(1), torch.tensor(1))[0].backward()
     return str(abs(x.grad.item()))  # type: ignore[union-attr]

@@ -57,7 +57,10 @@ def nll() -> Loss:
             _get_batch_logps=functools.partial(DPOTrainer._get_batch_logps, None),
             concatenated_inputs=lambda *given: (None, torch.cat([mask, mask]), 2 * [1] * len(mask)),
         )  # fmt: skip
-        model = lambda *given, **rest: (torch.cat([tokens, tokens]), {})  # noqa: E731
+
+        def model(*given: Any, **rest: Any) -> Any:
+            return torch.cat([tokens, tokens]), {}
+
         return DPOTrainer.concatenated_forward(trainer, model, mask, mask, mask, mask, None)[3]
 
     return call
@@ -101,7 +104,7 @@ def _policy(*, dual: bool = False, **said: Any) -> Callable[[], Loss]:
     return imported(make)
 
 
-for objective, function, said, settings, does, topic in [
+POLICY: list[tuple[str, str, dict[str, Any], dict[str, Any], str, str]] = [
     ("ppo_clip", "PolicyLoss", {"dual": True}, {}, "", ""),
     ("ppo_clip", "PolicyLoss, token_level_loss=False", {"dual": True, "token_level_loss": False},
      {"aggregation": "sequence_mean"}, "averages over the tokens of each completion first", ""),
@@ -113,7 +116,8 @@ for objective, function, said, settings, does, topic in [
      {"correction": "token_mask"}, "", ""),
     ("ppo_clip", "PolicyLoss, is_correction_level='seq'", {"is_correction_level": "seq"}, {"correction": "geometric_mask"},
      "masks by the mean of log-ratios and leaves the weights of tokens as they are, uncapped", "sequence_mask"),
-]:  # fmt: skip
+]  # fmt: skip
+for objective, function, said, settings, does, topic in POLICY:
     library.loss(objective, function, does=does, settings=settings, topic=topic, reduction="mean")(_policy(**said))
 
 

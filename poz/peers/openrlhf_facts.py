@@ -186,7 +186,7 @@ def micro_batches_add_up() -> Any:
     steps = iter_grad_accum_global_norm([[0], [1]], SimpleNamespace(), 2, lambda i: mask[i])
     parts = [aggregate_loss(loss[i], mask[i], **counts) / 2 for i, counts in steps]
     ranks = [aggregate_loss(loss[i], mask[i], dp_size=2, batch_num_tokens=4).item() for i in ([0], [1])]
-    return [sum(parts).item(), aggregate_loss(loss, mask).item(), *ranks]  # type: ignore[attr-defined]
+    return [sum(parts).item(), aggregate_loss(loss, mask).item(), *ranks]
 
 
 @_fact("A batch of DPO is all chosen completions, then all rejected ones.", gives=[1, 1, 2, 2], topic="layout")
