@@ -48,7 +48,7 @@ def _with_megatron(call: Callable[[], Any]) -> Callable[[], Any]:
     "Megatron DPO trains `sigmoid` whatever loss_type it is given.", objective="ipo", topic="ipo_sum_or_mean",
     gives=[0.5981389, 0.5981389], right=[0.8, 9.0],
     because="Chosen is 2 nats better than rejected, beside the reference: a hinge of 1 - 0.1 * 2, and (2 - 1 / (2 * 0.1))².",
-    link="MegatronDPOTrainer.loss_func, which calls dpo_loss without a loss_type; modelscope/ms-swift#10167",
+    link="https://github.com/modelscope/ms-swift/pull/10167",
 )  # fmt: skip
 @_with_megatron
 def megatron_ignores_loss_type() -> Any:
