@@ -1,0 +1,24 @@
+"""What an objective's file says of others is of papers and authors; what libraries do is executed by poz/peers."""
+
+import re
+
+import poz
+from poz.peers import libraries
+
+CALLED = sorted(set(libraries()) - {"torch", "optax"})  # whose functions others are made of
+NOT_RUN = {
+    ("vpo", "TRL's removed XPOTrainer"),
+    ("f_dpo", "TRL 0.29 to 1.9"),
+    ("apo_down", "TRL 0.29 to 1.9 with an f-divergence"),
+}
+"""What was read, in versions that no environment here has."""
+
+
+def test_what_a_library_does_is_run_and_not_written_into_an_objective():
+    named = {
+        (name, deviation.who)
+        for name, spec in poz.zoo.items()
+        for deviation in spec.deviations
+        if any(re.search(rf"\b{re.escape(library)}\b", deviation.who) for library in CALLED)
+    }
+    assert named == NOT_RUN, "make each a row of poz/peers"
