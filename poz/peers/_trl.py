@@ -67,7 +67,9 @@ def trainer(**attributes: Any) -> Any:
     model: Any = torch.nn.Module()
     model.is_gradient_checkpointing = False
     given = {
-        "accelerator": SimpleNamespace(device=torch.device("cpu"), gather=same, gather_for_metrics=same),
+        "accelerator": SimpleNamespace(
+            device=torch.device("cpu"), gather=same, gather_for_metrics=same, unwrap_model=same
+        ),
         "model": model,
         "aux_loss_enabled": False,
         "use_liger_kernel": True,

@@ -24,13 +24,13 @@ def _loss(pairs: Pairs, loss_type: str, beta: float) -> Any:
     )
     size, ids = len(pairs.chosen), torch.zeros_like(mask).long()
     given: list[Any] = []
-    words = SimpleNamespace(batch_decode=lambda rows, **_: [""] * len(rows))
+    words = SimpleNamespace(eos_token_id=0, batch_decode=lambda rows, **_: [""] * len(rows))
     this = trainer(
         args=SimpleNamespace(
             use_vllm=True, missing_eos_penalty=None, loss_type=loss_type, torch_empty_cache_steps=None, optim="",
             n_gpu=1, gradient_accumulation_steps=1,
         ),
-        beta=beta, eos_token_ids=[0], eos_token_id=0, ref_model="reference", reward_funcs=None, stats=defaultdict(list),
+        beta=beta, eos_token_ids=[0], ref_model="reference", reward_funcs=None, stats=defaultdict(list),
         processing_class=words, _tokenizer=words,
         _generate_vllm=lambda *_: (ids, mask, ids, mask.long()),
         _forward=lambda model, *_: reference if model == "reference" else policy,
