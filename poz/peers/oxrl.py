@@ -45,7 +45,7 @@ def _of_pairs(
     return make
 
 
-for name, objective, rest, made in [
+ROWS: list[tuple[str, str, dict[str, Any], Callable[[], Callable[..., Any]]]] = [
     ("DPO", "dpo", {}, _of_pairs("DPO")),
     ("CDPO", "dpo", {}, _of_pairs("CDPO", BETA | {"label_smoothing": "label_smoothing"})),
     ("RobustDPO", "robust_dpo", {"does": "adds the loss of the flipped pair"},
@@ -85,7 +85,8 @@ for name, objective, rest, made in [
      lambda: lambda pairs, *, beta: 1 + _of_pairs("APO")()(pairs, beta=beta)),
     ("APO, apo_mode='down', plus 1", "apo_down", {"given": "1, which it leaves out, is added"},
      lambda: lambda pairs, *, beta: 1 + _of_pairs("APO", apo_mode="down")()(pairs, beta=beta)),
-]:  # fmt: skip
+]  # fmt: skip
+for name, objective, rest, made in ROWS:
     library.loss(objective, name, reduction="mean", **rest)(made)
 
 

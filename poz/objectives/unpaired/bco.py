@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Unpaired
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -23,9 +23,6 @@ from poz.objective import Deviation, Published, objective
         )
     ],
     gradient_stops="δ, a number from outside",
-    deviations=[
-        Deviation("EasyDeL 0.3 `bco_pair`", "δ is the batch mean, with gradient", "a different objective"),
-    ],
     basis="Paper (section 4), whose δ is half the sum of the class means, smoothed by an exponential average. TRL's removed trainer, executed "
     "in float64 (huggingface/trl@f2cd577): tests/authors/bco.json.",
 )

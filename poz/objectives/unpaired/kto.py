@@ -40,7 +40,6 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
         Deviation(
             "the authors' code", "averages over the samples with a nonzero log-ratio", "estimator='nonzero_mean'"
         ),
-        Deviation("EasyDeL 0.3", "clips the logit to ±30, so the gradient is 0 beyond", "not clipped"),
     ],
     basis="Paper (v1, section 4.1). The authors' code, executed in float64 (ContextualAI/HALOs@4831988): tests/authors/kto.json, which has "
     "TRL's 'mean' and 'zero' and Liger's 'given' beside it.",
