@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -105,3 +106,60 @@ def trl_nash_md_kl_gradient() -> float:
             loss = function(SimpleNamespace(beta=1.0), logps, reference, torch.tensor([0.5]))[0]
             expected = expected + logps.sum().exp().detach() * loss
     return float(torch.autograd.grad(expected, theta)[0])
+
+
+@library.fact(
+    "use_weighting of concatenated_forward sets each token's log-prob beside the next one's log Σ_v π², so that the last token "
+    "has no part in the weight, which is capped at 1: two tokens, of logits -2 and -4 beside 0, chosen and rejected alike",
+    gives=0.1564127, right=0.002813271,
+    because="exp of twice the mean of log π - log Σ_v π² over both tokens, eq. 2 of WPO; tokens and sums are of one position.",
+    topic="wpo_weight", objective="wpo",
+)  # fmt: skip
+def trl_wpo_weight_is_shifted() -> float:
+    import torch
+
+    trainer: Any = import_module("trl").DPOTrainer
+    if not hasattr(trainer, "concatenated_forward"):
+        raise Absent("concatenated_forward went by 0.29")
+    this = SimpleNamespace(
+        args=SimpleNamespace(ld_alpha=None, rpo_alpha=None), concatenated_inputs=trainer.concatenated_inputs,
+        loss_type=["sigmoid"], max_length=None, truncation_mode="keep_end", pad_token_id=0, padding_value=0,
+        label_pad_token_id=-100, is_encoder_decoder=False, padding_free=False, use_logits_to_keep=False,
+        aux_loss_enabled=False, use_weighting=True,
+    )  # fmt: skip
+    one, logits = torch.ones(1, 1, dtype=torch.long), torch.tensor([[0.0, -2.0], [0.0, -4.0], [0.0, 0.0]])
+    sides = {
+        f"{side}_{what}": one.expand(1, 2)
+        for side in ("chosen", "rejected")
+        for what in ("input_ids", "attention_mask")
+    }
+    batch = {"prompt_input_ids": one, "prompt_attention_mask": one} | sides
+    made = trainer.concatenated_forward(this, lambda *_, **__: SimpleNamespace(logits=logits.repeat(2, 1, 1)), batch)
+    return float(made["policy_weights"])
+
+
+@library.fact(
+    "`apo_down` with the Jensen-Shannon divergence transforms one of its two terms: a chosen log-ratio of 2, a rejected one of "
+    "-1, β = 1",
+    gives=1.114712, right=0.928223, because="APO-down has no divergence to choose: σ(2) + 1 - σ(3).", objective="apo_down",
+)  # fmt: skip
+def trl_apo_down_divergence() -> float:
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    trainer: Any = import_module("trl").DPOTrainer
+    if not hasattr(trainer, "_truncate_inputs"):
+        raise Absent("its DPOTrainer has another form")
+    same, model = (lambda x: x), torch.nn.Module()
+    this = SimpleNamespace(
+        accelerator=SimpleNamespace(device="cpu", gather=same, gather_for_metrics=same), model=model, beta=1.0, ld_alpha=None,
+        precompute_ref_logps=True, f_divergence_type="js_divergence", loss_types=["apo_down"], loss_weights=[1.0],
+        use_weighting=False, aux_loss_enabled=False, _metrics=defaultdict(lambda: defaultdict(list)), _total_train_tokens=0,
+        _truncate_inputs=lambda *tensors: tensors,
+    )  # fmt: skip
+    ids = torch.tensor([[0, 1], [0, 1]])
+    batch = {"input_ids": ids, "attention_mask": ids + 1, "completion_mask": ids}
+    logps = logsigmoid(torch.tensor([1.0, 1.0]))  # of logits 0 and 1
+    batch |= {"ref_chosen_logps": logps[:1] - 2, "ref_rejected_logps": logps[1:] + 1}
+    model.forward = lambda **_: SimpleNamespace(logits=torch.tensor([[0.0, 1.0]] * 2).expand(2, 2, 2))
+    return float(trainer._compute_loss(this, model, batch, False))

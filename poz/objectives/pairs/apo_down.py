@@ -5,7 +5,7 @@ from typing import Annotated
 from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
-from poz.objective import Deviation, Published, objective
+from poz.objective import Published, objective
 
 
 @objective(
@@ -15,11 +15,6 @@ from poz.objective import Deviation, Published, objective
     formula=r"\sigma(\beta a)+1-\sigma(\beta(a-b)),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.1,)})],
-    deviations=[
-        Deviation(
-            "TRL 0.29 to 1.9 with an f-divergence", "transform one of the two terms", "log-ratios in both, as TRL 1.16"
-        )
-    ],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@a7dc892), and Liger: tests/authors/apo_down.json. "
     "The paper was not read.",
 )
