@@ -86,7 +86,7 @@ def _ppo() -> Callable[..., Any]:
 
 mean = "sequence-mean-token-mean"
 fixed: dict[str, Any] = {"backend": "jax", "reduction": "mean", "constant": ("old_logps", "ref_logps")}
-for objective, function, rest, made in [
+rows: list[tuple[str, str, dict[str, Any], Callable[[], Any]]] = [
     ("grpo", "GRPOLearner",
      {"does": "has k1 for the KL, and leaves completions without a token out of the mean", "topic": "kl_estimator",
       "settings": {"kl": "k1", "count_empty": False}}, _grpo(mean, "kl")),
@@ -97,7 +97,8 @@ for objective, function, rest, made in [
     ("dr_grpo", "DrGRPOLearner",
      {"given": "L in place of the padded width, which it divides by", "topic": "dr_grpo_length"}, _dr_grpo),
     ("ppo_clip", "PPOLearner", {"does": "has advantages of tokens", "settings": {"per_token": True}}, _ppo),
-]:  # fmt: skip
+]  # fmt: skip
+for objective, function, rest, made in rows:
     library.loss(objective, function, **fixed | rest)(made)
 
 

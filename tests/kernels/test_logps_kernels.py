@@ -67,6 +67,15 @@ for dtype, softcap, head, outputs, memory in (
 assert modes == {"keep", "recompute", "one pass"}, modes
 assert any(height < rows and width < vocabulary for height, width in tiles), tiles
 
+b = torch.randn(vocabulary)
+b[7] = -float("inf")  # a token that the head masks, and the target of two rows
+t = torch.tensor([3, 7, 5, 7, -100, 9])
+masked = [linear_logps(h[:6].float(), w.float(), t, bias=b, outputs=("logps", "entropy"), implementation=which)
+          for which in ("triton", "torch")]
+assert masked[0].logps[t == 7].isinf().all() and masked[0].entropy.isfinite().all()
+for ours, theirs in zip(*masked):
+    torch.testing.assert_close(ours, theirs)
+
 z = torch.randn(5, 300)
 z[2, 7] = float("nan")
 t = torch.tensor([0, 299, 5, -1, 300])
