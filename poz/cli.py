@@ -42,7 +42,7 @@ app = typer.Typer(
 out = Console()
 STDOUT = Path("-")
 WIDE = 130  # columns of a table that goes into a page
-TABLE = 80  # columns that the list needs as a table
+TABLE = 72  # columns that the list needs as a table
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
 
@@ -59,25 +59,49 @@ def _folded(header: str) -> Column:
 
 
 @app.command("list")
-def list_() -> None:
-    """All objectives, in order of publication."""
-    table = Table(
-        Column("name", no_wrap=True),
-        Column("title", overflow="fold"),
-        Column("paper", no_wrap=True),
-        Column("family", no_wrap=True),
-        Column("reads", overflow="fold"),
-    )
-    narrow = out.width < TABLE
-    for spec in poz.zoo.values():
-        fields = [f for f in spec.family._fields if f in spec.reads]
-        cells = spec.name, spec.title, spec.paper, spec.family.__name__, " ".join(fields)
-        if narrow:
-            out.print(Text("; ".join(cells)))
-        else:
-            table.add_row(*cells)
-    if not narrow:
+def list_(
+    family: Annotated[str | None, typer.Option(help="Only objectives on this family, such as Ranked.")] = None,
+    reads: Annotated[list[str] | None, typer.Option(help="Only those that read this field, or may.")] = None,
+    reference_free: Annotated[
+        bool | None, typer.Option("--reference-free/--with-reference", help="Whether no reference policy is needed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+) -> None:
+    """Objectives, in order of publication: a table, or, where it is piped, a line each with tabs between its fields."""
+    try:
+        found = poz.zoo.find(family=family, reads=reads or (), reference_free=reference_free)
+    except ValueError as error:
+        _stop(str(error))
+    rows = [
+        {
+            "name": spec.name,
+            "family": spec.family.__name__,
+            "paper": spec.paper,
+            "title": spec.title,
+            "aliases": list(spec.aliases),
+            "reads": [field for field in spec.family._fields if field in spec.reads],
+            "optional": [field for field in spec.family._fields if field in spec.optional],
+        }
+        for spec in found
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif out.is_terminal and out.width < TABLE:
+        for row in rows:
+            out.print(Text("; ".join((row["name"], row["title"], row["paper"], row["family"], " ".join(row["reads"])))))
+    elif out.is_terminal:
+        table = Table(*(Column(name, no_wrap=True) for name in ("name", "family", "paper")), _folded("title"), box=None)
+        for row in rows:
+            also = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
+            table.add_row(
+                row["name"], row["family"], row["paper"].removeprefix("arXiv:"), Text(f"{row['title']}{also}")
+            )
         out.print(table)
+    else:
+        for row in rows:
+            typer.echo("\t".join(" ".join(cell) if isinstance(cell, list) else cell for cell in row.values()))
+    if not rows:
+        _stop("No objective is all of that. Leave one of the options out.")
 
 
 @app.command()

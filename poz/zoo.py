@@ -8,7 +8,7 @@ import functools
 import importlib
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from poz import objectives
@@ -40,6 +40,35 @@ class Zoo(Mapping[str, Objective]):
         """Whether it is one of these, however it is bound, and not another of that name."""
         return objective.name in self._named and self._named[objective.name].function is objective.function
 
+    def find(
+        self, *, family: str | type[Any] | None = None, reads: Iterable[str] = (), reference_free: bool | None = None
+    ) -> list[Objective]:
+        """Objectives for what is at hand, in order of publication.
+
+        Args:
+            family: On this one, by name or class.
+            reads: Fields that each of them reads, or uses where they are given.
+            reference_free: Whether no reference policy is needed; either where it is None.
+
+        Raises:
+            ValueError: There is no such family, or none of its fields has that name; the message has the nearest.
+        """
+        families = {o.family.__name__: o.family for o in self.values()}
+        name = family if isinstance(family, str) else getattr(family, "__name__", None)
+        if name is not None and name not in families:
+            raise ValueError(_nearest("family", name, families))
+        fields = {field for one in families.values() if name in (None, one.__name__) for field in one._fields}
+        wanted = {reads} if isinstance(reads, str) else {*reads}
+        for field in sorted(wanted - fields):
+            raise ValueError(_nearest("field" + f" of {name}" * bool(name), field, fields))
+        return [
+            o
+            for o in self.values()
+            if name in (None, o.family.__name__)
+            and wanted <= o.reads | o.optional
+            and reference_free in (None, o.reference_free)
+        ]
+
     def hint(self, name: object) -> str:
         """What a name that is none may have meant, in a sentence."""
         said = str(name).lower()
@@ -56,6 +85,17 @@ class Zoo(Mapping[str, Objective]):
 
     def __len__(self) -> int:
         return len(self._named)
+
+
+def _nearest(what: str, name: str, known: Iterable[str]) -> str:
+    same = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
+    hint = (
+        f"Did you mean {' or '.join(repr(same[one]) for one in near)}?"
+        if near
+        else f"There are {', '.join(sorted(known))}."
+    )
+    return f"There is no {what} {name!r}. {hint}"
 
 
 class UnknownObjective(KeyError):
