@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from poz.objective import Objective
-from poz.peers._library import Absent, Fact, Library, LogProbs, Loss
+from poz.peers._library import Absent, Fact, Library, LogProbs, Loss, about
 from poz.peers._log_probs import measured
 from poz.testing.conformance import conform, expected
 from poz.testing.draws import Case, draw_case
@@ -35,20 +35,23 @@ Record = dict[str, Any]
 def audit(library: Library, objective: str = "", *, cases: int = 8, seed: int = 0) -> Iterator[Record]:
     """One record per function and fact of a library that is installed; what a function raises is its record.
 
+    Rows about other versions have none.
+
     Args:
         library: One of `poz.peers.libraries()`.
         objective: Only what is about this one, by its name; all where it is "".
         cases: Draws of inputs and hyper-parameters for a loss.
         seed: Of the draws.
     """
+    rows = [*library.losses, *library.logps, *library.facts]
     judges: list[Callable[[], Record]] = [
         *(functools.partial(_loss, one, cases=cases, seed=seed) for one in library.losses),
         *(functools.partial(_log_probs, one, seed=seed) for one in library.logps),
         *(functools.partial(_fact, one) for one in library.facts),
     ]
     head = {"library": library.name, "version": library.version()}
-    for record, judge in zip(declared(library), judges, strict=True):
-        if objective in ("", record.get("objective", "")):
+    for row, record, judge in zip(rows, declared(library), judges, strict=True):
+        if objective in ("", record.get("objective", "")) and about(row, head["version"]):
             begin = time.monotonic()
             yield head | record | _judged(judge) | {"seconds": round(time.monotonic() - begin, 2)}
 

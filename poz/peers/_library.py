@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -31,6 +32,7 @@ class Loss:
         given: What the adapter does that no setting of poz says; "" where nothing.
         topic: Of a disagreement, by its key in `poz.peers.TOPICS`.
         backend, constant, reduction: As `poz.testing.conform` has them.
+        since, before: Versions that it is about, see `Library`; in others there is no record of it.
     """
 
     objective: str
@@ -43,6 +45,8 @@ class Loss:
     backend: str = "torch"
     constant: Collection[str] = ()
     reduction: str = "none"
+    since: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class LogProbs:
         logits: Whether it is given logits.
         softcap: Whether it has a soft cap of logits.
         backend: "torch" or "jax".
+        since, before: As of `Loss`.
     """
 
     function: str
@@ -63,6 +68,8 @@ class LogProbs:
     logits: bool = False
     softcap: bool = False
     backend: str = "torch"
+    since: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Fact:
         link: Where it is known.
         objective: Name, where it is about one.
         topic: Of a disagreement, by its key in `poz.peers.TOPICS`.
+        since, before: As of `Loss`.
     """
 
     key: str
@@ -90,6 +98,8 @@ class Fact:
     link: str = ""
     objective: str = ""
     topic: str = ""
+    since: str = ""
+    before: str = ""
 
 
 class Library:
@@ -98,10 +108,13 @@ class Library:
     Args:
         name: As its users write it; several files may be about one.
         package: On the package index; "" where it is read from a checkout alone.
+        since: The first version that the rows of a file are about; all before where it is "".
+        before: The first version that they are not about any more; none where it is "".
     """
 
-    def __init__(self, name: str, package: str = "") -> None:
+    def __init__(self, name: str, package: str = "", *, since: str = "", before: str = "") -> None:
         self.name, self.package = name, package
+        self.range = {"since": since, "before": before}
         self.losses: list[Loss] = []
         self.logps: list[LogProbs] = []
         self.facts: list[Fact] = []
@@ -119,7 +132,7 @@ class Library:
         """Decorates what makes a loss function; arguments are those of `Loss`."""
 
         def keep(make: Made) -> Made:
-            self.losses.append(Loss(objective, function, make, **rest))
+            self.losses.append(Loss(objective, function, make, **self.range | rest))
             return make
 
         return keep
@@ -128,7 +141,7 @@ class Library:
         """Decorates what makes a function of log-probs; arguments are those of `LogProbs`."""
 
         def keep(make: Made) -> Made:
-            self.logps.append(LogProbs(function, make, **rest))
+            self.logps.append(LogProbs(function, make, **self.range | rest))
             return make
 
         return keep
@@ -137,13 +150,23 @@ class Library:
         """Decorates a call of the library; arguments are those of `Fact`. With `right` it is a bug."""
 
         def keep(call: Made) -> Made:
-            self.facts.append(Fact(call.__name__, call, does, gives, **rest))
+            self.facts.append(Fact(call.__name__, call, does, gives, **self.range | rest))
             return call
 
         return keep
 
 
 _CHECKOUTS: dict[str, str] = {}
+
+
+def about(row: Loss | LogProbs | Fact, version: str) -> bool:
+    """Whether a row is about this version; about every commit of a checkout."""
+    numbers = _numbers(version)
+    return not numbers or (numbers >= _numbers(row.since) and not (row.before and numbers >= _numbers(row.before)))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version.split("+")[0])[:3])) if version[:1].isdigit() else ()
 
 
 def checkout(name: str, path: Path) -> None:

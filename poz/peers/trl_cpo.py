@@ -12,7 +12,7 @@ from poz.peers._library import Library
 from poz.peers._spread import stacked, with_lengths
 from poz.peers._trl import trainer
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 
 def _inputs(labels: Any) -> dict[str, Any]:

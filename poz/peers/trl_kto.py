@@ -9,7 +9,7 @@ from poz.families import Unpaired
 from poz.peers._library import Library
 from poz.peers._trl import Model, inputs, spread, trainer
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 GIVEN = "each completion alone, times its weight"
 

@@ -10,7 +10,7 @@ from typing import Any
 from poz.families import Pairs, TokenPairs, Unpaired
 from poz.peers._library import Absent, Library
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", before="1.14")
 
 
 def _dpo_loss() -> Any:

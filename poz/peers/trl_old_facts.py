@@ -9,7 +9,7 @@ from typing import Any
 
 from poz.peers._library import Absent, Library
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", before="1.14")
 
 
 def _moments() -> Any:

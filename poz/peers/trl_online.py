@@ -11,7 +11,7 @@ from poz.families import Pairs
 from poz.peers._library import Library
 from poz.peers._trl import below, spread, trainer
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 
 def _loss(pairs: Pairs, loss_type: str, beta: float) -> Any:

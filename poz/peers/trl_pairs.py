@@ -11,7 +11,7 @@ from poz.peers._library import Absent, Library
 from poz.peers._spread import with_lengths
 from poz.peers._trl import Model, below, inputs, spread, trainer
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 DIVERGENCES = {
     "reverse_kl": "reverse_kl", "forward_kl": "forward_kl", "js": "js_divergence", "alpha": "alpha_divergence"

@@ -4,7 +4,7 @@ from typing import Any
 
 from poz.peers._library import Library
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 
 @library.fact(

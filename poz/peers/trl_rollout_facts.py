@@ -7,7 +7,7 @@ from typing import Any
 
 from poz.peers._library import Library
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="1.14")
 
 
 def _trainer(name: str, **settings: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from poz.families import Rollouts
 from poz.peers._library import Absent, Library
 
-library = Library("TRL", "trl")
+library = Library("TRL", "trl", since="0.29")
 GMPO, A2PO, GSPO_TOKEN = "trl.experimental.gmpo", "trl.experimental.a2po", "trl.experimental.gspo_token"
 
 

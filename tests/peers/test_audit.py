@@ -251,3 +251,36 @@ def test_only_what_is_about_an_objective_is_run():
     library.fact("It is two.", gives=2)(lambda: 2)
     asked = list(audit(library, "dpo", cases=2))
     assert [(record["kind"], record["objective"]) for record in asked] == [("loss", "dpo"), ("fact", "dpo")]
+
+
+@pytest.mark.parametrize(
+    ("since", "before", "records"),
+    [
+        ("", "", 1),
+        ("2.0", "", 1),
+        ("", "999", 1),
+        ("2", "999.0.1", 1),
+        ("999", "", 0),
+        ("", "1.26", 0),
+        ("2.999", "3", 0),
+    ],
+)
+def test_a_row_about_other_versions_has_no_record(since, before, records):
+    library = Library("made up", "numpy", since=since, before=before)
+
+    @library.fact("adds", gives=3)
+    def adds():
+        return 3
+
+    assert len(list(audit(library))) == records
+    assert library.facts
+
+
+def test_a_row_has_versions_of_its_own():
+    library = Library("made up", "numpy", since="999")
+
+    @library.fact("adds", gives=3, since="1.0")
+    def adds():
+        return 3
+
+    assert [record["verdict"] for record in audit(library)] == ["as said"]
