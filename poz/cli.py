@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -258,6 +259,11 @@ def cases(
     typer.echo(json.dumps(testing.cases(_find([name])[0].name, count=count, seed=seed), indent=1, allow_nan=False))
 
 
+def _plain(name: str) -> str:
+    """A library's name however it is spelled: TRL, ms_swift."""
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
 @app.command()
 def audit(
     library: Annotated[list[str] | None, typer.Option(help="Only these libraries.")] = None,
@@ -277,8 +283,11 @@ def audit(
     _check_seed(seed)
     _check_output(report)
     known = peers.libraries()
+    plain = {_plain(one): one for one in known}
+    library = [plain.get(_plain(one), one) for one in library or ()]
     places = [one.partition("=") for one in checkout or ()]
-    if unknown := [one for one in [*(library or ()), *(place[0] for place in places)] if one not in known]:
+    places = [(plain.get(_plain(place), place), "=", path) for place, _, path in places]
+    if unknown := [one for one in [*library, *(place[0] for place in places)] if one not in known]:
         _stop(f"There is no library {unknown[0]!r}; there are {', '.join(known)}.")
     for place, _, path in places:
         if not path:

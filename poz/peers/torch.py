@@ -4,7 +4,7 @@ from typing import Any
 
 from poz.peers._library import Library
 
-library = Library("PyTorch", "torch")
+library = Library("torch", "torch")
 
 
 @library.fact(

@@ -30,7 +30,7 @@ def equal():
 
 
 def test_one_library_and_objective_as_json():
-    result = run.invoke(app, ["audit", "--library", "Liger", "--objective", "dpo", "--cases", "2", "--json", "-"])
+    result = run.invoke(app, ["audit", "--library", "liger", "--objective", "dpo", "--cases", "2", "--json", "-"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["versions"]["poz"] == poz.__version__

@@ -23,13 +23,6 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
-    deviations=[
-        Deviation(
-            "TRL's removed XPOTrainer",
-            "α multiplies log π of the reference's samples, without β and without log π_ref",
-            "alpha=alpha_xpo/beta, sign=1, ref_calibration=0",
-        ),
-    ],
     basis="Derived from the paper's principle with the gauge E_cal[r] = 0; sign corroborated by SELM eq. 4.2 and DPO-COV. SELM's loss, with "
     "either sign of α, executed in float64 (shenao-zhang/SELM@0ba546a): tests/authors/vpo.json. No code of its own was released, and the "
     "α of the experiments is not published; the default is SELM's.",
