@@ -115,8 +115,8 @@ def _conform(
 ) -> Result:  # fmt: skip
     return conform(
         loss.objective, functools.partial(_taking(function, zoo[loss.objective], settings), **settings),
-        backend=loss.backend, dtype=dtype, cases=cases, seed=seed, constant=loss.constant, without=without,
-        reduction=loss.reduction,
+        backend=loss.backend, dtype=dtype, cases=cases, seed=seed, constant=loss.constant,
+        without=(*without, *loss.lacks), reduction=loss.reduction,
     )  # fmt: skip
 
 
@@ -142,7 +142,8 @@ def _smallest(loss: Loss, function: Callable[..., Any], dtype: str, *, cases: in
     held = set(this.params) - set(inspect.signature(candidate).parameters) | set(loss.settings)
     for size in (1, 1, 1, 1, 2, 2, 3, 4):
         case = draw_case(this.bind(**loss.settings), rng, size, 3.0, None, held)
-        batch = without_empty(case.batch._replace(**{n: _short(x) for n, x in case.batch._asdict().items()}))
+        drawn = case.batch._asdict() | dict.fromkeys(loss.lacks)
+        batch = without_empty(case.batch._replace(**{n: _short(x) for n, x in drawn.items()}))
         values = {n: round(v, 2) if isinstance(v, float) else v for n, v in case.objective.values.items()}
         try:
             bound = this.bind(**values)

@@ -32,6 +32,7 @@ class Loss:
         given: What the adapter does that no setting of poz says; "" where nothing.
         topic: Of a disagreement, by its key in `poz.peers.TOPICS`.
         backend, constant, reduction: As `poz.testing.conform` has them.
+        lacks: Optional fields of poz that it has nothing for, such as ("label",); they are not drawn.
         since, before: Versions that it is about, see `Library`; in others there is no record of it.
     """
 
@@ -45,6 +46,7 @@ class Loss:
     backend: str = "torch"
     constant: Collection[str] = ()
     reduction: str = "none"
+    lacks: Collection[str] = ()
     since: str = ""
     before: str = ""
 

@@ -39,6 +39,22 @@ library.loss("dpo", "DPOLoss", reduction="mean", topic="dpo_smoothing")(_prefere
 library.loss("ipo", "DPOLoss, ipo=True", reduction="mean", topic="ipo_sum_or_mean")(_preference(True))
 
 
+@library.loss("bradley_terry", "PairWiseLoss", lacks=("label", "tie"), reduction="mean", topic="reward_model")
+@imported
+def pair_wise() -> Loss:
+    from openrlhf.models import PairWiseLoss
+
+    return lambda pairs: PairWiseLoss()(pairs.chosen, pairs.rejected, pairs.margin)
+
+
+@library.loss("bradley_terry", "LogExpLoss", lacks=("label", "tie", "margin"), reduction="mean", topic="reward_model")
+@imported
+def log_exp() -> Loss:
+    from openrlhf.models import LogExpLoss
+
+    return lambda pairs: LogExpLoss()(pairs.chosen, pairs.rejected)
+
+
 @library.loss(
     "sft", "DPOTrainer, nll_loss_coef", does="is the mean of the means of completions", settings={"normalizer": "mean"},
     reduction="mean", topic="nll_normalizer",

@@ -284,3 +284,17 @@ def test_a_row_has_versions_of_its_own():
         return 3
 
     assert [record["verdict"] for record in audit(library)] == ["as said"]
+
+
+def test_fields_that_a_library_lacks_are_not_drawn():
+    def plain(pairs):
+        return -torch.nn.functional.logsigmoid(pairs.chosen - pairs.rejected - pairs.margin)
+
+    lacks = ("label", "tie")
+    assert of_loss(plain, "bradley_terry", lacks=(*lacks, "margin"))["verdict"] == "cannot be called"  # it reads it
+    with_margin = of_loss(lambda pairs: plain(pairs if pairs.margin is not None else pairs._replace(margin=0)),
+                          "bradley_terry", lacks=lacks)  # fmt: skip
+    assert with_margin["verdict"] == "equal"
+    wrong = of_loss(lambda pairs: 2 * plain(pairs._replace(margin=0)), "bradley_terry", lacks=(*lacks, "margin"))
+    assert wrong["verdict"] == "differs"
+    assert "margin" not in wrong["example"]

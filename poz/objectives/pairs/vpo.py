@@ -6,7 +6,7 @@ from poz import terms
 from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
-from poz.objective import Deviation, Limit, Values, objective
+from poz.objective import Limit, Values, objective
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
