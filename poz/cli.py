@@ -73,7 +73,7 @@ def list_(
         found = poz.zoo.find(family=family, reads=reads or (), reference_free=reference_free)
     except ValueError as error:
         _stop(str(error))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": spec.name,
             "family": spec.family.__name__,

@@ -43,7 +43,7 @@ def audit(library: Library, objective: str = "", *, cases: int = 8, seed: int = 
         cases: Draws of inputs and hyper-parameters for a loss.
         seed: Of the draws.
     """
-    rows = [*library.losses, *library.logps, *library.facts]
+    rows: list[Loss | LogProbs | Fact] = [*library.losses, *library.logps, *library.facts]
     judges: list[Callable[[], Record]] = [
         *(functools.partial(_loss, one, cases=cases, seed=seed) for one in library.losses),
         *(functools.partial(_log_probs, one, seed=seed) for one in library.logps),
