@@ -56,8 +56,10 @@ def log_probs_of_one_token() -> list[int]:
 
 
 @library.fact(
-    "KTO subtracts the loss of the worse completion: its slope is negative, so that a step makes it more likely.",
-    gives=-0.025, right=0.025, objective="kto", because="KTO's loss of an undesirable completion rises with its log-prob.",
+    "KTO subtracts the loss of the worse completion, so that its slope has the wrong sign.",
+    gives=-0.025, right=0.025, objective="kto",
+    because="KTO's loss of an undesirable completion rises with its log-prob. Behind a prompt as long as the response nothing is "
+    "seen of it, as in SimPO: there is no gradient at all.",
 )  # fmt: skip
 @reading(TRAINER.format("kto"), *ABSENT)
 def kto_slope_of_the_worse() -> float:

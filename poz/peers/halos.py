@@ -10,7 +10,7 @@ from poz.peers._checkouts import made, reading, spread
 from poz.peers._library import Library
 
 library = Library("HALOs")
-MEANS = "means over the tokens whose log-ratio, or log-prob, is not 0, so NaN where none is"
+MEANS = "means over the tokens whose log-ratio, or log-prob, is not exactly 0, and NaN where none is"
 FILE = "train/trainers.py", "omegaconf", "wandb", "openai", "huggingface_hub.HfFolder"
 
 

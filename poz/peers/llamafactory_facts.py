@@ -26,9 +26,11 @@ def _fact(does: str, **rest: Any) -> Callable[[Callable[[], Any]], Callable[[], 
 
 
 @_fact(
-    "With pref_loss of `hinge` and `ipo` it trains `sigmoid`.", objective="hinge", topic="ipo_sum_or_mean",
+    "With TRL 0.24, the newest that it allows, pref_loss of `hinge` and `ipo` train `sigmoid`.",
+    objective="hinge", topic="ipo_sum_or_mean",
     gives=[0.5981389, 0.5981389], right=[0.8, 9.0],
-    because="Chosen is 2 nats better than rejected, beside the reference: a hinge of 1 - 0.1 * 2, and (2 - 1 / (2 * 0.1))².",
+    because="Chosen is 2 nats better than rejected, beside the reference: a hinge of 1 - 0.1 * 2, and (2 - 1 / (2 * 0.1))². That "
+    "TRL takes the loss as an argument of dpo_loss, of which sigmoid is the default.",
     link="CustomDPOTrainer.compute_preference_loss, which calls dpo_loss of TRL without a loss_type",
 )  # fmt: skip
 def pref_loss_is_ignored() -> Any:

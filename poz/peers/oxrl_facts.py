@@ -24,7 +24,8 @@ def _log_probs() -> Callable[..., Any]:
     "R-DPO has the opposite sign of α, which rewards length",
     gives=1.3132617,
     right=0.3132617,
-    because="The reward r - α n has the optimum π_ref exp((r - α n)/β), so βh + α (|y_w| - |y_l|) is the difference of r.",
+    because="The reward r - α n has the optimum π_ref exp((r - α n)/β), so βh + α (|y_w| - |y_l|) is the difference of r; "
+    "and its docstring says that shorter chosen ones get more weight, which is so with this sign alone.",
     objective="r_dpo",
     topic="r_dpo_sign",
 )
@@ -41,7 +42,8 @@ def r_dpo_sign() -> Any:
     "Robust DPO adds the loss of the flipped pair, and so is DPO with smoothed labels over 1 - 2ε",
     gives=1.1265234,
     right=-0.1867383,
-    because="Unbiased is ((1 - ε) L(z) - ε L(-z)) / (1 - 2ε): its mean over flips with probability ε is L(z).",
+    because="Unbiased, as its docstring says that it is, is ((1 - ε) L(z) - ε L(-z)) / (1 - 2ε): its mean over flips with "
+    "probability ε is L(z).",
     objective="robust_dpo",
 )
 def robust_dpo_sign() -> Any:
@@ -72,7 +74,7 @@ def f_dpo_forward_kl() -> Any:
 
 
 @library.fact(
-    "`alpha_divergence` has no β",
+    "`alpha_divergence` has no β, nor has half of `js_divergence`",
     gives=[0.3751683, 0.3751683],
     right=[0.3751683, 0.6545741],
     because="The reward is β f'(e^a), with f'(e^a) = (1 - e^(-α a)) / α.",
@@ -90,13 +92,13 @@ def f_dpo_beta() -> Any:
 
 
 @library.fact(
-    "KTO is -log σ of the reward, which is BCO",
+    "KTO is -log σ(±β (a - K)), the logistic form",
     gives=0.6931472,
     right=0.5,
     because="Eq. 7 of arXiv:2402.01306 is 1 - σ(β (a - K)) of a good completion, without a logarithm.",
     objective="kto",
 )
-def kto_is_bco() -> Any:
+def kto_is_logistic() -> Any:
     """A good completion at the reference."""
     import torch
     from oxrl.algs import KTO

@@ -98,18 +98,30 @@ def alpha_po() -> Callable[..., Any]:
     return call
 
 
-@library.loss("hinge", "CPOTrainer, loss_type='hinge', cpo_alpha=0", does="has no reference", reduction="mean")
+def _cpo_loss(pairs: Pairs, loss_type: str, beta: float, means: bool = False) -> Any:
+    """Its formula alone, on log-ratios or their means: CPO has no reference, which the objectives have."""
+    from trl.experimental.cpo import CPOTrainer
+
+    this = SimpleNamespace(
+        loss_type=loss_type, beta=beta, alpha=0.0, label_smoothing=0.0, accelerator=SimpleNamespace(device="cpu")
+    )
+    chosen, rejected = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected
+    if means:
+        chosen, rejected = chosen / pairs.chosen_len.clamp(min=1), rejected / pairs.rejected_len.clamp(min=1)
+    return CPOTrainer.cpo_loss(this, chosen, rejected)[0]
+
+
+@library.loss("hinge", "CPOTrainer.cpo_loss, loss_type='hinge'", given="log-ratios for log-probs")
 def hinge() -> Callable[..., Any]:
-    return lambda pairs, *, beta=0.1: _cpo(pairs, "hinge", beta)
+    return lambda pairs, *, beta=0.1: _cpo_loss(pairs, "hinge", beta)
 
 
 @library.loss(
-    "ipo", "CPOTrainer, loss_type='ipo', cpo_alpha=0", does="has no reference, and means per token",
-    settings={"length_normalized": True},
-    topic="ipo_sum_or_mean", reduction="mean",
+    "ipo", "CPOTrainer.cpo_loss, loss_type='ipo'", does="means per token", settings={"length_normalized": True},
+    given="means of log-ratios for the means of log-probs that its forward pass takes", topic="ipo_sum_or_mean",
 )  # fmt: skip
 def ipo() -> Callable[..., Any]:
-    return lambda pairs, *, tau=0.1: _cpo(with_lengths(pairs), "ipo", tau)
+    return lambda pairs, *, tau=0.1: _cpo_loss(with_lengths(pairs), "ipo", tau, means=True)
 
 
 @library.loss(
@@ -138,18 +150,12 @@ def _tpo(lists: Ranked, loss_type: str, beta: float, nll_weight: float, gamma: f
     return TPOTrainer._compute_loss(this, lambda **_: SimpleNamespace(logits=logits), given, False)
 
 
-for loss_type, does in [
-    ("sigmoid", "NLL is the mean over all gold tokens of the batch"),
-    ("hinge", "has a hinge of the pair; NLL is the mean over all gold tokens of the batch"),
-    ("ipo", "has IPO of the pair, of means per token; NLL is the mean over all gold tokens of the batch"),
-]:
-
-    def make(loss_type: str = loss_type) -> Callable[..., Any]:
-        return lambda lists, *, beta=0.01, nll_weight=1.0: _tpo(lists, loss_type, beta, nll_weight)
-
-    library.loss(
-        "tpo", f"TPOTrainer, loss_type='{loss_type}'", does=does, settings={"nll": "batch_tokens"}, reduction="mean"
-    )(make)
+@library.loss(
+    "tpo", "TPOTrainer, loss_type='sigmoid'", does="NLL is the mean over all gold tokens of the batch",
+    settings={"nll": "batch_tokens"}, reduction="mean",
+)  # fmt: skip
+def tpo() -> Callable[..., Any]:
+    return lambda lists, *, beta=0.01, nll_weight=1.0: _tpo(lists, "sigmoid", beta, nll_weight)
 
 
 @library.loss(

@@ -102,7 +102,7 @@ def trl_aot_micro_batches() -> Any:
 
 @library.fact(
     "`nca_pair` is NCA of two completions of which the chosen one has all of the weight; `sppo_hard` is twice SPPO of win "
-    "rates 1 and 0, with η = 1/β; `apo_down` is the same with every divergence",
+    "rates 1 and 0, with η = 1/β; `apo_down` is the same with every divergence, of which DPOTrainer takes only the reverse KL",
     gives=[1.126523, 0.5, 0.8502616, 0.8502616],
     topic="f_dpo_apo_down",
     objective="apo_down",

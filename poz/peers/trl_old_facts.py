@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -136,30 +135,3 @@ def trl_wpo_weight_is_shifted() -> float:
     batch = {"prompt_input_ids": one, "prompt_attention_mask": one} | sides
     made = trainer.concatenated_forward(this, lambda *_, **__: SimpleNamespace(logits=logits.repeat(2, 1, 1)), batch)
     return float(made["policy_weights"])
-
-
-@library.fact(
-    "`apo_down` with the Jensen-Shannon divergence transforms one of its two terms: a chosen log-ratio of 2, a rejected one of "
-    "-1, β = 1",
-    gives=1.114712, right=0.928223, because="APO-down has no divergence to choose: σ(2) + 1 - σ(3).", objective="apo_down",
-)  # fmt: skip
-def trl_apo_down_divergence() -> float:
-    import torch
-    from torch.nn.functional import logsigmoid
-
-    trainer: Any = import_module("trl").DPOTrainer
-    if not hasattr(trainer, "_truncate_inputs"):
-        raise Absent("its DPOTrainer has another form")
-    same, model = (lambda x: x), torch.nn.Module()
-    this = SimpleNamespace(
-        accelerator=SimpleNamespace(device="cpu", gather=same, gather_for_metrics=same), model=model, beta=1.0, ld_alpha=None,
-        precompute_ref_logps=True, f_divergence_type="js_divergence", loss_types=["apo_down"], loss_weights=[1.0],
-        use_weighting=False, aux_loss_enabled=False, _metrics=defaultdict(lambda: defaultdict(list)), _total_train_tokens=0,
-        _truncate_inputs=lambda *tensors: tensors,
-    )  # fmt: skip
-    ids = torch.tensor([[0, 1], [0, 1]])
-    batch = {"input_ids": ids, "attention_mask": ids + 1, "completion_mask": ids}
-    logps = logsigmoid(torch.tensor([1.0, 1.0]))  # of logits 0 and 1
-    batch |= {"ref_chosen_logps": logps[:1] - 2, "ref_rejected_logps": logps[1:] + 1}
-    model.forward = lambda **_: SimpleNamespace(logits=torch.tensor([[0.0, 1.0]] * 2).expand(2, 2, 2))
-    return float(trainer._compute_loss(this, model, batch, False))

@@ -11,7 +11,7 @@ library = Library("TRL", "trl", since="1.14")
 
 
 @library.fact(
-    "`sigmoid` ignores label_smoothing, without a word",
+    "`sigmoid` takes label_smoothing, which is documented for `robust` and `exo_pair`, and ignores it without a warning",
     gives=0.3132617,
     right=0.8132617,
     because="cDPO with half of the labels flipped is half of softplus(-1) and half of softplus(1); `aot` and CPO apply it.",

@@ -8,9 +8,8 @@ library = Library("TRL", "trl", since="1.14")
 
 
 @library.fact(
-    "`cispo` with its defaults gives an on-policy token of advantage 1 a fifth of its gradient", gives=0.2, right=1.0,
-    because="On-policy every ratio is 1, which no cap may cut; with epsilon_high unset the cap is epsilon, 0.2.",
-    topic="cispo_cap", objective="cispo",
+    "`cispo` takes epsilon_high for the cap itself, of which its documentation recommends 5; where it is not given the cap is "
+    "epsilon, 0.2, and every gradient on-policy a fifth", gives=0.2, topic="cispo_cap", objective="cispo",
 )  # fmt: skip
 def trl_cispo_default_cap() -> float:
     import torch

@@ -147,7 +147,6 @@ rows: list[tuple[str, str, dict[str, str], dict[str, Any], dict[str, Any]]] = [
     ("ppo_clip", "", CLIP, {"loss_type": "bnpo"}, {"topic": "accumulation"}),
     ("dr_grpo", "", CLIP | {"length": "max_completion_length"}, {},
      {"given": "L as max_completion_length", "topic": "dr_grpo_length"}),
-    ("cispo", "", CAP, {}, {"does": "takes epsilon_high for the cap itself", "topic": "cispo_cap"}),
     ("gspo", WHOLE, CLIP | KL, {"loss_type": "grpo"} | SEQUENCE,
      {"does": "multiplies the KL of each token by the ratio of the completion"}),
     ("gspo", f"{WHOLE}, use_bias_correction_kl=False", CLIP | KL, {"loss_type": "grpo"} | SEQUENCE | PLAIN, {}),

@@ -153,7 +153,8 @@ def orpo_certain() -> float:
 
 
 @library.fact(
-    "GRPO's KL as it is by default, kl_loss_mode='kl', has an expected gradient of 0, wherever the reference is",
+    "GRPO's KL as it is by default, kl_loss_mode='kl', has on-policy an expected gradient of 0 in each token, wherever the "
+    "reference is",
     gives=[0.0, 0.0],
     right=[0.5493061, -0.5493061],
     objective="grpo",
@@ -232,10 +233,10 @@ def layout() -> list[Any]:
 
 
 @library.fact(
-    "The mask of a completion leaves out its end of text where that is the padding token",
+    "DPO's and ORPO's mask of a completion leaves out the end of text that it has, where that is the padding token",
     gives=[1, 1, 0, 0],
     right=[1, 1, 1, 0],
-    because="Models without a padding token are padded with the end of text, and would never learn to stop.",
+    because="The end of text is what the policy writes last, and tokenizers without a padding token are padded with it.",
 )
 def padding_is_end() -> Any:
     """A tokenizer whose padding token ends the text, and a completion of two tokens and its end, padded to four."""

@@ -10,11 +10,13 @@ SOURCE = "https://github.com/verl-project/verl/blob/main/verl/"
 
 
 @library.fact(
-    "actor.clip_ratio is never read: clip_ratio_low and clip_ratio_high take its place with defaults of their own, 0.2.",
+    "Setting actor.clip_ratio alone changes nothing: clip_ratio_low and clip_ratio_high have defaults of their own, 0.2, and "
+    "it is read where they are null.",
     gives=-1.2, right=-1.01, objective="ppo_clip", link=f"{SOURCE}workers/config/actor.py",
-    because="The ε of PPO is documented as clip_ratio, and is 0.01 here: a ratio of 1.65 with advantage 1 counts as 1.01.",
+    because="The ε of PPO is documented as clip_ratio, and is 0.01 here: a ratio of 1.65 with advantage 1 counts as 1.01, as it "
+    "does with null for the other two, which ought to be their default.",
 )  # fmt: skip
-def clip_ratio_is_never_read() -> Any:
+def clip_ratio_alone_changes_nothing() -> Any:
     import torch
     from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
     from verl.workers.config import ActorConfig

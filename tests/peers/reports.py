@@ -34,6 +34,9 @@ def repro(call: Callable[[], Any]) -> str:
     else:
         text = "\n".join([f"def {function.name}():", *lines[body[0].lineno - 1 :], "", "", f"print({function.name}())"])
     text = re.sub(r"[ \t]+# (noqa|type: ignore|fmt: skip)\S*.*", "", text).replace("raise Absent(", "raise SystemExit(")
+    text = re.sub(
+        r"^( *(?!else|try|finally)\w+): [^=\n]+ = ", r"\1 = ", text, flags=re.MULTILINE
+    )  # of a function they are not evaluated
     taken = _imports(inspect.unwrap(call))
     apart = [""] if taken and not text.startswith(("import ", "from ")) else []
     return "\n".join([*taken, *apart, text.strip("\n")]) + "\n"
@@ -94,7 +97,7 @@ def named(library: str, key: str) -> str:
 
 
 def _report(library: str, records: list[Record], call: Callable[[], Any], place: Record | None) -> str:
-    one = records[-1]  # the newest
+    one = records[-1]  # the newest that could be asked
     where = f", in a checkout of https://github.com/{place['repository']}" if place else ""
     parts = [
         f"# {library}: {one['does'].rstrip('.')}",
