@@ -154,7 +154,7 @@ def show(name: str) -> None:
         elsewhere = Table(*map(_folded, ("elsewhere", "function or fact", "verdict")))
         for record in peers.together(own):
             what = record.get("function") or record["does"]
-            elsewhere.add_row(*map(Text, (f"{record['library']} {record['version']}", what, peers.described(record))))
+            elsewhere.add_row(*map(Text, (f"{record['library']} {record['version']}", what, _verdict(record))))
         out.print(elsewhere)
     out.print(Text(f"Rests on: {spec.basis}"))
     out.print(Text(f"Files: {', '.join(_files(spec))}"), soft_wrap=True)
@@ -259,6 +259,14 @@ def cases(
     typer.echo(json.dumps(testing.cases(_find([name])[0].name, count=count, seed=seed), indent=1, allow_nan=False))
 
 
+def _verdict(record: dict[str, Any]) -> str:
+    """In words, and why a loss differs, where that is known."""
+    from poz import peers
+
+    known = record["kind"] == "loss" and record["verdict"] == "differs" and record["does"]
+    return peers.described(record) + (f": it {record['does']}" if known else "")
+
+
 def _plain(name: str) -> str:
     """A library's name however it is spelled: TRL, ms_swift."""
     return re.sub(r"[-_ ]", "", name).lower()
@@ -287,11 +295,12 @@ def audit(
     library = [plain.get(_plain(one), one) for one in library or ()]
     places = [one.partition("=") for one in checkout or ()]
     places = [(plain.get(_plain(place), place), "=", path) for place, _, path in places]
+    for given in checkout or ():
+        if not given.partition("=")[2]:
+            _stop(f"--checkout takes a library and a folder, as in HALOs=../HALOs; got {given!r}.")
     if unknown := [one for one in [*library, *(place[0] for place in places)] if one not in known]:
-        _stop(f"There is no library {unknown[0]!r}; there are {', '.join(known)}.")
+        _stop(f"There is no library {unknown[0]!r}; there are {', '.join(sorted(known, key=str.lower))}.")
     for place, _, path in places:
-        if not path:
-            _stop(f"--checkout takes a library and a folder, as in {place}=../{place}; got {place!r}.")
         try:
             peers.checkout(place, Path(path))
         except ValueError as error:
@@ -306,18 +315,22 @@ def audit(
             for record in peers.audit(one, name, cases=cases, seed=seed):
                 records.append(record)
                 status.update(f"{one.name}: {len(records)} judged")
-    table = Table(*map(_folded, ("library", "function", "objective", "verdict")))
+    table = Table(*map(_folded, ("library", "function or fact", "objective", "verdict")))
     for record in records:
-        cells = f"{record['library']} {record['version']}", record.get("function") or record["key"]
-        table.add_row(*map(Text, (*cells, record.get("objective", ""), peers.described(record))))
-    say.print(table)
+        cells = f"{record['library']} {record['version']}", record.get("function") or record["does"]
+        table.add_row(*map(Text, (*cells, record.get("objective", ""), _verdict(record))))
+    if records:
+        say.print(table)
+        say.print("docs/peers.md says what the verdicts mean.")
+    elif there:
+        say.print("Nothing is known of that: leave --objective out, or see `poz show` for what other libraries have.")
     for record in records if objective or library else ():
         for what in ("with", "example"):
             if what in record:
                 said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
                 say.print(Text(said), soft_wrap=True)
     if absent := [one.name for one in asked if one not in there]:
-        say.print(Text(f"Not installed: {', '.join(absent)}."))
+        say.print(Text(f"Not installed, nor given as --checkout: {', '.join(absent)}."))
     called = [record for record in records if record["verdict"] != "cannot be called"]
     say.print(f"{len(called)} of {len(records)} called")
     if report is not None:

@@ -69,7 +69,9 @@ def classes() -> str:
     ]
     for name in sorted(names):
         family = getattr(families, name)
-        fields = [f"    {one}: A{' = ...' * (one in family._field_defaults)}\n" for one in family._fields]
+        first = family._fields[0]  # whose arrays those of the losses are; others may be None, or of integers
+        kinds = {one: "A" if one == first or one not in family._field_defaults else "Any" for one in family._fields}
+        fields = [f"    {one}: {kind}{' = ...' * (one in family._field_defaults)}\n" for one, kind in kinds.items()]
         parts += [f"class {name}(NamedTuple, Generic[A]):\n", *fields]
         methods = [one for one in vars(family) if not one.startswith("_") and one not in family._fields]
         parts += [_method(family, one) for one in methods] + ["\n"]

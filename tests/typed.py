@@ -21,6 +21,11 @@ poz.dpo.bind(beta=some)
 poz.grpo.bind(kl="k3", length=512)
 poz.robust_dpo.bind(label_smoothing=0.2)
 
+lengths = np.array([3, 5])
+simpo = poz.Pairs(some, some, chosen_len=lengths, rejected_len=lengths, ref_chosen=None)
+assert_type(poz.simpo(simpo), Floats)
+assert_type(poz.simpo(simpo._replace(label=None)), Floats)
+
 poz.dpo.bind(betta=2)  # type: ignore[call-arg]
 poz.dpo.bind(beta="x")  # type: ignore[arg-type]
 poz.dpo(ranked)  # type: ignore[arg-type]

@@ -37,12 +37,26 @@ def audit(library: Library, objective: str = "", *, cases: int = 8, seed: int = 
 
     Rows about other versions have none.
 
+    Raises:
+        TypeError: `library` is none.
+        ValueError: It is not installed, there is no such objective, or nothing would be drawn.
+
     Args:
         library: One of `poz.peers.libraries()`.
         objective: Only what is about this one, by its name; all where it is "".
         cases: Draws of inputs and hyper-parameters for a loss.
         seed: Of the draws.
     """
+    if not isinstance(library, Library):
+        raise TypeError(
+            f"`library` must be one of poz.peers.libraries(), such as libraries()['TRL']; got {library!r:.60}."
+        )
+    if objective and objective not in zoo:
+        raise ValueError(f"There is no objective {objective!r}. {zoo.hint(objective)}")
+    if cases < 1:
+        raise ValueError(f"At least one case has to be drawn; got cases={cases}.")
+    if not library.version():
+        raise ValueError(f"{library.name} is not installed; poz.peers.results() has what was found of it elsewhere.")
     rows: list[Loss | LogProbs | Fact] = [*library.losses, *library.logps, *library.facts]
     judges: list[Callable[[], Record]] = [
         *(functools.partial(_loss, one, cases=cases, seed=seed) for one in library.losses),

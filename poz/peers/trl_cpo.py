@@ -102,7 +102,7 @@ def _cpo_loss(pairs: Pairs, loss_type: str, beta: float, means: bool = False) ->
     """Its formula alone, on log-ratios or their means: CPO has no reference, which the objectives have."""
     from trl.experimental.cpo import CPOTrainer
 
-    this = SimpleNamespace(
+    this: Any = SimpleNamespace(
         loss_type=loss_type, beta=beta, alpha=0.0, label_smoothing=0.0, accelerator=SimpleNamespace(device="cpu")
     )
     chosen, rejected = pairs.chosen - pairs.ref_chosen, pairs.rejected - pairs.ref_rejected

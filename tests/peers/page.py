@@ -112,6 +112,8 @@ def _headline(records: list[Record]) -> str:
     newest = {
         (one["library"], one["kind"], one.get("function") or one["key"], one.get("objective")): one for one in records
     }
+    last = {one["library"]: one["version"] for one in records}
+    newest = {key: one for key, one in newest.items() if one["kind"] != "bug" or one["version"] == last[one["library"]]}
     count = Counter((one["kind"], one["verdict"]) for one in newest.values())
     equal, settings, differs = (count["loss", verdict] for verdict in ("equal", "equal under settings", "differs"))
     pairs = {(one["library"], one["objective"]) for one in newest.values() if one["kind"] == "loss"}

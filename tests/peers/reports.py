@@ -37,7 +37,7 @@ def repro(call: Callable[[], Any]) -> str:
     text = re.sub(
         r"^( *(?!else|try|finally)\w+): [^=\n]+ = ", r"\1 = ", text, flags=re.MULTILINE
     )  # of a function they are not evaluated
-    taken = _imports(inspect.unwrap(call))
+    taken = _imports(inspect.unwrap(call)) + ["from typing import Any"] * bool(re.search(r"\bAny\b", text))
     apart = [""] if taken and not text.startswith(("import ", "from ")) else []
     return "\n".join([*taken, *apart, text.strip("\n")]) + "\n"
 
@@ -87,7 +87,12 @@ def reports(results: Record) -> dict[str, str]:
     for record in results["records"]:
         if record["kind"] == "bug" and (record["library"], record["key"]) in calls:
             bugs.setdefault((record["library"], record["key"]), []).append(record)
-    return {named(*pair): _report(pair[0], records, calls[pair], places.get(pair[0])) for pair, records in bugs.items()}
+    last = {record["library"]: record["version"] for record in results["records"]}
+    return {
+        named(*pair): _report(pair[0], records, calls[pair], places.get(pair[0]), last[pair[0]])
+        for pair, records in bugs.items()
+        if any(record["verdict"] == "stands" for record in records)
+    }
 
 
 def named(library: str, key: str) -> str:
@@ -96,12 +101,14 @@ def named(library: str, key: str) -> str:
     return f"{key if key.startswith(start) else f'{start}_{key}'}.md"
 
 
-def _report(library: str, records: list[Record], call: Callable[[], Any], place: Record | None) -> str:
+def _report(library: str, records: list[Record], call: Callable[[], Any], place: Record | None, last: str) -> str:
     one = records[-1]  # the newest that could be asked
     where = f", in a checkout of https://github.com/{place['repository']}" if place else ""
     parts = [
         f"# {library}: {one['does'].rstrip('.')}",
-        "\n".join(f"* {library} {record['version']}: {described(record)}" for record in records),
+        "\n".join(f"* {library} {record['version']}: {described(record)}" for record in records)
+        + f"\n* {library} {last}, the newest that was run, has none of it: there is nothing to report."
+        * (one["version"] != last),
         f"To see it{where}:",
         f"```python\n{repro(call)}```",
         f"prints {_code(one['gives'])}, and ought to print {_code(one['right'])}: {_begun(one['because']).rstrip('.')}.",

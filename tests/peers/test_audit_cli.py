@@ -44,7 +44,7 @@ def test_one_library_and_objective_as_json():
         (["--library", "Tiger"], "There is no library 'Tiger'; there are "),
         (["--objective", "ippo"], "There is no objective 'ippo'"),
         (["--checkout", "Tiger=."], "There is no library 'Tiger'; there are "),
-        (["--checkout", "Liger"], "--checkout takes a library and a folder, as in Liger=../Liger; got 'Liger'."),
+        (["--checkout", "Liger"], "--checkout takes a library and a folder, as in HALOs=../HALOs; got"),
         (["--checkout", "Liger={tmp_path}"], "is no git checkout of Liger: give the folder that `git clone` made."),
         (["--json", "{tmp_path}/no/a.json"], "There is no folder"),
         (["--seed", "-1"], "--seed must be a whole number"),
@@ -66,7 +66,7 @@ def test_a_library_that_is_not_installed_is_named_and_costs_nothing(monkeypatch)
     made_up(monkeypatch, equal=equal(), absent=absent)
     result = run.invoke(app, ["audit", "--cases", "1"])
     assert result.exit_code == 0, result.output
-    assert "Not installed: Absent." in result.output
+    assert "Not installed, nor given as --checkout: Absent." in result.output
     assert "1 of 1 called" in result.output
 
 
@@ -92,7 +92,7 @@ def test_nothing_that_can_be_called_is_an_exit_of_one(monkeypatch):
     made_up(monkeypatch, Absent=Library("Absent", "no-such-package"))
     result = run.invoke(app, ["audit"])
     assert result.exit_code == 1
-    assert "Not installed: Absent." in result.output
+    assert "Not installed, nor given as --checkout: Absent." in result.output
 
 
 def test_the_table_fits_80_columns_and_nothing_is_cut(monkeypatch):
@@ -182,3 +182,26 @@ def test_every_row_names_what_poz_has():
         for fact in library.facts:
             assert fact.objective in {"", *poz.zoo}, fact
             assert fact.because or fact.right is None, fact
+
+
+def test_what_nothing_is_known_of_is_said():
+    result = run.invoke(app, ["audit", "--library", "JAX", "--objective", "heron"])
+    assert result.exit_code == 1
+    assert "Nothing is known of that" in result.output
+    assert "┃" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        (("TRL", "dpo"), TypeError, "must be one of poz.peers.libraries()"),
+        ((equal(), "ippo"), ValueError, "There is no objective 'ippo'. Did you mean"),
+        ((Library("Absent", "no-such-package"), ""), ValueError, "Absent is not installed; poz.peers.results"),
+    ],
+)
+def test_the_function_refuses_what_the_command_does(arguments, error, said):
+    with pytest.raises(error) as caught:
+        list(poz.peers.audit(*arguments))
+    assert said in str(caught.value)
+    with pytest.raises(ValueError, match="At least one case"):
+        list(poz.peers.audit(equal(), cases=0))

@@ -1,11 +1,14 @@
 """docs/peers.md, docs/reports and `poz show` are what poz/peers/results.json says; and how results are merged."""
 
+import ast
+import builtins
 import contextlib
 import io
 import json
 import re
 import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +17,8 @@ from typer.testing import CliRunner
 
 from poz.cli import app
 from poz.peers import described, libraries, results
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +221,21 @@ def test_every_environment_of_peers_judges_a_library(page, root):
         assert any(file.stem.partition("_")[0] in one.package.lower().split("-") for one in libraries().values()), file
     assert "--library LLaMA-Factory" in environments.flags("llamafactory")
     assert environments.flags("hf") == ""
+
+
+@pytest.mark.parametrize("report", sorted((ROOT / "docs/reports").glob("*.md")), ids=lambda path: path.stem)
+def test_a_report_names_nothing_that_it_does_not_import(report):
+    """Annotations of what a function holds are not evaluated there, and are where its body stands alone."""
+    (code,) = re.findall(r"```python\n(.*?)```", report.read_text(encoding="utf-8"), re.DOTALL)
+    known, read = {*dir(builtins)}, set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler):
+            known.add(node.name)
+        elif isinstance(node, ast.arg):
+            known.add(node.arg)
+        elif isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else known).add(node.id)
+    assert read
+    assert read <= known
