@@ -13,7 +13,7 @@ from poz.testing import conform, draw_case
 from poz.testing.runners import log_prob_fields
 
 # Compilers take most of their time, so they get few; `poz verify --cases` draws more.
-CASES = {"numpy": 4, "torch": 6, "torch.compile": 1, "jax": 1}
+CASES = {"numpy": 4, "torch": 4, "torch.compile": 1, "jax": 1}
 
 
 def separate(objective):
