@@ -12,7 +12,7 @@ import numpy.typing as npt
 from poz._extras import require
 from poz.families import Layout, layout_of, named
 from poz.objective import Objective
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 
 Floats = npt.NDArray[np.float64]
 LISTS = {2: [1.0, 0.0], 3: [1.0, 1.0, 0.0], 4: [1.0, 0.0, 0.0, 0.0]}

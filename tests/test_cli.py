@@ -26,7 +26,7 @@ def test_list_names_every_objective():
 
 @pytest.mark.parametrize("name", poz.zoo)
 def test_show_prints_formula_parameters_and_sources(name, monkeypatch):
-    monkeypatch.setattr("poz.cli.out", Console(width=400))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=400))
     result = run.invoke(app, ["show", name])
     spec = poz.zoo[name]
     flat = "".join(result.output.split())

@@ -84,7 +84,7 @@ def test_as_json():
 
 
 def test_on_a_terminal_of_80_columns_no_word_is_cut(monkeypatch):
-    monkeypatch.setattr("poz.cli.out", Console(width=80, force_terminal=True, color_system=None))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=80, force_terminal=True, color_system=None))
     text = run.invoke(app, ["list"]).stdout
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text

@@ -122,7 +122,7 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 
 def test_a_narrow_list_cuts_nothing_off(monkeypatch):
-    monkeypatch.setattr("poz.cli.out", Console(width=40, force_terminal=True, color_system=None))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=40, force_terminal=True, color_system=None))
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 40

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from poz.objective import Objective
-from poz.peers._library import Absent, Fact, Library, LogProbs, Loss, about
+from poz.peers._library import Absent, Fact, Library, LogProbs, Loss, about, taking
 from poz.peers._log_probs import measured
-from poz.testing.conformance import conform, expected
+from poz.testing.answers import expected
+from poz.testing.conformance import conform
 from poz.testing.draws import Case, draw_case
 from poz.testing.edges import CONVENTIONS, without_empty
 from poz.testing.runners import BACKENDS
@@ -136,17 +137,12 @@ def _conform(
 
 def _taking(function: Callable[..., Any], this: Objective, settings: Any) -> Callable[..., Any]:
     """The function, which takes the settings of poz too and leaves them."""
-    taken = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.name in this.params]
-    own = {p.name for p in taken}
+    own = [name for name in list(inspect.signature(function).parameters)[1:] if name in this.params]
 
     def call(batch: Any, **values: Any) -> Any:
         return function(batch, **{name: value for name, value in values.items() if name in own})
 
-    added = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in settings if n not in own]
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("batch", inspect.Parameter.POSITIONAL_ONLY), *taken, *added]
-    )
-    return call
+    return taking(call, dict.fromkeys([*own, *settings]))
 
 
 def _smallest(loss: Loss, function: Callable[..., Any], dtype: str, *, cases: int, seed: int) -> Record:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +103,14 @@ class Fact:
     topic: str = ""
     since: str = ""
     before: str = ""
+
+
+def taking(call: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:
+    """The call of a batch and keywords, as one that takes these hyper-parameters of poz."""
+    batch = inspect.Parameter("batch", inspect.Parameter.POSITIONAL_ONLY)
+    own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    call.__signature__ = inspect.Signature([batch, *own])  # type: ignore[attr-defined]
+    return call
 
 
 class Library:

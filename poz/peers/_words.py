@@ -8,8 +8,8 @@ from typing import Any
 Record = dict[str, Any]
 
 
-def described(record: Record) -> str:
-    """In words: what reproduces it, where it differs, or why it cannot be called."""
+def described(record: Record, *, does: bool = False) -> str:
+    """In words: what reproduces it, where it differs, and with `does` why that is, or why it cannot be called."""
     said = str(record["verdict"])
     if record.get("settings") and said == "equal under settings":
         said = "equal with " + ", ".join(f"{name}={value!r}" for name, value in record["settings"].items())
@@ -23,6 +23,8 @@ def described(record: Record) -> str:
         said += f": {record[key]}" if key in record else ""
     if "got" in record:
         said += f": {record['got']}" + (f", right is {record['right']}" if "right" in record else "")
+    if does and record["kind"] == "loss" and record["verdict"] == "differs" and record["does"]:
+        said += f": it {record['does']}"
     if record["kind"] == "log-probs" and "float32" in record:
         said += f": {record['float32']:.1e} in float32, {record['bfloat16']:.1e} in bfloat16"
     return said

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 import functools
-import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from poz.families import Rollouts
-from poz.peers._library import Library
+from poz.peers._library import Library, taking
 
 library = Library("Axolotl", "axolotl")
 NAMES = {
@@ -51,11 +50,7 @@ def _taking(names: list[str], **given: Any) -> Callable[..., Any]:
     def call(rollouts: Rollouts, **values: Any) -> Any:
         return _loss(rollouts, **given, **{NAMES[name]: value for name, value in values.items()})
 
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("rollouts", inspect.Parameter.POSITIONAL_ONLY)]
-        + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-    )
-    return call
+    return taking(call, names)
 
 
 CLIP, KL = ["epsilon_low", "epsilon_high"], ["kl_weight", "off_policy_limit"]

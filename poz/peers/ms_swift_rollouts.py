@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from poz.families import Rollouts
-from poz.peers._library import Library
+from poz.peers._library import Library, taking
 
 library = Library("ms-swift", "ms-swift")
 NAMES = {
@@ -58,16 +58,11 @@ def _loss(trainer: Any, rollouts: Rollouts) -> Any:
 
 def _taking(names: list[str], **given: Any) -> Callable[..., Any]:
     """A loss that takes these hyper-parameters of poz."""
-    import inspect
 
     def call(rollouts: Rollouts, **values: Any) -> Any:
         return _loss(_trainer(**given, **{NAMES[name]: value for name, value in values.items()}), rollouts)
 
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("rollouts", inspect.Parameter.POSITIONAL_ONLY)]
-        + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-    )
-    return call
+    return taking(call, names)
 
 
 CLIP, KL = ["epsilon_low", "epsilon_high"], ["kl_weight"]

@@ -1,11 +1,10 @@
 """oxRL: a class for each algorithm, whose `compute_loss` takes log-probs, and its clipped surrogates."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from poz.families import Rollouts
-from poz.peers._library import Library
+from poz.peers._library import Library, taking
 from poz.peers._spread import spread
 
 library = Library("oxRL", "oxrl")
@@ -20,14 +19,6 @@ def _made(name: str, reference: bool = True, **settings: Any) -> Any:
     return getattr(oxrl.algs, name)(**dict.fromkeys(engines), **settings)
 
 
-def _takes(call: Callable[..., Any], names: Mapping[str, str]) -> Callable[..., Any]:
-    """The call, with the hyper-parameters of poz that are values of `names` in its signature."""
-    head = inspect.Parameter("batch", inspect.Parameter.POSITIONAL_ONLY)
-    own = [inspect.Parameter(ours, inspect.Parameter.KEYWORD_ONLY) for ours in names.values()]
-    call.__signature__ = inspect.Signature([head, *own])  # type: ignore[attr-defined]
-    return call
-
-
 def _of_pairs(
     name: str, names: Mapping[str, str] = BETA, fields: tuple[str, ...] = REFERENCE, **settings: Any
 ) -> Callable[[], Callable[..., Any]]:
@@ -40,7 +31,7 @@ def _of_pairs(
             algorithm = _made(name, **settings, **{theirs: values[ours] for theirs, ours in names.items()})
             return algorithm.compute_loss(*(getattr(batch, field) for field in fields))[0]
 
-        return _takes(call, names)
+        return taking(call, names.values())
 
     return make
 
@@ -162,7 +153,7 @@ def _surrogate(variant: str, kl: bool) -> Callable[[], Callable[..., Any]]:
                 values["epsilon_high"], 0.0, values.get("kl_weight", 0.0),
             )[0]  # fmt: skip
 
-        return _takes(call, {name: name for name in ("epsilon_low", "epsilon_high", "kl_weight")[: 2 + kl]})
+        return taking(call, ("epsilon_low", "epsilon_high", "kl_weight")[: 2 + kl])
 
     return make
 

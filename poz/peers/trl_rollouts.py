@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from poz.families import Rollouts
-from poz.peers._library import Absent, Library
+from poz.peers._library import Absent, Library, taking
 
 library = Library("TRL", "trl", since="0.29")
 GMPO, A2PO, GSPO_TOKEN = "trl.experimental.gmpo", "trl.experimental.a2po", "trl.experimental.gspo_token"
@@ -114,12 +114,7 @@ def _made(
             bounds = (correction, values["correction_low"], values["correction_high"]) if correction else ()
             return _loss(there, settings, rollouts, bounds)
 
-        own = [*names, *("correction_low", "correction_high") * bool(correction)]
-        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter("rollouts", inspect.Parameter.POSITIONAL_ONLY)]
-            + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in own]
-        )
-        return call
+        return taking(call, [*names, *("correction_low", "correction_high") * bool(correction)])
 
     return make
 

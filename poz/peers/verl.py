@@ -1,11 +1,10 @@
 """verl: the policy losses of its registry, as they are set and as they are where nothing is; one number for a batch."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from poz.families import Rollouts
-from poz.peers._library import Library
+from poz.peers._library import Library, taking
 
 library = Library("verl", "verl")
 
@@ -51,12 +50,7 @@ def _loss(name: str, names: dict[str, str], mode: str = "", **fields: Any) -> Ca
             said = {names[n]: NO_DUAL_CLIP if value is None else value for n, value in values.items()}
             return function(loss_agg_mode=how, config=actor(**fields, **said), **rows(rollouts))[0]
 
-        keywords = [
-            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in (*names, *["aggregation"][bool(mode) :])
-        ]
-        batch = inspect.Parameter("rollouts", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        call.__signature__ = inspect.Signature([batch, *keywords])  # type: ignore[attr-defined]
-        return call
+        return taking(call, (*names, *["aggregation"][bool(mode) :]))
 
     return make
 

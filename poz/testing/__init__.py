@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from poz import _lazy
 from poz.testing._cases import cases as cases
+from poz.testing.answers import expected as expected
 from poz.testing.conformance import conform as conform
-from poz.testing.conformance import expected as expected
 from poz.testing.conformance import verify as verify
 from poz.testing.drawn import draws_of as draws_of
 from poz.testing.draws import Case as Case

@@ -9,7 +9,7 @@ import numpy as np
 
 from poz._given import given
 from poz.objective import Objective
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 from poz.testing.draws import WIDEST, Deck, draw_case
 from poz.zoo import zoo
 

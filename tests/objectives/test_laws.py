@@ -16,7 +16,7 @@ from poz.domains import Real
 from poz.families import SHAPES
 from poz.kernels.plan import plan
 from poz.testing import draw_batch, draw_case
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 from poz.testing.runners import log_prob_fields
 from poz.testing.strategies import cases
 

@@ -32,7 +32,7 @@ from poz.objectives.ranked.plackett_luce import plackett_luce
 from poz.objectives.ranked.ranklist import ranklist
 from poz.objectives.ranked.rrhf import rrhf
 from poz.objectives.ranked.s_dpo import s_dpo
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 
 LISTS = (plackett_luce, listnet, lipo_lambda, s_dpo, all_pairs, ranklist)
 ON_MARGINS = (aot, aot_unpaired, beta_dpo, dr_dpo, gr_dpo)

@@ -19,7 +19,7 @@ run = CliRunner()
 def made_up(monkeypatch, **libraries):
     """The command with these libraries alone, 80 columns wide."""
     monkeypatch.setattr("poz.peers.libraries", lambda: libraries)
-    monkeypatch.setattr("poz.cli.out", Console(width=80))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=80))
     monkeypatch.setenv("COLUMNS", "80")
 
 

@@ -136,7 +136,7 @@ def test_the_page_names_every_verdict(page):
 
 
 def test_show_has_what_was_found_elsewhere(monkeypatch):
-    monkeypatch.setattr("poz.cli.out", Console(width=400))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=400))
     name = next(one["objective"] for one in results()["records"] if one.get("objective"))
     shown = "".join(CliRunner().invoke(app, ["show", name]).output.split())
     for one in results()["records"]:

@@ -19,7 +19,7 @@ import poz.reference
 from poz.domains import Choice
 from poz.families import layout_of
 from poz.testing import draw_case, draw_values
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 from poz.testing.draws import Deck
 from poz.testing.runners import log_prob_fields
 

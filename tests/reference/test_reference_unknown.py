@@ -8,7 +8,7 @@ import pytest
 import poz
 import poz.reference
 from poz.testing import draw_case
-from poz.testing.conformance import reference
+from poz.testing.answers import reference
 from poz.testing.runners import log_prob_fields
 
 LINEAR = ("sft", "sim_npo", "dil")  # in the chosen completion, or may be

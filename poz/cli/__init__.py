@@ -1,0 +1,33 @@
+"""The command line: poz list | show | plot | verify | cases | audit | demo | bench | scale. Needs the extra `cli`."""
+# ruff: noqa: E402 - what is missing is said before anything fails
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from poz._extras import require
+
+require("The command line", "cli", "typer", "rich")
+
+import typer
+
+import poz
+from poz.cli import screen
+from poz.cli.audit import audit
+from poz.cli.catalogue import cases, list_, plot, show
+from poz.cli.running import bench, demo, scale
+from poz.cli.verify import verify
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Preference-optimization objectives, exact and fused."
+)
+app.command("list")(list_)
+for command in (show, plot, verify, cases, audit, demo, bench, scale):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        screen.out.print(poz.__version__)
+        raise typer.Exit()
