@@ -23,7 +23,8 @@ import torch
 import poz
 from poz.families import layout_of
 from poz.kernels.plan import PairPlan, RolloutPlan, file_of, has_kernel, plan
-from poz.testing import answers, conform, draw_case, draw_values, refusal, runs
+from poz.testing import answers as references
+from poz.testing import conform, draw_case, draw_values, refusal, runs
 from poz.testing.answers import expected
 from poz.testing.tolerances import RTOL, assert_close
 
@@ -418,7 +419,7 @@ def far(name):
     spec, found = poz.zoo[name], []
     for kl, how in list(zip(spec.params["kl"].domain.options, CORRECTED, strict=False))[FAR.index(name) % 3 :: 3]:
         values = {"kl": kl, "kl_weight": 0.5, "correction": how, **TIGHT.get(name, {})}
-        wanted, slopes = answers.reference(spec.bind(**values), poz.Rollouts(**given))
+        wanted, slopes = references.reference(spec.bind(**values), poz.Rollouts(**given))
         here = {field: torch.tensor(x, dtype=torch.float32) for field, x in given.items()}
         here["logps"].requires_grad_()
         losses = fused_losses(name, poz.Rollouts(**here), values, "triton")
@@ -640,8 +641,8 @@ def test_nan_stays_in_its_example(interpreted, name):
 
 
 def _unscaled(objective, batch, dtype):
-    losses, gradients = answers.reference(objective, batch)
-    return answers.Expected(losses, gradients, losses, gradients)
+    losses, gradients = references.reference(objective, batch)
+    return references.Expected(losses, gradients, losses, gradients)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not poz.zoo[name].coupled])
