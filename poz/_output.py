@@ -1,11 +1,13 @@
-"""Whether a file can be written after the work, said before it; and text that any terminal can show."""
+"""Whether a file can be written after the work, said before it; text that any terminal can show; names that are none."""
 
 from __future__ import annotations
 
 import codecs
+import difflib
 import io
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,15 @@ def _spelling(character: str) -> str:
         return letter.capitalize() if " CAPITAL " in name else letter.lower()
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?" * (not unicodedata.combining(character))
+
+
+def nearest(what: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such thing, and what may have been meant, in two sentences."""
+    same = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
+    hint = (
+        f"Did you mean {' or '.join(repr(same[one]) for one in near)}?"
+        if near
+        else f"There are {', '.join(sorted(same.values(), key=str.lower))}."
+    )
+    return f"There is no {what} {name!r}. {hint}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from poz import objectives
+from poz._output import nearest
 from poz.objective import Objective
 
 # What people migrate with and that has meant several objectives: the caller says which.
@@ -56,13 +57,13 @@ class Zoo(Mapping[str, Objective]):
         families = {o.family.__name__: o.family for o in self.values()}
         name = family if isinstance(family, str) else getattr(family, "__name__", None)
         if name is not None and name not in families:
-            raise ValueError(_nearest("family", name, families))
+            raise ValueError(nearest("family", name, families))
         if reference_free not in (None, True, False):
             raise ValueError(f"reference_free must be True, False, or None for either; got {reference_free!r}.")
         fields = {field for one in families.values() if name in (None, one.__name__) for field in one._fields}
         wanted = {reads} if isinstance(reads, str) else {*reads}
         for field in sorted(wanted - fields):
-            raise ValueError(_nearest("field" + f" of {name}" * bool(name), field, fields))
+            raise ValueError(nearest("field" + f" of {name}" * bool(name), field, fields))
         return [
             o
             for o in self.values()
@@ -87,17 +88,6 @@ class Zoo(Mapping[str, Objective]):
 
     def __len__(self) -> int:
         return len(self._named)
-
-
-def _nearest(what: str, name: str, known: Iterable[str]) -> str:
-    same = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
-    hint = (
-        f"Did you mean {' or '.join(repr(same[one]) for one in near)}?"
-        if near
-        else f"There are {', '.join(sorted(known))}."
-    )
-    return f"There is no {what} {name!r}. {hint}"
 
 
 class UnknownObjective(KeyError):

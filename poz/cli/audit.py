@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from poz._output import nearest
 from poz.cli import screen
 from poz.cli.screen import STDOUT, check_report, check_seed, find, folded, stop, versions, write
 
@@ -35,45 +37,26 @@ def audit(
 
     check_seed(seed)
     check_report(report)
-    known = peers.libraries()
-    plain = {_plain(one): one for one in known}
-    library = [plain.get(_plain(one), one) for one in library or ()]
-    places = [one.partition("=") for one in checkout or ()]
-    places = [(plain.get(_plain(place), place), "=", path) for place, _, path in places]
-    for given in checkout or ():
-        if not given.partition("=")[2]:
-            stop(f"--checkout takes a library and a folder, as in HALOs=../HALOs; got {given!r}.")
-    if unknown := [one for one in [*library, *(place[0] for place in places)] if one not in known]:
-        stop(f"There is no library {unknown[0]!r}; there are {', '.join(sorted(known, key=str.lower))}.")
-    for place, _, path in places:
-        try:
-            peers.checkout(place, Path(path))
-        except ValueError as error:
-            stop(str(error))
+    places = _places(checkout or ())
+    asked = [peers.libraries()[_named(one)] for one in dict.fromkeys(library or peers.libraries())]
     name = find([objective])[0].name if objective else ""
     say = Console(stderr=True) if report == STDOUT else screen.out
-    asked = [known[one] for one in dict.fromkeys(library or known)]
     there = [one for one in asked if one.version()]
     records: list[dict[str, Any]] = []
     with Console(stderr=True).status("audit") as status, contextlib.redirect_stdout(sys.stderr):  # what libraries print
         for one in there:
+            found = []
             for record in peers.audit(one, name, cases=cases, seed=seed):
-                records.append(record)
-                status.update(f"{one.name}: {len(records)} judged")
-    table = Table(*map(folded, ("library", "function or fact", "objective", "verdict")))
-    for record in records:
-        cells = f"{record['library']} {record['version']}", record.get("function") or record["does"]
-        table.add_row(*map(Text, (*cells, record.get("objective", ""), peers.described(record, does=True))))
-    if records:
-        say.print(table)
-        say.print("docs/peers.md says what the verdicts mean.")
-    elif there:
+                found.append(record)
+                status.update(f"{one.name}: {len(records) + len(found)} judged")
+            if found and one.name in places and all(record["verdict"] == "cannot be called" for record in found):
+                stop(
+                    f"Nothing of {one.name} can be called in {places[one.name]}. Give the folder that a clone of it made."
+                )
+            records += found
+    _show(records, say, examples=bool(objective or library))
+    if there and not records:
         say.print("Nothing is known of that: leave --objective out, or see `poz show` for what other libraries have.")
-    for record in records if objective or library else ():
-        for what in ("with", "example"):
-            if what in record:
-                said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
-                say.print(Text(said), soft_wrap=True)
     if absent := [one.name for one in asked if one not in there]:
         say.print(Text(f"Not installed, nor given as --checkout: {', '.join(absent)}."))
     called = [record for record in records if record["verdict"] != "cannot be called"]
@@ -84,6 +67,58 @@ def audit(
     raise typer.Exit(not called)
 
 
+def _places(checkout: Iterable[str]) -> dict[str, str]:
+    """The folders that libraries are read from, by their names."""
+    from poz import peers
+
+    places: dict[str, str] = {}
+    for given in checkout:
+        name, _, path = given.partition("=")
+        if not path:
+            stop(f"--checkout takes a library and a folder, as in HALOs=../HALOs; got {given!r}.")
+        places[_named(name)] = path
+    for name, path in places.items():
+        try:
+            peers.checkout(name, Path(path))
+        except ValueError as error:
+            stop(str(error))
+    return places
+
+
+def _named(name: str) -> str:
+    """The library of that name, however it is spelled: TRL, ms_swift."""
+    from poz import peers
+
+    known = {_plain(one): one for one in peers.libraries()}
+    if _plain(name) not in known:
+        stop(nearest("library", name, known.values()))
+    return known[_plain(name)]
+
+
+def _show(records: list[dict[str, Any]], say: Console, examples: bool) -> None:
+    """A table, or, where it is piped, a line each with tabs between its fields; and the smallest examples."""
+    from poz import peers
+
+    table = Table(*map(folded, ("library", "function or fact", "objective", "verdict")))
+    for record in records:
+        what = record.get("function") or record["does"]
+        cells = f"{record['library']} {record['version']}", what, record.get("objective", "")
+        said = peers.described(record, does=True)
+        if say.is_terminal:
+            table.add_row(*map(Text, (*cells, said)))
+        else:
+            typer.echo("\t".join((*cells, said)), err=say.stderr)
+    if records and say.is_terminal:
+        say.print(table)
+    if records:
+        say.print("docs/peers.md says what the verdicts mean.")
+    for record in records if examples else ():
+        for what in ("with", "example"):
+            if what in record:
+                said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
+                say.print(Text(said), soft_wrap=True)
+
+
 def _plain(name: str) -> str:
-    """A library's name however it is spelled: TRL, ms_swift."""
+    """A name without what people write otherwise."""
     return re.sub(r"[-_ ]", "", name).lower()

@@ -19,7 +19,7 @@ run = CliRunner()
 def made_up(monkeypatch, **libraries):
     """The command with these libraries alone, 80 columns wide."""
     monkeypatch.setattr("poz.peers.libraries", lambda: libraries)
-    monkeypatch.setattr("poz.cli.screen.out", Console(width=80))
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=80, force_terminal=True, color_system=None))
     monkeypatch.setenv("COLUMNS", "80")
 
 
@@ -41,9 +41,9 @@ def test_one_library_and_objective_as_json():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--library", "Tiger"], "There is no library 'Tiger'; there are "),
+        (["--library", "Tiger"], "There is no library 'Tiger'. Did you mean 'Liger' or 'TRL'?"),
         (["--objective", "ippo"], "There is no objective 'ippo'"),
-        (["--checkout", "Tiger=."], "There is no library 'Tiger'; there are "),
+        (["--checkout", "Tiger=."], "There is no library 'Tiger'. Did you mean 'Liger' or 'TRL'?"),
         (["--checkout", "Liger"], "--checkout takes a library and a folder, as in HALOs=../HALOs; got"),
         (["--checkout", "Liger={tmp_path}"], "is no git checkout of Liger: give the folder that `git clone` made."),
         (["--json", "{tmp_path}/no/a.json"], "There is no folder"),
@@ -205,3 +205,29 @@ def test_the_function_refuses_what_the_command_does(arguments, error, said):
     assert said in str(caught.value)
     with pytest.raises(ValueError, match="At least one case"):
         list(poz.peers.audit(equal(), cases=0))
+
+
+def test_a_checkout_of_something_else_gives_no_records(monkeypatch, tmp_path):
+    (tmp_path / "other.py").write_text("")
+    repository(tmp_path, "add .", "commit -qm one")
+    library = Library("Elsewhere")
+
+    @library.fact("It has the answer.", gives=42)
+    def answers():
+        import not_in_this_checkout
+
+        return not_in_this_checkout.answer
+
+    made_up(monkeypatch, Elsewhere=library)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    result = run.invoke(app, ["audit", "--checkout", f"Elsewhere={tmp_path}", "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 2
+    assert f"Nothing of Elsewhere can be called in {tmp_path}." in "".join(result.output.splitlines())
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_where_it_is_piped_a_record_is_a_line(monkeypatch):
+    monkeypatch.setattr("poz.peers.libraries", lambda: {"Made up": equal()})
+    result = run.invoke(app, ["audit"])
+    version = Library("Made up", "numpy").version()
+    assert result.stdout.splitlines()[0].split("\t") == [f"Made up {version}", "their_dpo_loss", "dpo", "equal"]
