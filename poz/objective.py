@@ -18,6 +18,7 @@ from poz._checks import another_family, prepared
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
 from poz.domains import Domain, Weights
+from poz.purposes import Answer
 
 Values = Mapping[str, Any]
 
@@ -113,6 +114,7 @@ class Objective:
         params: Hyper-parameters with default and domain.
         aliases: Other names in use.
         published: Values of the hyper-parameters in the paper and the released code, with where they were read.
+        answers: The purposes it serves, with reasons.
         reduces_to: Limits that are other objectives.
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
@@ -133,6 +135,7 @@ class Objective:
     may_read: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    answers: tuple[Answer, ...] = ()
     reduces_to: tuple[Limit, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
@@ -400,6 +403,7 @@ def objective(
     optional: str = "",
     aliases: Iterable[str] = (),
     published: Iterable[Published] = (),
+    answers: Iterable[Answer] = (),
     reduces_to: Iterable[Limit] = (),
     deviations: Iterable[Deviation] = (),
     gradient_stops: str = "",
@@ -441,6 +445,7 @@ def objective(
             may_read=tuple(optional.split()),
             aliases=tuple(aliases),
             published=tuple(published),
+            answers=tuple(answers),
             reduces_to=tuple(reduces_to),
             deviations=tuple(deviations),
             gradient_stops=gradient_stops,

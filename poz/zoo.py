@@ -14,6 +14,7 @@ from typing import Any
 from poz import objectives
 from poz._output import nearest
 from poz.objective import Objective
+from poz.purposes import PURPOSES
 
 # What people migrate with and that has meant several objectives: the caller says which.
 AMBIGUOUS = {
@@ -42,18 +43,27 @@ class Zoo(Mapping[str, Objective]):
         return objective.name in self._named and self._named[objective.name].function is objective.function
 
     def find(
-        self, *, family: str | type[Any] | None = None, reads: Iterable[str] = (), reference_free: bool | None = None
+        self,
+        *,
+        answers: str | Iterable[str] = (),
+        family: str | type[Any] | None = None,
+        reads: str | Iterable[str] = (),
+        reference_free: bool | None = None,
     ) -> list[Objective]:
         """Objectives for what is at hand, in order of publication.
 
         Args:
+            answers: Purposes that each of them serves, of `poz.purposes.PURPOSES`.
             family: On this one, by name or class.
             reads: Fields that each of them reads, or uses where they are given.
             reference_free: Whether no reference policy is needed; either where it is None.
 
         Raises:
-            ValueError: There is no such family, or none of its fields has that name; the message has the nearest.
+            ValueError: There is no such purpose or family, or none of its fields has that name; the message has the nearest.
         """
+        purposes = {answers} if isinstance(answers, str) else {*answers}
+        for purpose in sorted(purposes - {*PURPOSES}):
+            raise ValueError(nearest("purpose", purpose, PURPOSES))
         families = {o.family.__name__: o.family for o in self.values()}
         name = family if isinstance(family, str) else getattr(family, "__name__", None)
         if name is not None and name not in families:
@@ -67,7 +77,8 @@ class Zoo(Mapping[str, Objective]):
         return [
             o
             for o in self.values()
-            if name in (None, o.family.__name__)
+            if purposes <= {one.to for one in o.answers}
+            and name in (None, o.family.__name__)
             and wanted <= o.reads | o.optional
             and reference_free in (None, o.reference_free)
         ]

@@ -38,6 +38,7 @@ def test_find_takes_each_condition_and_all_of_them():
     assert "dpo" not in with_label
     assert "lcpo" in names(poz.zoo.find(reads=("annotator",)))  # must be given
     assert "bradley_terry" in with_label  # may be given
+    assert names(poz.zoo.find(answers="noisy-labels", family="Pairs")).index("dpo") == 0
     assert names(poz.zoo.find(reads=("annotator", "label"))) == [
         n for n in names(poz.zoo.find(reads="annotator")) if n in with_label
     ]
@@ -46,6 +47,7 @@ def test_find_takes_each_condition_and_all_of_them():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"answers": "tie"}, "no purpose 'tie'. Did you mean 'ties'?"),
         ({"family": "ranked"}, "no family 'ranked'. Did you mean 'Ranked'?"),
         ({"family": dict}, "no family 'dict'. There are Denoising, Pairs"),
         ({"reads": "lable"}, "no field 'lable'. Did you mean 'label'"),
@@ -61,7 +63,7 @@ def test_names_that_are_none_have_their_nearest(asked, said):
 def test_where_it_is_piped_the_list_has_a_line_for_each_with_its_aliases():
     rows = listed()
     assert [row[0] for row in rows] == list(poz.zoo)
-    assert {len(row) for row in rows} == {7}
+    assert {len(row) for row in rows} == {8}
     dpo = next(row for row in rows if row[0] == "dpo")
     assert dpo[1:4] == ["Pairs", "arXiv:2305.18290", "Direct Preference Optimization"]
     assert dpo[4].split() == list(poz.dpo.aliases) != []

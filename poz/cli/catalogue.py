@@ -24,6 +24,9 @@ TABLE = 72  # columns that the list needs as a table
 
 
 def list_(
+    answers: Annotated[
+        list[str] | None, typer.Option("--for", metavar="PURPOSE", help="Only what answers this, such as ties.")
+    ] = None,
     family: Annotated[str | None, typer.Option(help="Only objectives on this family, such as Ranked.")] = None,
     reads: Annotated[list[str] | None, typer.Option(help="Only those that read this field, or may.")] = None,
     reference_free: Annotated[
@@ -33,7 +36,7 @@ def list_(
 ) -> None:
     """Objectives, in order of publication: a table, or, where it is piped, a line each with tabs between its fields."""
     try:
-        found = poz.zoo.find(family=family, reads=reads or (), reference_free=reference_free)
+        found = poz.zoo.find(answers=answers or (), family=family, reads=reads or (), reference_free=reference_free)
     except ValueError as error:
         stop(str(error))
     rows: list[dict[str, Any]] = [
@@ -45,6 +48,7 @@ def list_(
             "aliases": list(spec.aliases),
             "reads": [field for field in spec.family._fields if field in spec.reads],
             "optional": [field for field in spec.family._fields if field in spec.optional],
+            "answers": [one.to for one in spec.answers],
         }
         for spec in found
     ]

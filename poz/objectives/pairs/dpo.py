@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -22,6 +23,9 @@ from poz.objective import Published, objective
             {"beta": (0.1,), "label_smoothing": (0.0,)},
         ),
         Published("second hand: arXiv:2305.18290 appendix B as others quote it, 0.5 for TL;DR", {"beta": (0.1, 0.5)}),
+    ],
+    answers=[
+        Answer("noisy-labels", test="objectives/test_theorems.py::test_conservative_dpo_undoes_known_flips"),
     ],
     basis="Paper, and the authors' code, executed in float64 (eric-mitchell/direct-preference-optimization@f8b8c0f): tests/authors/dpo.json.",
 )
