@@ -18,7 +18,7 @@ from poz._checks import another_family, prepared
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
 from poz.domains import Domain, Weights
-from poz.purposes import Answer
+from poz.purposes import Answer, proved
 
 Values = Mapping[str, Any]
 
@@ -114,7 +114,7 @@ class Objective:
         params: Hyper-parameters with default and domain.
         aliases: Other names in use.
         published: Values of the hyper-parameters in the paper and the released code, with where they were read.
-        answers: The purposes it serves, with reasons.
+        said: The purposes that its file says it serves, with reasons; `answers` has also those that its fields prove.
         reduces_to: Limits that are other objectives.
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
@@ -135,7 +135,7 @@ class Objective:
     may_read: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    said: tuple[Answer, ...] = ()
     reduces_to: tuple[Limit, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     gradient_stops: str = ""
@@ -174,6 +174,13 @@ class Objective:
     def reference_free(self) -> bool:
         """Whether no reference policy is needed."""
         return not any(name.startswith("ref_") for name in self._required)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """The purposes it serves with the hyper-parameters bound so far, with reasons."""
+        why = proved(families.layout_of(self.family), self.reads, self.optional)
+        said = tuple(one._replace(reads=why.pop(one.to, "")) for one in self.said)
+        return (*said, *(Answer(purpose, reads=reason) for purpose, reason in why.items()))
 
     @property
     def coupled(self) -> str:
@@ -445,7 +452,7 @@ def objective(
             may_read=tuple(optional.split()),
             aliases=tuple(aliases),
             published=tuple(published),
-            answers=tuple(answers),
+            said=tuple(answers),
             reduces_to=tuple(reduces_to),
             deviations=tuple(deviations),
             gradient_stops=gradient_stops,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from poz.families import Layout
 
 PURPOSES = {
     "noisy-labels": "Some labels are flipped.",
@@ -45,9 +49,35 @@ class Answer(NamedTuple):
         paper: Where the paper claims it, and what; "second hand: ..." where the paper itself was not read.
         test: The test that reproduces it, as file::function below tests/.
         world: The world of `poz worlds` that shows it.
+        reads: What the objective is given, which proves it; nobody writes that, `proved` finds it.
     """
 
     to: str
     paper: str = ""
     test: str = ""
     world: str = ""
+    reads: str = ""
+
+
+def other_policies(reads: Collection[str]) -> list[str]:
+    """Those fields that are of the reference, of the last iteration's policy or of opponents: of models to keep and to run."""
+    return [name for name in reads if name.startswith(("ref_", "anchor_", "opponents_"))]
+
+
+def proved(layout: Layout, reads: Collection[str], optional: Collection[str]) -> dict[str, str]:
+    """The purposes that the fields alone prove, each with how: a field and what it is, or a sentence."""
+    used = {*reads, *optional}
+    found = {
+        "ties": ("label" in used, "label: the probability that chosen is better, 1/2 where neither is"),
+        "reference-free": (not (layout.scores or other_policies(reads)), "Nothing is read of any other policy."),
+        "k-responses": (
+            layout.lists and not used.isdisjoint((*layout.masks.values(), "winrates")),
+            "The completions of a prompt are a list, of any length.",
+        ),
+        "binary-feedback": ("desirable" in used, "desirable: whether a completion is a good one"),
+        "unpaired-data": ("desirable" in used, "desirable: of completions without a rival"),
+        "off-policy": ("sampler_logps" in used, "sampler_logps: what the sampler is corrected by, with correction=..."),
+        "images": (layout.errors, "What is read are errors of denoising."),
+        "reward-model": (layout.scores, "What is read are outputs of a model of rewards or preferences."),
+    }
+    return {purpose: why for purpose, (holds, why) in found.items() if holds}

@@ -14,7 +14,7 @@ from typing import Any
 from poz import objectives
 from poz._output import nearest
 from poz.objective import Objective
-from poz.purposes import PURPOSES
+from poz.purposes import PURPOSES, other_policies
 
 # What people migrate with and that has meant several objectives: the caller says which.
 AMBIGUOUS = {
@@ -56,7 +56,8 @@ class Zoo(Mapping[str, Objective]):
             answers: Purposes that each of them serves, of `poz.purposes.PURPOSES`.
             family: On this one, by name or class.
             reads: Fields that each of them reads, or uses where they are given.
-            reference_free: Whether no reference policy is needed; either where it is None.
+            reference_free: Whether no policy but the one that learns is needed, neither a reference nor that of the last
+                iteration; either where it is None.
 
         Raises:
             ValueError: There is no such purpose or family, or none of its fields has that name; the message has the nearest.
@@ -80,7 +81,7 @@ class Zoo(Mapping[str, Objective]):
             if purposes <= {one.to for one in o.answers}
             and name in (None, o.family.__name__)
             and wanted <= o.reads | o.optional
-            and reference_free in (None, o.reference_free)
+            and reference_free in (None, not other_policies(o.reads))
         ]
 
     def hint(self, name: object) -> str:
