@@ -27,7 +27,7 @@ def served(objective):
         ("mdpo", "", "k-responses"),  # three columns, each of a meaning of its own
         ("lcpo", "", "reference-free"),
         ("spce", "ties", ""),
-        ("grpo", "off-policy", ""),
+        ("grpo", "engine-mismatch", "off-policy"),
     ],
 )
 def test_what_it_reads_proves_them(name, yes, no):
