@@ -15,15 +15,20 @@ import poz
 from poz.cli import screen
 from poz.cli.audit import audit
 from poz.cli.catalogue import cases, list_, plot, show
+from poz.cli.plain import Command, Group
 from poz.cli.running import bench, demo, scale
 from poz.cli.verify import verify
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Preference-optimization objectives, exact and fused."
+    cls=Group,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Preference-optimization objectives, exact and fused.",
 )
-app.command("list")(list_)
+app.command("list", cls=Command)(list_)
 for command in (show, plot, verify, cases, audit, demo, bench, scale):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 @app.callback(invoke_without_command=True)

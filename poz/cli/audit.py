@@ -12,12 +12,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from poz._output import nearest
 from poz.cli import screen
-from poz.cli.screen import STDOUT, check_report, check_seed, find, folded, stop, versions, write
+from poz.cli.screen import STDOUT, check_report, check_seed, find, say, stop, versions, write
 
 
 def audit(
@@ -40,7 +39,7 @@ def audit(
     places = _places(checkout or ())
     asked = [peers.libraries()[_named(one)] for one in dict.fromkeys(library or peers.libraries())]
     name = find([objective])[0].name if objective else ""
-    say = Console(stderr=True) if report == STDOUT else screen.out
+    console = Console(stderr=True) if report == STDOUT else screen.out
     there = [one for one in asked if one.version()]
     records: list[dict[str, Any]] = []
     with Console(stderr=True).status("audit") as status, contextlib.redirect_stdout(sys.stderr):  # what libraries print
@@ -54,13 +53,15 @@ def audit(
                     f"Nothing of {one.name} can be called in {places[one.name]}. Give the folder that a clone of it made."
                 )
             records += found
-    _show(records, say, examples=bool(objective or library))
+    _show(records, console, examples=bool(objective or library))
     if there and not records:
-        say.print("Nothing is known of that: leave --objective out, or see `poz show` for what other libraries have.")
+        say(
+            "Nothing is known of that: leave --objective out, or see `poz show` for what other libraries have.", console
+        )
     if absent := [one.name for one in asked if one not in there]:
-        say.print(Text(f"Not installed, nor given as --checkout: {', '.join(absent)}."))
+        say(f"Not installed, nor given as --checkout: {', '.join(absent)}.", console)
     called = [record for record in records if record["verdict"] != "cannot be called"]
-    say.print(f"{len(called)} of {len(records)} called")
+    say(f"{len(called)} of {len(records)} called", console)
     if report is not None:
         head = {"versions": versions(), "objective": name, "cases": cases, "seed": seed}
         write(report, json.dumps({**head, "records": records}, indent=1) + "\n")
@@ -95,28 +96,30 @@ def _named(name: str) -> str:
     return known[_plain(name)]
 
 
-def _show(records: list[dict[str, Any]], say: Console, examples: bool) -> None:
+def _show(records: list[dict[str, Any]], console: Console, examples: bool) -> None:
     """A table, or, where it is piped, a line each with tabs between its fields; and the smallest examples."""
     from poz import peers
 
-    table = Table(*map(folded, ("library", "function or fact", "objective", "verdict")))
-    for record in records:
-        what = record.get("function") or record["does"]
-        cells = f"{record['library']} {record['version']}", what, record.get("objective", "")
-        said = peers.described(record, does=True)
-        if say.is_terminal:
-            table.add_row(*map(Text, (*cells, said)))
-        else:
-            typer.echo("\t".join((*cells, said)), err=say.stderr)
-    if records and say.is_terminal:
-        say.print(table)
+    rows = [
+        (
+            f"{record['library']} {record['version']}",
+            record.get("function") or record["does"],
+            record.get("objective", ""),
+            peers.described(record, does=True),
+        )
+        for record in records
+    ]
+    if rows and console.is_terminal:
+        screen.table(("library", "function or fact", "objective", "verdict"), rows, console)
+    for row in rows if not console.is_terminal else ():
+        typer.echo("\t".join(row), err=console.stderr)
     if records:
-        say.print("docs/peers.md says what the verdicts mean.")
+        say("docs/peers.md says what the verdicts mean.", console)
     for record in records if examples else ():
         for what in ("with", "example"):
             if what in record:
                 said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
-                say.print(Text(said), soft_wrap=True)
+                console.print(Text(said), soft_wrap=True)
 
 
 def _plain(name: str) -> str:

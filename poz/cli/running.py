@@ -13,6 +13,7 @@ from rich.table import Table
 
 import poz
 from poz._output import PICTURES
+from poz.cli import screen
 from poz.cli.screen import WIDE, check_report, check_seed, find, stop
 from poz.demo_settings import STEPS
 from poz.objective import Base, Objective
@@ -45,7 +46,7 @@ def demo(
     check_seed(seed)
     params = _params(find([objective])[0], param or [])
     try:
-        run(objective, data, steps, output, seed, params=params, save=save, reward_model=reward_model)
+        run(objective, data, steps, output, seed, params=params, save=save, reward_model=reward_model, show=screen.say)
     except FloatingPointError as error:
         stop(str(error), 1)
     except (TypeError, ValueError, OSError) as error:
@@ -86,9 +87,8 @@ def scale(
     """What a head costs on many devices, in each layout: a model of bytes and bandwidths, nothing measured."""
     from poz.scale import Head, Machine, best, costs
 
-    table = Table(
-        "devices", "layout", "MB inside", "MB across", "bytes per token", "memory, GiB", "ms on wires", "", box=MARKDOWN
-    )
+    columns = "devices", "layout", "MB inside", "MB across", "bytes per token", "memory, GiB", "ms on wires", ""
+    rows: list[tuple[str, ...]] = []
     head = Head(vocabulary, hidden, tokens)
     if not room >= 0:
         stop(f"room must be 0 or more; got {room}.")
@@ -104,7 +104,13 @@ def scale(
             numbers = one.inside / 1e6, one.across / 1e6, moved / tokens, one.memory / 2**30, one.seconds * 1e3
             digits = 0, 0, 0, 1, 1
             cells = (f"{x:,.{places}f}" for x, places in zip(numbers, digits, strict=True))
-            table.add_row(str(number), one.layout, *cells, mark)
+            rows.append((str(number), one.layout, *cells, mark))
+    if screen.out.is_terminal:
+        screen.table(columns, rows)
+        return
+    table = Table(*columns, box=MARKDOWN)  # for a page
+    for row in rows:
+        table.add_row(*row)
     Console(width=WIDE).print(table)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 import poz
 from poz._output import check_output
+from poz.cli.plain import wrapped
 from poz.objective import Objective
 from poz.zoo import UnknownObjective
 
@@ -26,6 +29,36 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Ob
 def folded(header: str) -> Column:
     """A column of which a narrow terminal cuts nothing off."""
     return Column(header, overflow="fold")
+
+
+def say(text: str, console: Console | None = None, style: Any = "") -> None:
+    """Broken between words on a terminal, whatever its width; in a pipe as it is."""
+    console = console or out
+    lines = [wrapped(line, console.width) if console.is_terminal else line for line in text.split("\n")]
+    console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], console: Console | None = None) -> None:
+    """A table; where its words do not fit beside each other, a few lines for each row, which begin with the column's name."""
+    console, texts = console or out, [[Text(x) if isinstance(x, str) else x for x in row] for row in rows]
+    columns = [[Text(header), *cells] for header, *cells in zip(headers, *texts, strict=True)]
+    widths = [max((cell_len(word) for cell in column for word in cell.plain.split()), default=0) for column in columns]
+    room = console.width - sum(widths) - 3 * len(widths) - 1
+    if room < 0:
+        for row in texts:
+            for header, cell in zip(headers, row, strict=True):
+                if cell.plain:
+                    say(f"{header}: {cell}" if header else cell.plain, console, cell.style)
+            console.print()
+        return
+    wanted = [max(cell_len(cell.plain) for cell in column) for column in columns]
+    for left, place in enumerate(sorted(range(len(widths)), key=lambda place: wanted[place] - widths[place])):
+        more = min(wanted[place] - widths[place], room // (len(widths) - left))
+        widths[place], room = widths[place] + more, room - more
+    made = Table(*(Column(header, width=width) for header, width in zip(headers, widths, strict=True)))
+    for row in texts:
+        made.add_row(*row)
+    console.print(made)
 
 
 def find(names: list[str]) -> list[Objective]:
@@ -66,7 +99,7 @@ def check_seed(seed: int) -> None:
 
 def stop(message: str, code: int = 2) -> NoReturn:
     """Ends with a sentence on standard error."""
-    Console(stderr=True).print(Text(message, style="red"))
+    say(message, Console(stderr=True), "red")
     raise typer.Exit(code)
 
 

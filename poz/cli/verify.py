@@ -15,12 +15,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 import poz
 from poz.cli import screen
-from poz.cli.screen import STDOUT, Names, check_report, check_seed, find, stop, versions, write
+from poz.cli.screen import STDOUT, Names, check_report, check_seed, find, say, stop, versions, write
 
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 
@@ -46,12 +45,12 @@ def verify(
     if unknown:
         stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
     check_report(report)
-    say = Console(stderr=True) if report == STDOUT else screen.out
+    console = Console(stderr=True) if report == STDOUT else screen.out
     lacking = {name: why for name in backends if (why := missing(name))}
     if backend and lacking:
         stop(next(iter(lacking.values())))
     for why in lacking.values():
-        say.print(Text(f"{why} It is left out."))
+        say(f"{why} It is left out.", console)
     backends = [name for name in backends if name not in lacking]
     total = sum(runs(name, one) for name in chosen for one in backends)
     results: list[dict[str, Any]] = []
@@ -59,21 +58,20 @@ def verify(
         for result in _watched(backends, chosen, cases, seed, total):
             results.append(result)
     except KeyboardInterrupt:
-        say.print(f"Stopped; {len(results)} of {total} are finished.")
-    table = Table("objective", *backends, caption="worst loss error / worst gradient error; –: not run there")
-    for name in chosen:
-        row = {r["backend"]: r for r in results if r["objective"] == name}
-        table.add_row(name, *(_cell(row.get(b)) for b in backends))
-    say.print(table)
+        say(f"Stopped; {len(results)} of {total} are finished.", console)
+    found = {(r["objective"], r["backend"]): r for r in results}
+    rows = [[Text(name), *(_cell(found.get((name, one))) for one in backends)] for name in chosen]
+    screen.table(("objective", *backends), rows, console)
+    say("worst loss error / worst gradient error; –: not run there", console)
     for name, one in itertools.product(chosen, backends):
         if why := refusal(name, one):
-            say.print(Text(f"{name} is not run on {one}: {why}."))
+            say(f"{name} is not run on {one}: {why}.", console)
     missed = [r for r in results if not r["passed"]]
     for result in missed:
-        say.print(Text(f"{result['objective']} on {result['backend']}: {result['problem']}", style="red"))
+        say(f"{result['objective']} on {result['backend']}: {result['problem']}", console, "red")
         for what in ("inputs", "again"):
-            say.print(Text(f"  {what}: {result[what]}"), soft_wrap=True)
-    say.print(f"{len(results) - len(missed)} passed, {len(missed)} failed")
+            console.print(Text(f"  {what}: {result[what]}"), soft_wrap=True)
+    say(f"{len(results) - len(missed)} passed, {len(missed)} failed", console)
     if report is not None:
         head = {"versions": versions(), "cases": cases, "seed": seed, "finished": len(results) == total}
         write(report, json.dumps({**head, "results": results}, indent=1) + "\n")

@@ -95,19 +95,18 @@ def test_nothing_that_can_be_called_is_an_exit_of_one(monkeypatch):
     assert "Not installed, nor given as --checkout: Absent." in result.output
 
 
-def test_the_table_fits_80_columns_and_nothing_is_cut(monkeypatch):
+def test_it_fits_80_columns_and_no_word_is_cut(monkeypatch):
     long = "SomeVeryLongTrainerName.with_a_method_that_nobody_can_remember, loss_type='sigmoid_and_more'"
     library = Library("A library of a long name", "numpy")
     library.loss("dpo", long, does="is one more", settings={"beta": 0.5})(lambda: lambda pairs: poz.dpo(pairs) + 1)
     library.fact("It is so.", gives="x" * 90)(lambda: "x" * 90)
     made_up(monkeypatch, long=library)
     result = run.invoke(app, ["audit", "--cases", "1"])
-    assert max(map(len, result.output.splitlines())) <= 80
-    rows = [line.split("│")[1:-1] for line in result.output.splitlines() if "│" in line]
-    whole = ["".join("".join(cell).split()) for cell in zip(*rows, strict=True)]
-    assert "".join(long.split()) in whole[1]
-    assert "x" * 90 in whole[3]
-    assert "differs:loss" in whole[3]
+    lines = result.output.splitlines()
+    assert [line for line in lines if len(line) > 80 and len(line.split()) > 1] == []
+    said = " ".join(result.output.split())
+    for cell in (long, "x" * 90, "A library of a long name", "differs: loss"):
+        assert cell in said
 
 
 def test_the_examples_of_one_library_are_printed(monkeypatch):
