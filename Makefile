@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PY := $(BIN)/python
-EXTRAS := torch,triton,jax,trl,cli,plot,bench,test,lint
+EXTRAS := torch,triton,jax,trl,cli,plot,bench,docs,test,lint
 
 .PRECIOUS: build/trainers/%/.ready
-.PHONY: help setup test trainers audit check lint types kernels package demo verify bench mutants format clean
+.PHONY: help setup test trainers audit check lint types kernels package demo verify bench mutants docs docs-test format clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -103,6 +103,16 @@ bench: $(READY) ## the CPU benchmarks
 mutants: $(READY) ## change one place at a time, in every formula and in 120 of the plumbing's: how many does a test see?
 	$(PY) tests/mutants
 	$(PY) tests/mutants --plumbing --sample 120
+
+docs: $(READY) ## the site, into build/site
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(PY) -P -m mkdocs build --quiet
+
+# Selenium drives Debian's Chromium.
+docs-test: docs ## every page of the site in a real browser
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || \
+		{ command -v apt-get > /dev/null && [ $$(id -u) = 0 ] && apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; } || \
+		{ echo "make docs-test needs chromium and chromedriver on the PATH: install Debian's chromium and chromium-driver."; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/site --durations=5
 
 format: $(READY)
 	$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .

@@ -1,0 +1,89 @@
+"""The built site, a browser, and what a page of it loads."""
+
+import functools
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+
+SITE = Path(__file__).parents[2] / "build/site"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves under a prefix, as a project's pages are."""
+
+    def translate_path(self, path: str) -> str:
+        return super().translate_path(path.removeprefix("/some/prefix"))
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def pages() -> list[str]:
+    found = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html"))
+    assert len(found) > 100, "Build the site first: make docs."
+    return found
+
+
+@pytest.fixture(scope="session")
+def address():
+    """Where the site is served."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/some/prefix/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all tests."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "window-size=1280,1000"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def phone(browser):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    )
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Opens a page; gives what the console said, and what was asked for in vain or outside the site."""
+
+    def open_page(page: str) -> list[str]:
+        browser.get(address + page)
+        said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+        asked = _asked(browser)
+        assert asked, page
+        return said + [url for url, fine in asked.items() if not fine or not url.startswith(address)]
+
+    return open_page
+
+
+def _asked(browser) -> dict[str, bool]:
+    """The addresses asked for since the last call, and whether each was there."""
+    urls, failed = {}, set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        event, given = message["method"], message["params"]
+        if event == "Network.requestWillBeSent":
+            urls[given["requestId"]] = given["request"]["url"]
+        elif (event == "Network.responseReceived" and given["response"]["status"] >= 400) or (
+            event == "Network.loadingFailed" and not given.get("canceled")
+        ):
+            failed.add(given["requestId"])
+    return {url: one not in failed for one, url in urls.items() if not url.startswith(("data:", "blob:", "about:"))}
