@@ -19,7 +19,7 @@ from poz.counts import Counts
 from poz.domains import NUMBERS
 from poz.families import Pairs, layout_of, named
 from poz.families._of_pairs import MADE, alone, list_of, read_of_pairs
-from poz.objective import Objective, holds_arrays, tracing
+from poz.objective import Described, Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
 Weight = float | Array
@@ -90,8 +90,9 @@ def combine(
     coupled = ", ".join(part.coupled for part, _ in parts if part.coupled)
 
     def function(xp: Namespace, batch: Any) -> Array:
-        """The weighted sum of the parts."""
         return reduce(add, (_weighted(xp, part, weight, _losses(xp, part, batch)) for part, weight in parts))
+
+    function.__doc__ = "The sum of\n\n" + "\n".join(f"    {_shown(part, weight)}" for part, weight in parts)
 
     def joined(of: Callable[[Objective], str]) -> str:
         return " + ".join(of(part) for part, _ in parts)
@@ -102,7 +103,7 @@ def combine(
         title=joined(lambda part: part.title),
         paper=", ".join(part.paper for part, _ in parts),
         equation="weighted sum",
-        formula=joined(lambda part: rf"w_{{\text{{{part.name}}}}}\Bigl({part.formula}\Bigr)"),
+        formula=joined(lambda part: rf"w_{{\text{{{part.name}}}}}\,\Bigl({part.formula}\Bigr)"),
         family=family,
         params=MappingProxyType({}),
         function=function,
@@ -115,7 +116,15 @@ def combine(
     )
 
 
+Combination.__doc__ = Described(Combination.__doc__)  # type: ignore[assignment]
 Objective._times = lambda objective, weight: combine([(objective, weight)])
+
+
+def _shown(part: Objective, weight: Weight) -> str:
+    """A part and what it is bound to, for `help`."""
+    often = f"weights of shape {tuple(weight.shape)}" if hasattr(weight, "dtype") else weight
+    bound = ", ".join(f"{name}={value!r}" for name, value in part.values.items())
+    return f"{often} of {part.name}, {part.title}" + f": {bound}" * bool(bound)
 
 
 def _part(given: Any) -> tuple[Objective, Weight]:

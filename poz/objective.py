@@ -15,6 +15,7 @@ import numpy as np
 
 from poz import families
 from poz._checks import another_family, prepared
+from poz._formula import readable
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
 from poz.domains import Domain, Weights
@@ -75,7 +76,7 @@ class _Signature:
         return inspect.Signature([batch.replace(kind=inspect.Parameter.POSITIONAL_ONLY), *bound])
 
 
-class _Doc:
+class Described:
     """Of an objective the text of its function and what it declares, of the class its own."""
 
     def __init__(self, text: str | None) -> None:
@@ -89,7 +90,7 @@ def _described(this: Objective) -> str:
     """What `help` shows: text, formula, fields, and hyper-parameters with their domains."""
     fields = [name for name in this.family._fields if name in this.reads]
     given = [name for name in this.family._fields if name in this.optional]
-    lines = [inspect.cleandoc(this.function.__doc__ or ""), "", f"Formula: {this.formula}"]
+    lines = [inspect.cleandoc(this.function.__doc__ or ""), "", f"Formula: {readable(this.formula)}"]
     lines += [f"Source: {this.paper}, {this.equation}", "", f"Reads {families.named(this.family)}: {', '.join(fields)}"]
     lines += [f"Where given: {', '.join(given)}"] * bool(given) + ["", "Hyper-parameters:"] * bool(this.params)
     for name, (_, domain) in this.params.items():
@@ -374,7 +375,7 @@ def tracing() -> bool:
     return torch is not None and torch.compiler.is_dynamo_compiling()
 
 
-Objective.__doc__ = _Doc(Objective.__doc__)  # type: ignore[assignment]
+Objective.__doc__ = Described(Objective.__doc__)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

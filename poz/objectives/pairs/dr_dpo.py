@@ -16,7 +16,7 @@ from poz.objectives._pairs import one
     title="Distributionally robust DPO",
     paper="arXiv:2407.07880",
     equation="the Dr. DPO loss",
-    formula=r"-\beta'\log\tfrac1B\sum_j e^{-L_j/\beta'},\quad L_j=-\log\sigma(\beta h_j)",
+    formula=r"-\beta'\log\Bigl(\tfrac1B\sum_j e^{-L_j/\beta'}\Bigr),\quad L_j=-\log\sigma(\beta h_j)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
         Published("junkangwu/Dr_DPO@3c0678f, README.md", {"beta": (0.1,), "robustness": (1.0,)}),
