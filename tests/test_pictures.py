@@ -1,0 +1,100 @@
+"""Pictures of objectives for a page: what is drawn are the objective's own numbers, and what is said of them is true."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import poz
+from poz.plotting import alt, lines, svg, thumbnail
+
+SVG = "{http://www.w3.org/2000/svg}"
+WITHOUT = {  # by what the sentence says
+    "so there is no margin to draw it against": {"auxiliary", "gpm", "nash_md", "reward_contrastive"},
+    "on which its loss depends as on the margin": {"heron", "vpl"},
+    "which has no margin to draw it against": {"diffusion_dpo", "mapo", "gpo", "qrpo", "rspo", "sppo"},
+}
+REFUSED = set().union(*WITHOUT.values())
+DRAWN = [name for name in poz.zoo if name not in REFUSED]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_lines_are_those_of_the_objective(name):
+    for line in lines(poz.zoo[name]):
+        low, high = line.ends
+        xs, step = np.linspace(low, high, 9)[1:-1] + 0.01, 1e-4
+        losses, slopes = line.at(xs)
+        parts = [line.batch(np.array([x])) for x in xs] if line.objective.coupled else [line.batch(xs)]
+        np.testing.assert_allclose(losses, np.concatenate([line.objective(b) for b in parts]), rtol=1e-11, atol=1e-12)
+        if not line.objective.gradient_stops:
+            # Central differences: 1e-8 times the third derivative, and rounding of 1e-12 over the step.
+            around = (line.at(xs + step)[0] - line.at(xs - step)[0]) / (2 * step)
+            np.testing.assert_allclose(slopes, around, rtol=1e-6, atol=1e-6)
+
+
+def test_what_has_no_line_says_why():
+    for words, names in WITHOUT.items():
+        for name in names:
+            for make in (svg, alt, thumbnail):
+                with pytest.raises(ValueError, match=words):
+                    make(poz.zoo[name])
+
+
+@pytest.mark.parametrize("name", ["dpo", "ppo_clip", "kto", "dil"])
+def test_an_inline_picture_stands_alone(name):
+    text = svg(poz.zoo[name])
+    root = ET.fromstring(text)
+    assert root.get("role") == "img"
+    assert root.find(f"{SVG}desc").text == alt(poz.zoo[name])
+    assert name in root.find(f"{SVG}title").text
+    assert not re.search(r'\bid="|href|<style|<script', text)
+    assert len(text) < 8000
+    drawn = [path for path in root.iter(f"{SVG}path") if path.get("stroke-width") == "2"]
+    looks = {(path.get("stroke"), path.get("stroke-dasharray")) for path in drawn}
+    count = len(lines(poz.zoo[name]))
+    assert len({dashes for _, dashes in looks}) == len(looks) == count  # no two differ by colour alone
+    assert {path.get("stroke") for path in root.iter(f"{SVG}path")} <= {None, *(colour for colour, _ in looks)}
+    assert ET.fromstring(thumbnail(poz.zoo[name])).find(f"{SVG}title").text.startswith(f"Loss of {name} ")
+
+
+def test_points_of_a_picture_are_the_objectives_numbers():
+    """Read off the path, by the ticks of the axes: hinge is (1 - β z)+, β = 2."""
+    root = ET.fromstring(svg(poz.hinge.bind(beta=2.0)))
+    path = next(p for p in root.iter(f"{SVG}path") if p.get("stroke-width") == "2")
+    corners = np.array(re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path.get("d")), float)
+    ticks = [t for t in root.iter(f"{SVG}text") if float(t.get("x")) < 270 and re.fullmatch(r"−?\d+", t.text)]
+    across, up = ([t for t in ticks if t.get("text-anchor") == anchor] for anchor in ("middle", "end"))
+    x, z = np.array([(float(t.get("x")), float(t.text.replace("−", "-"))) for t in across]).T
+    y, level = np.array([(float(t.get("y")) - 4, float(t.text)) for t in up]).T  # words stand 4 below their tick
+    z = np.polyval(np.polyfit(x, z, 1), corners[:, 0])
+    loss = np.polyval(np.polyfit(y, level, 1), corners[:, 1])
+    np.testing.assert_allclose(loss, np.maximum(1 - 2 * z, 0), atol=0.03)  # a tenth of a unit of the picture is 0.013
+    assert np.abs(z - 0.5).min() < 0.01  # its kink is a corner
+
+
+@pytest.mark.parametrize(
+    ("objective", "sentences"),
+    [
+        # (z - 1 / (2 β))², by hand
+        (poz.ipo, ["falls from 225 to 0 at 5, then rises to 25; at 0 it is 25", "is −10 at 0 and 0 at 5"]),
+        (poz.ipo.bind(tau=0.25), ["against the margin of chosen over rejected, from −10 to 10 nats", "ipo (tau=0.25)",
+                                   "falls from 144 to 0 at 2, then rises to 64; at 0 it is 4", "is −4 at 0 and 0 at 2"]),
+        # log(1 + e^(-z / 10)): log(1 + e) and log(1 + 1/e)
+        (poz.dpo, ["falls from 1.31 to 0.313; at 0 it is 0.693", "is −0.05 at 0 and 0 nowhere"]),
+        (poz.hinge.bind(beta=0.5), ["falls from 6 to 0 at 2, then stays there until 10; at 0 it is 1",
+                                    "is −0.5 at 0 and 0 from 2 to 10, with a jump at 2"]),
+        # -min(r, 1.2) and max(r, 0.8): clipped at log 1.2 and log 0.8
+        (poz.ppo_clip, ["At advantage +1, the loss falls from −0.135 to −1.2 at 0.182, then stays there until 2; at 0 it is −1",
+                        "is −1 at 0 and 0 from 0.182 to 2, with a jump at 0.182",
+                        "At advantage −1, the loss is 0.8 until −0.223, then rises to 7.39; at 0 it is 1",
+                        "is 1 at 0 and 0 from −2 to −0.223, with a jump at −0.223"]),
+        # σ of a tenth at ±10
+        (poz.kto, ["At desirable, the loss falls from 0.731 to 0.269; at 0 it is 0.5", "the loss rises from 0.269 to 0.731"]),
+        # the penalty of DPOP, 50 times the shortfall of chosen, is in the logit: log(1 + e^(β (10 + 500)))
+        (poz.dpop.bind(beta=0.1), ["Where chosen moves, the loss falls from 51 to 0.313; at 0 it is 0.693"]),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_picture_is_so(objective, sentences):
+    said = alt(objective)
+    assert all(sentence in said for sentence in sentences), said
