@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives.pairs.sft import sft
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,13 @@ from poz.objectives.pairs.sft import sft
             {"beta": (0.1,), "nll_weight": (1.0,)},
         ),
         Published("fe1ixxu/ALMA@10360c3 runs/cpo_ft.sh", {"beta": (0.1,), "nll_weight": (1.0,)}),
+    ],
+    answers=[
+        Answer(
+            "displacement",
+            paper="the authors' README: the NLL of chosen keeps the policy near to what was preferred",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     reduces_to=[
         Limit(

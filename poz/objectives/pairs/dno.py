@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Limit, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,16 @@ from poz.objective import Limit, objective
     equation="Algorithm 1 (soft), Algorithm 2, DNO-Prct (hard)",
     formula=r"-t\log\sigma(\eta h)-(1-t)\log\sigma(-\eta h),\quad t=\sigma(r_w-r_l)",
     reads=lambda p: "chosen rejected ref_chosen ref_rejected" + " margin" * (p["target"] == "soft"),
+    answers=[
+        Answer(
+            "intransitive", paper="abstract: a reward cannot express cycles, so general preferences are regressed on"
+        ),
+        Answer("online", paper="abstract: batches on policy, from round to round"),
+        Answer(
+            "preference-strength",
+            test="objectives/test_reward_laws.py::test_regressions_are_zero_exactly_at_their_target",
+        ),
+    ],
     reduces_to=[
         Limit(
             "dpo",

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,12 @@ from poz.objective import Deviation, Limit, Published, objective
     reads="chosen rejected ref_chosen ref_rejected",
     aliases=("jpo",),
     published=[Published("Hritikbansal/dove@02e53a0 dove/train.py", {"beta": (0.1,)})],
+    answers=[
+        Answer(
+            "prompts",
+            paper="abstract: preferences between pairs of an instruction and its completion, which may have different instructions",
+        ),
+    ],
     reduces_to=[Limit("dpo", "one instruction for both, which then cancels", lambda p: p, lambda p: p)],
     deviations=[
         Deviation(

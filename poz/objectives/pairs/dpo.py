@@ -25,7 +25,11 @@ from poz.purposes import Answer
         Published("second hand: arXiv:2305.18290 appendix B as others quote it, 0.5 for TL;DR", {"beta": (0.1, 0.5)}),
     ],
     answers=[
-        Answer("noisy-labels", test="objectives/test_theorems.py::test_conservative_dpo_undoes_known_flips"),
+        Answer(
+            "noisy-labels",
+            paper="second hand: the cDPO note states a rate of flips in the label smoothing; biased, says robust DPO",
+        ),
+        Answer("overfitting", test="objectives/test_theorems.py::test_conservative_dpo_undoes_known_flips"),
     ],
     basis="Paper, and the authors' code, executed in float64 (eric-mitchell/direct-preference-optimization@f8b8c0f): tests/authors/dpo.json.",
 )

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Limit, Published, objective
     published=[
         Published("second hand: arXiv:2402.13228, v3", {"beta": (0.3,), "penalty": (5.0, 50.0, 500.0)}),
         Published("LuJunru/SamPO@25e9631 dpo.sh", {"beta": (0.1,), "penalty": (50.0,)}),
+    ],
+    answers=[
+        Answer(
+            "displacement",
+            paper="abstract: DPO may make chosen less likely as long as the ratio grows, and the penalty averts it",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     reduces_to=[
         Limit("dpo", "λ = 0", lambda p: {**p, "penalty": 0.0}, lambda p: {"beta": p["beta"]}),

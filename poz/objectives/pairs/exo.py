@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -25,6 +26,9 @@ from poz.objective import Deviation, Published, objective
         Published(
             "second hand: huggingface/trl@v1.16.0 says that the paper recommends it", {"label_smoothing": (1e-3,)}
         ),
+    ],
+    answers=[
+        Answer("overfitting", test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin"),
     ],
     deviations=[
         Deviation(

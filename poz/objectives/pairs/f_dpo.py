@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,12 @@ from poz.objective import Deviation, Limit, Published, objective
             {"beta": (0.1,), "alpha": (0.5,)},
         ),
         Published("the same, metrics/imdb/run_alpha.sh", {"alpha": (0.1, 0.3, 0.5, 0.7, 0.9)}),
+    ],
+    answers=[
+        Answer(
+            "diversity",
+            paper="abstract: divergences other than the reverse KL trade alignment for diversity of what is generated",
+        ),
     ],
     reduces_to=[Limit("dpo", "reverse KL", lambda p: {**p, "divergence": "reverse_kl"}, lambda p: {"beta": p["beta"]})],
     deviations=[

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,14 @@ from poz.objective import Deviation, Limit, objective
     equation="the table of links (body not read)",
     formula=r"f(\beta h),\quad f(z)\in\{e^{-z},\ \max(0,1-z)^2,\ (1+e^z)^{-2},\ (z-1)^2,\ -\log\sigma(z),\ \max(0,1-z)\}",
     reads="chosen rejected ref_chosen ref_rejected",
+    answers=[
+        Answer(
+            "overfitting",
+            paper="abstract: the convex function of the margin is how an offline loss regularises",
+            test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin",
+        ),
+        Answer("noisy-labels", test="objectives/test_link_laws.py::test_savage_is_bounded_and_forgets_both_ends"),
+    ],
     reduces_to=[
         Limit("dpo", "logistic", lambda p: {**p, "link": "logistic"}, lambda p: {"beta": p["beta"]}),
         Limit("hinge", "hinge", lambda p: {**p, "link": "hinge"}, lambda p: {"beta": p["beta"]}),

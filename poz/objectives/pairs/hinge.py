@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,9 @@ from poz.objective import Published, objective
     aliases=("rso", "slic_norm"),
     deviations=[],
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.05,)})],
+    answers=[
+        Answer("overfitting", test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin"),
+    ],
     basis="Paper (section 3.1), and TRL and Liger, executed in float64, the kink too (huggingface/trl@v1.16.0): tests/authors/hinge.json.",
 )
 def hinge(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
 from poz.objective import objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,18 @@ from poz.objective import objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
+    answers=[
+        Answer(
+            "overfitting",
+            paper="second hand: the KL constraint of DPO weakens the more certain a preference is, and that of IPO does not",
+            test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin",
+        ),
+        Answer(
+            "intransitive",
+            paper="abstract: it is stated in probabilities of preference, which no reward need explain",
+            test="objectives/test_theorems.py::test_ipo_minimiser",
+        ),
+    ],
     basis="Paper (sum of token log-probs). Two implementations, executed in float64: sums (eric-mitchell/direct-preference-optimization@"
     "f8b8c0f) and means (huggingface/trl@v1.16.0, which reports them as confirmed by the authors): tests/authors/ipo.json. "
     "The authors released none that was found. Libraries call τ `beta`.",

@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -32,6 +33,12 @@ def _cauchy(xp: Namespace, z: Array) -> Array:
     reads="chosen rejected ref_chosen ref_rejected entropy",
     published=[
         Published("haoxian-chen/MallowsPO@c188a2e, mallowsPO_config.py", {"beta": (10.0,), "kappa": (0.29,)}),
+    ],
+    answers=[
+        Answer(
+            "disagreement",
+            paper="abstract: DPO misses how much preferences differ between people, which a dispersion index of the prompt states",
+        ),
     ],
     check_values=_check_values,
     reduces_to=[

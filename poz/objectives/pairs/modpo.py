@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -33,6 +34,12 @@ from poz.objective import Deviation, Limit, Published, objective
             "ZHZisZZ/modpo@2e2df20 scripts/modpo/beavertails/run.sh, modpo.py",
             {"beta": (0.1,), "weight": (0.1, 0.5, 0.9)},
         )
+    ],
+    answers=[
+        Answer(
+            "goals",
+            paper="abstract: one loss for several rewards by weight, with the optimum of reinforcement learning on their sum",
+        ),
     ],
     deviations=[
         Deviation(

@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -29,6 +30,12 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Published("rycolab/odpo@6152f67 README.md, sentiment", {"beta": (0.7,), "alpha": (0.5,)}),
         Published("the same, toxicity", {"beta": (0.05,), "alpha": (1.0,)}),
         Published("the same, summarization, and config/loss/odpo.yaml", {"beta": (0.5,), "alpha": (1.0,)}),
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="abstract: the offset is by how much one completion is preferred, for not all pairs are equal",
+        ),
     ],
     check_values=_check_values,
     reduces_to=[

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -21,6 +22,17 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"\bigl(h-\tfrac{2p-1}{2\tau}\bigr)^2,\quad y,y'\sim\operatorname{sg}[\pi]\ \text{or}\ \operatorname{sg}[\pi^{1-\beta}\pi_{ref}^{\beta}]",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="label",
+    answers=[
+        Answer(
+            "online",
+            paper="abstract: pairs come from the policy, or from its mixture with the reference, and a preference model labels them",
+        ),
+        Answer(
+            "intransitive",
+            paper="abstract: with such data its optimum is the equilibrium of the preferences",
+            test="objectives/test_game_losses.py::test_online_ipo_climbs_the_regularised_game",
+        ),
+    ],
     check_values=_check_values,
     aliases=("ipo_md",),
     reduces_to=[

@@ -9,6 +9,7 @@ from poz.families import Pairs
 from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _labels
 from poz.objectives.pairs.sft import sft
+from poz.purposes import Answer
 
 CERTAIN = -1e-12  # nats: a rejected completion that is certain has infinite odds, and so an infinite loss
 LARGE = 30.0  # nats; beyond, chosen is so unlikely that 1 - e^p is near 1
@@ -27,6 +28,16 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     published=[
         Published("xfactlab/orpo@208d2d6 scripts/run_mistral_orpo_beta.sh", {"odds_weight": (0.1,)}),
         Published("xfactlab/orpo@208d2d6 scripts/run_mistral_orpo_capybara.sh", {"odds_weight": (0.05,)}),
+    ],
+    answers=[
+        Answer(
+            "one-stage",
+            paper="abstract: a small penalty on the disfavoured style within fine-tuning makes a further stage needless",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     deviations=[
         Deviation("the authors' command line", "λ = 1", "odds_weight=1.0"),

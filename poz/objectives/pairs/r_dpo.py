@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -16,6 +17,13 @@ from poz.objective import Deviation, Limit, Published, objective
     formula=r"-\log\sigma\bigl(\beta h+\alpha(|y_w|-|y_l|)\bigr)",
     reads="chosen rejected ref_chosen ref_rejected chosen_len rejected_len",
     published=[Published("LuJunru/SamPO@25e9631 dpo.sh", {"beta": (0.1,), "alpha": (0.01,)})],
+    answers=[
+        Answer(
+            "length-bias",
+            paper="abstract: DPO exploits length, and a simple regulariser prevents it",
+            test="objectives/test_length_laws.py::test_length_is_paid_for",
+        ),
+    ],
     reduces_to=[
         Limit("dpo", "α = 0", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]}),
         Limit(

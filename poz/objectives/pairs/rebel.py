@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,16 @@ from poz.objective import Deviation, Limit, Published, objective
     published=[
         Published("ZhaolinGao/REBEL@4ad7c11 src/ultrafeedback/rebel.py", {"eta": (1.0,)}),
         Published("ZhaolinGao/REBEL@4ad7c11 src/ultrafeedback_largebatch/rebel.py", {"eta": (1e6,)}),
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            test="objectives/test_reward_laws.py::test_regressions_are_zero_exactly_at_their_target",
+        ),
+        Answer(
+            "no-critic",
+            paper="abstract: policy optimisation becomes a regression on reward gaps, without a network of values or clipping",
+        ),
     ],
     reduces_to=[
         Limit(

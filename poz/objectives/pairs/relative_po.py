@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
+from poz.purposes import Answer
 
 
 def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
@@ -33,6 +34,10 @@ def _similarity(xp: Namespace, prompts: Array, temperature: Array) -> Array:
             {"beta": (0.1,), "temperature": (0.5,)},
         ),
         Published("the same, rpo-diagonal.yaml", {"beta": (0.1,), "diagonal_weight": (0.8,)}),
+    ],
+    answers=[
+        Answer("prompts", paper="abstract: completions of related prompts are contrasted, weighted by likeness"),
+        Answer("unpaired-data", paper="abstract: completions that are not paired are learned from too"),
     ],
     coupled="each chosen completion meets the rejected ones of the whole batch",
     reduces_to=[

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,13 @@ from poz.objective import Deviation, Limit, Published, objective
             "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md",
             {"beta": (0.1,), "label_smoothing": (0.1,)},
         )
+    ],
+    answers=[
+        Answer(
+            "noisy-labels",
+            paper="abstract: the loss is unbiased under random flips of preferences",
+            test="objectives/test_label_laws.py::test_robust_dpo_is_unbiased_under_flips",
+        ),
     ],
     reduces_to=[
         Limit("dpo", "ε = 0: no flips", lambda p: {**p, "label_smoothing": 0.0}, lambda p: {"beta": p["beta"]})

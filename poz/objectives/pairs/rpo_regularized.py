@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,16 @@ from poz.objective import Limit, Published, objective
             {"beta": (0.01,), "eta": (0.005,)},
         ),
         Published("the same, zephyr-7b-gemma/rpo/config_full.yaml", {"beta": (0.05,), "eta": (0.005,)}),
+    ],
+    answers=[
+        Answer(
+            "over-optimisation",
+            paper="abstract: the NLL of a baseline's completions is an adversarial regulariser against an imperfect reward",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     reduces_to=[Limit("dpo", "η = 0", lambda p: {**p, "eta": 0.0}, lambda p: {"beta": p["beta"]})],
     basis="The authors' code, executed in float64 (YSLIU627/Regularized-Preference-Optimization@d0389c4): tests/authors/rpo_regularized.json.",

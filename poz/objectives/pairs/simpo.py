@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _constraint(p: Values) -> str | None:
@@ -48,6 +49,9 @@ def _constraint(p: Values) -> str | None:
             "princeton-nlp/SimPO@1b3e8f3, training_configs/gemma-2-9b-it-simpo.yaml",
             {"beta": (10.0,), "gamma_beta_ratio": (0.5,)},
         ),
+    ],
+    answers=[
+        Answer("length-bias", paper="abstract: the reward is the mean log-prob, and completions hardly grow longer"),
     ],
     constraint=_constraint,
     deviations=[

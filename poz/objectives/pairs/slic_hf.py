@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,16 @@ from poz.objective import Deviation, Limit, Published, objective
         Published(
             "ContextualAI/HALOs@4831988 config/loss/slic.yaml", {"delta": (1.0,), "regularization_weight": (0.1,)}
         )
+    ],
+    answers=[
+        Answer(
+            "off-policy",
+            paper="abstract: feedback that was collected on another model's completions is learned from as well",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     reduces_to=[
         Limit(

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -21,6 +22,18 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"-y\log\sigma(\beta h)-(1-y)\log\sigma(-\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     optional="label",
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="abstract: the strength of a preference tells pairs apart that a label alone does not",
+        ),
+        Answer(
+            "overfitting",
+            paper="abstract: using the strength is what avoids overfitting",
+            test="objectives/test_label_laws.py::test_soft_labels_have_a_finite_optimum_with_the_entropy_as_value",
+        ),
+        Answer("online", paper="abstract: the model judges pairs that it generated itself"),
+    ],
     check_values=_check_values,
     aliases=("soft_dpo", "osp"),
     reduces_to=[

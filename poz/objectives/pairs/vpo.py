@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Limit, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -20,6 +21,18 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="Algorithms 1 and 2 with the reward written as β log(π/π_ref), v4",
     formula=r"-\log\sigma(\beta h)+s\,\alpha\beta\;\mathbb{E}_{\pi_{cal}}\bigl[\log\tfrac{\pi(y)}{\pi_{ref}(y)}\bigr]",
     reads="chosen rejected ref_chosen ref_rejected calibration ref_calibration",
+    answers=[
+        Answer(
+            "exploration",
+            paper="abstract: the value of the policy regularises the reward, with a sign for optimism online",
+            test="objectives/test_theorems.py::test_vpo_incentive_is_monotone",
+        ),
+        Answer(
+            "over-optimisation",
+            paper="abstract: and with the other sign for pessimism offline",
+            test="objectives/test_theorems.py::test_vpo_incentive_is_monotone",
+        ),
+    ],
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
     reduces_to=[Limit("dpo", "α = 0: no bonus", lambda p: {**p, "alpha": 0.0}, lambda p: {"beta": p["beta"]})],
