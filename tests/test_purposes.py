@@ -12,7 +12,16 @@ from poz.purposes import PURPOSES
 
 TESTS = Path(__file__).parent
 SAID = [(name, answer) for name, one in poz.zoo.items() for answer in one.said]
-READ = ("abstract: ", "section ", "eq. ", "theorem ", "the authors' README: ", "second hand: ")
+READ = (
+    "abstract: ",
+    "section ",
+    "eq. ",
+    "theorem",
+    "the algorithm: ",
+    "the authors' README: ",
+    "the authors' code: ",
+    "second hand: ",
+)
 
 
 @cache

@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _coupled(p: Values) -> str:
@@ -39,6 +40,10 @@ def _coupled(p: Values) -> str:
             "junkangwu/alpha-DPO@fab3209, training_configs/mistral-7b-instruct-alpha-dpo.yaml",
             {"beta": (2.5,), "gamma_beta_ratio": (0.15,), "alpha": (0.05,)},
         ),
+    ],
+    answers=[
+        Answer("wrong-reference", paper="abstract: DPO depends on a reference that may be poor"),
+        Answer("uneven-pairs", paper="abstract: the margin of each pair adapts, where that of SimPO is one for all"),
     ],
     gradient_stops="γ' + α (G - M) / S, the target margin of a pair",
     coupled=_coupled,

@@ -8,6 +8,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,9 @@ from poz.objective import Deviation, Limit, Published, objective
             "second hand: TRL's paper index, of Table 3 of the paper",
             {"beta": (2.5,), "alpha": (0.25,), "gamma": (0.1,)},
         ),
+    ],
+    answers=[
+        Answer("over-optimisation", paper="abstract: the shape of the reward, by α, controls how far training goes"),
     ],
     reduces_to=[
         Limit(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -16,6 +17,12 @@ from poz.objective import Limit, Published, objective
     formula=r"-\tfrac{2}{\beta}\log\sigma(\beta h)",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[Published("molereddy/Alternate-Preference-Optimization@c9b78bd README.md", {"beta": (0.1,)})],
+    answers=[
+        Answer(
+            "unlearning",
+            paper="abstract: negative feedback on what is to be forgotten beside a positive one on alternatives, so that answers stay sensible",
+        ),
+    ],
     reduces_to=[Limit("dpo", "β = 2", lambda p: {"beta": 2.0}, lambda p: {"beta": 2.0})],
     basis="The authors' code, executed in float64 (molereddy/Alternate-Preference-Optimization@c9b78bd): tests/authors/alt_po.json; the retain "
     "term is left to poz.combine.",

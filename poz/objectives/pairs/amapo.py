@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,12 @@ from poz.objectives._pairs import one
     published=[
         Published("Shiroha-Offical/AMaPO@c6c89cc, training_configs/mistral-7b-base-AMaPO.yaml", {"beta": (2.0,)}),
         Published("Shiroha-Offical/AMaPO@c6c89cc, training_configs/llama-3-8b-base-AMaPO.yaml", {"beta": (3.0,)}),
+    ],
+    answers=[
+        Answer(
+            "uneven-pairs",
+            paper="abstract: pairs that are ranked rightly get too much gradient and others too little, so that margins adapt",
+        ),
     ],
     gradient_stops="the margin of a pair",
     coupled="mean μ and standard deviation S of m over the batch",

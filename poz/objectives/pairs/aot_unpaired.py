@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
 from poz.objectives._pairs import one
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,12 @@ from poz.objectives._pairs import one
         Published(
             "second hand: huggingface/trl@f2cd577 docs/source/paper_index.md, caption of figure 2", {"beta": (0.01,)}
         )
+    ],
+    answers=[
+        Answer(
+            "unpaired-data",
+            paper="abstract: the rewards of good samples are to dominate those of bad ones as a distribution, with no pairs",
+        ),
     ],
     coupled="both sorts run over all completions of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],

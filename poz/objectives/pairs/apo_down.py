@@ -6,6 +6,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,13 @@ from poz.objective import Published, objective
     formula=r"\sigma(\beta a)+1-\sigma(\beta(a-b)),\quad a=\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)},\ b=\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"beta": (0.1,)})],
+    answers=[
+        Answer(
+            "weak-completions",
+            paper="second hand: TRL says to take it where chosen is worse than what the model writes",
+            test="objectives/test_unpaired_laws.py::test_apo_down_lowers_chosen_unless_the_pair_is_badly_ordered",
+        ),
+    ],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@a7dc892), and Liger: tests/authors/apo_down.json. "
     "The paper was not read.",
 )

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,16 @@ from poz.objective import Deviation, Limit, Published, objective
             "fe1ixxu/ALMA@10360c3 utils/cpo_config.py",
             {"beta": (0.1,), "nll_weight": (1.0,), "scale": (0.9,), "rate": (0.4,)},
         )
+    ],
+    answers=[
+        Answer(
+            "over-rejection",
+            paper="second hand: it mitigates that translations nearly as good as the chosen ones are rejected too strongly",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     reduces_to=[
         Limit(

@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,12 @@ from poz.objective import Deviation, Limit, Published, objective
     published=[
         Published("junkangwu/beta-DPO@1629047, README.md", {"beta": (0.1,), "alpha": (0.6,)}),
         Published("junkangwu/beta-DPO@1629047, trainers.py", {"floor": (0.001,)}),
+    ],
+    answers=[
+        Answer(
+            "uneven-pairs",
+            paper="abstract: the best β varies with how informative pairs are, so that each batch has its own",
+        ),
     ],
     gradient_stops="β_B, the β of the batch",
     coupled="β follows the mean margin of the batch",

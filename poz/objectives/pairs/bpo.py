@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,13 @@ from poz.objective import Deviation, Published, objective
             "sunlin-ai/BPO@d882c0f train_config.yaml, train_dpo.py",
             {"beta": (0.1,), "alpha": (0.3,), "link": ("hinge",)},
         )
+    ],
+    answers=[
+        Answer(
+            "displacement",
+            paper="abstract: degraded chosen responses, which the smaller of both sides' margins prevents",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
     ],
     deviations=[
         Deviation("BPO of arXiv:2505.19601", "is another one, from Bregman divergences", "not this objective"),

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -24,6 +25,13 @@ from poz.objective import Deviation, Limit, Published, objective
         Published(
             "second hand, the paper's eq. 10: SarielMa/SFT_PV@e16b231 train_dpo_variants.py",
             {"calibration_weight": (1.0,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "displacement",
+            paper="abstract: a contrast ignores the actual values of rewards, which are calibrated here",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],
     reduces_to=[

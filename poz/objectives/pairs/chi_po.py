@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,16 @@ from poz.objective import Deviation, objective
     equation="the χPO loss, eq. 9 of the ICLR submission by a secondary source",
     formula=r"-\log\sigma\bigl(\operatorname{clip}_{2R}[\beta\varphi(e^a)-\beta\varphi(e^b)]\bigr),\quad\varphi(u)=u+\log u,\ (a,b)=\log\tfrac{\pi}{\pi_{ref}}\text{ of }(y_w,\ y_l)",
     reads="chosen rejected ref_chosen ref_rejected",
+    answers=[
+        Answer(
+            "over-optimisation",
+            paper="abstract: a KL divergence is too weak against it, and χ² is pessimistic where data are few",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
+    ],
     deviations=[
         Deviation("the paper, second hand", "clips at twice the largest reward", "clip=2 * R; there the gradient is 0"),
         Deviation("the formula", "overflows: e^a for a > 88 in float32", "a tangent continues e^a beyond a = 60"),

@@ -27,6 +27,10 @@ from poz.purposes import Answer
     ],
     answers=[
         Answer(
+            "weak-completions",
+            paper="abstract: it avoids translations that are adequate but not perfect, where fine-tuning imitates references of poor quality",
+        ),
+        Answer(
             "displacement",
             paper="the authors' README: the NLL of chosen keeps the policy near to what was preferred",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice
 from poz.families import Pairs
 from poz.objective import Deviation, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,12 @@ from poz.objective import Deviation, objective
     reads=lambda p: (
         "chosen rejected ref_chosen ref_rejected" + " chosen_len rejected_len" * bool(p["length_normalized"])
     ),
+    answers=[
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
+    ],
     deviations=[
         Deviation("the authors' released run", "mean log-probs", "length_normalized=True"),
         Deviation("the formula", "e^{2b} overflows float32 at b > 44", "a tangent continues it beyond e^60"),

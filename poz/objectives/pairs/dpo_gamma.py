@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Limit, Published, objective
     published=[
         Published("angie-chen55/pref-learning-ranking-acc@a86bdef README.md", {"beta": (0.1,)}),
         Published("second hand: arXiv:2405.19534, its sweep goes from 0 to 2", {"gamma": (0.0, 2.0)}),
+    ],
+    answers=[
+        Answer(
+            "wrong-reference",
+            paper="second hand: its sensitivity study, where a smaller γ ranks more pairs rightly",
+            test="objectives/test_purposes_shown.py::test_a_reference_that_ranks_wrongly_does_not_hold_a_pair_back",
+        ),
     ],
     reduces_to=[
         Limit("dpo", "γ = 1", lambda p: {**p, "gamma": 1.0}, lambda p: {"beta": p["beta"]}),

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,13 @@ from poz.objective import Limit, Published, objective
         Published(
             "Meaquadddd/DPO-Shift@52eebac, run.sh",
             {"shift": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "displacement",
+            paper="the authors' README: it balances the probability of chosen, which often falls, with the margin",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],
     reduces_to=[Limit("dpo", "λ = 1", lambda p: {**p, "shift": 1.0}, lambda p: {"beta": p["beta"]})],

@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
 from poz.objectives._pairs import one
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,13 @@ from poz.objectives._pairs import one
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
         Published("junkangwu/Dr_DPO@3c0678f, README.md", {"beta": (0.1,), "robustness": (1.0,)}),
+    ],
+    answers=[
+        Answer(
+            "noisy-labels",
+            paper="abstract: optimising against the worst case of erroneous pairs makes DPO robust to them",
+            test="objectives/test_list_laws.py::test_robust_dpo_ignores_an_impossible_pair",
+        ),
     ],
     coupled="a log of a mean over the pairs of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: {"beta": p["beta"]}, batch=one)],

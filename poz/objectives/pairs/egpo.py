@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -22,6 +23,10 @@ from poz.objective import Deviation, Limit, Published, objective
             "zhourunlong/EGPO@f295bf3 lms/train_nlhf.py, lms/trainers/extragradient_config.py",
             {"beta": (0.1,), "length_normalized": (True,)},
         )
+    ],
+    answers=[
+        Answer("online", paper="the authors' code: each half step generates with the policy at hand"),
+        Answer("intransitive", test="algorithms/test_self_play.py::test_egpo_is_stable_where_mirror_descent_cycles"),
     ],
     reduces_to=[
         Limit(

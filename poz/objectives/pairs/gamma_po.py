@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._pairs import one
+from poz.purposes import Answer
 
 
 @objective(
@@ -36,6 +37,10 @@ from poz.objectives._pairs import one
             "sunjie279/gammaPO@4f2e09c, training_configs/mistral-7b-it-gmsimpo-beta2.5-gm0.15-tau10-lr6e-7.yaml",
             {"beta": (2.5,), "gamma": (0.375,), "tau": (10.0,)},
         ),
+    ],
+    answers=[
+        Answer("uneven-pairs", paper="the authors' README: confident pairs are to have a larger margin"),
+        Answer("noisy-labels", paper="the authors' README: the noise of ambiguous pairs is suppressed"),
     ],
     gradient_stops="γ N p_i, the target margin of a pair",
     coupled="the target margins are shared out over the pairs of the batch",

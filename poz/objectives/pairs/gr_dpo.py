@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real, Weights
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Values, objective
+from poz.purposes import Answer
 
 
 def _constraint(p: Values) -> str | None:
@@ -33,6 +34,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="the GR-DPO loss",
     formula=r"q_g\,\tfrac{B}{n_g}\,\bigl(-\log\sigma(\beta h)\bigr)",
     reads="chosen rejected ref_chosen ref_rejected annotator",
+    answers=[
+        Answer(
+            "groups",
+            paper="abstract: a policy for the worst of the groups, to which weights move as their losses do",
+            test="objectives/test_list_laws.py::test_group_weights_move_to_the_worst_group",
+        ),
+    ],
     check_values=_check_values,
     constraint=_constraint,
     coupled="the number of the batch's pairs in each group",

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,9 @@ from poz.objective import Limit, objective
     equation="the H-DPO loss",
     formula=r"-\log\sigma\bigl(\alpha\beta\,\Delta_\pi-\beta\,\Delta_{ref}\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
+    answers=[
+        Answer("diversity", paper="abstract: α sets the entropy of the policy, with better pass@k for it"),
+    ],
     reduces_to=[
         Limit("dpo", "α = 1", lambda p: {**p, "alpha": 1.0}, lambda p: {"beta": p["beta"]}),
         Limit(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,13 @@ from poz.objective import Deviation, Limit, objective
     equation="the loss stated in the abstract",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\max(0,\Delta_{ref})]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
+    answers=[
+        Answer(
+            "wrong-reference",
+            paper="abstract: DPO is satisfied too early by pairs that the reference ranks wrongly",
+            test="objectives/test_purposes_shown.py::test_a_reference_that_ranks_wrongly_does_not_hold_a_pair_back",
+        ),
+    ],
     reduces_to=[
         Limit(
             "dpo",

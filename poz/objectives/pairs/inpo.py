@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _constraint(p: Values) -> str | None:
@@ -37,6 +38,14 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             "second hand: arXiv:2407.00617, its grid, of which 0.005 was chosen",
             {"eta": (0.1, 0.01, 0.0075, 0.005, 0.002), "tau": ("eta / 3",)},
         )
+    ],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="abstract: self-play by no-regret learning approaches the Nash policy of general preferences",
+            test="objectives/test_theorems.py::test_inpo_rounds_fitted_through_the_loss_reach_the_equilibrium",
+        ),
+        Answer("online", paper="the algorithm: each round labels pairs of the current policy"),
     ],
     constraint=_constraint,
     check_values=_check_values,

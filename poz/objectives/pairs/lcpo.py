@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import Pairs, named
 from poz.objective import Base, Deviation, Objective, Published, Values, has_base, objective
 from poz.objectives.pairs.dpo import dpo
+from poz.purposes import Answer
 
 CLAMP = (1e-4, 1 - 1e-4)  # reliabilities 0 and 1 are absorbing
 
@@ -55,6 +56,18 @@ def _constraint(p: Values) -> str | None:
     optional="annotator",
     aliases=("re_po", "lcpo_em"),
     published=[Published("second hand: arXiv:2509.24159", {"reliability": (0.9, 0.99, 0.75, 0.55)})],
+    answers=[
+        Answer(
+            "noisy-labels",
+            paper="eq. 2 to 5: whether a label is the clean one is latent, and inferred in each step",
+            test="algorithms/test_lcpo_em.py::test_calibrated_model_identifies_the_reliability",
+        ),
+        Answer(
+            "annotators",
+            paper="theorem 4.1: the reliability of an annotator is found where the model is calibrated",
+            test="algorithms/test_lcpo_em.py::test_em_recovers_reliabilities_and_rewards",
+        ),
+    ],
     coupled=lambda p: p["base"].coupled,
     gradient_stops="w, the posterior that the label is clean",
     constraint=_constraint,

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Limit, Published, objective
     aliases=("sigmoid_norm", "dpo_norm"),
     published=[
         Published("allenai/open-instruct@e6c3044, configs/train_configs/tulu3/tulu3_dpo_8b.yaml", {"beta": (5.0,)}),
+    ],
+    answers=[
+        Answer(
+            "length-bias",
+            paper="abstract: answers are more concise than those of DPO and no worse",
+            test="objectives/test_length_laws.py::test_length_normalised_dpo_of_equal_lengths_is_dpo_and_ignores_repetition",
+        ),
     ],
     reduces_to=[
         Limit(

@@ -6,6 +6,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -14,6 +15,17 @@ from poz.objective import Limit, objective
     equation="the MinorDPO loss",
     formula=r"-\log\sigma\Bigl(\beta\bigl[\log\tfrac{\pi(y_w)}{\pi_{ref}(y_w)}-\max\bigl(0,\log\tfrac{\pi(y_l)}{\pi_{ref}(y_l)}\bigr)\bigr]\Bigr)",
     reads="chosen rejected ref_chosen ref_rejected",
+    answers=[
+        Answer(
+            "over-rejection",
+            paper="abstract: what DPO simplified away makes its training less stable; by the title, the penalty on rejected",
+            test="objectives/test_link_laws.py::test_one_sided_ones",
+        ),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
+    ],
     reduces_to=[
         Limit(
             "dpo",

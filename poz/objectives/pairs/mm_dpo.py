@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Deviation, Limit, Published, objective
     published=[
         Published("second hand: arXiv:2502.10391, section 4.2", {"beta": (0.1,), "w": (0.5,), "k": (0.5,)}),
         Published("yfzhang114/MM-RLHF@7c8af1d scripts/train/dpo_ov7b.sh", {"beta": (0.1,), "w": (0.1,)}),
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="section 4.2: β rises with the gap in rewards, so that clear pairs count for more",
+            test="objectives/test_reward_laws.py::test_what_is_paid_for_the_gap",
+        ),
     ],
     reduces_to=[
         Limit("dpo", "w = 0", lambda p: {**p, "w": 0.0}, lambda p: {"beta": p["beta"]}),

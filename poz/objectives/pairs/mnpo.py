@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real, Weights
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.purposes import Answer
 
 SQUARED = {"beta": 1.0, "distance": "squared", "target": "constant"}
 HARD = {"distance": "backward_kl", "target": "hard", "length_normalized": False}
@@ -54,6 +55,12 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
                 "eta": (0.1, 0.01, 0.0075, 0.005, 0.002),
                 "weights": (0, 0.1, 0.333, 0.5, 0.667, 0.9),
             },
+        ),
+    ],
+    answers=[
+        Answer("intransitive", test="test_games.py::test_mnpo_reaches_the_equilibrium_with_any_history"),
+        Answer(
+            "online", paper="the algorithm: completions of each round are sampled from the current policy and labelled"
         ),
     ],
     constraint=_constraint,

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -27,6 +28,14 @@ def _as_reference(pairs: Pairs) -> tuple[Pairs, Pairs]:
     equation="the two losses of its practical algorithm",
     formula=r"\bigl(\Delta_\pi-\Delta_{\pi'}-\tfrac{\eta}{2}\bigr)^2,\quad \Delta_\mu=\log\mu(y_w)-\log\mu(y_l)",
     reads="chosen rejected opponents_chosen opponents_rejected",
+    answers=[
+        Answer(
+            "intransitive",
+            paper="theorem: with optimism the last policy approaches the equilibrium, without a regulariser",
+            test="algorithms/test_self_play.py::test_onpo_last_iterate_converges",
+        ),
+        Answer("online", paper="the algorithm: pairs of the current policy serve both halves of a step"),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(

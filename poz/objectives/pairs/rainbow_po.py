@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -32,6 +33,10 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             "hanyang1999/RainbowPO@d9cad54, name of its released model in alpaca_eval/src/alpaca_eval/models_configs/Llama-3-Instruct-8B-RainbowPO/configs.yaml",
             {"beta": (10.0,), "alpha": (0.25,), "h": (0.1,)},
         ),
+    ],
+    answers=[
+        Answer("length-bias", paper="second hand: means over tokens are one of the components that were found to help"),
+        Answer("wrong-reference", paper="second hand: mixing the reference with a margin is another"),
     ],
     check_values=_check_values,
     reduces_to=[

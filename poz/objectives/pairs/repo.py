@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,11 @@ from poz.objective import Limit, Published, objective
     published=[
         Published("junkangwu/RePO@79cdf5b, training_configs/gemma-2-9b-it-repo.yaml", {"gamma": (0.4,)}),
         Published("junkangwu/RePO@79cdf5b, training_configs/llama-3-8b-instruct-repo.yaml", {"gamma": (0.6,)}),
+    ],
+    answers=[
+        Answer("no-tuning", paper="abstract: one hyper-parameter, where SimPO has two"),
+        Answer("uneven-pairs", paper="abstract: trivial pairs are filtered by the hinge"),
+        Answer("overfitting", test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin"),
     ],
     reduces_to=[
         Limit(

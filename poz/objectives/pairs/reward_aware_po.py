@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Limit, Published, objective
     aliases=("rpo_sq", "rpo_bwd_kl", "rpo_fwd_kl"),
     published=[
         Published("NVIDIA/NeMo-Aligner@af2b3bd examples/nlp/gpt/conf/gpt_dpo.yaml", {"beta": (0.2,), "eta": (1.0,)})
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            test="objectives/test_reward_laws.py::test_regressions_are_zero_exactly_at_their_target",
+        ),
+        Answer("overfitting", test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin"),
     ],
     reduces_to=[
         Limit(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Limit, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -28,6 +29,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Published(
             "shenao-zhang/SELM@0ba546a scripts/selm_trainer.py, its defaults", {"alpha": (1e-3,), "beta": (0.1,)}
         ),
+    ],
+    answers=[
+        Answer(
+            "exploration",
+            paper="abstract: the objective is biased to completions that may be rewarded highly, beyond the data",
+        ),
+        Answer("online", paper="abstract: pairs are elicited actively, from iteration to iteration"),
     ],
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,

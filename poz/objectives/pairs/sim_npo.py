@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Deviation, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -26,6 +27,12 @@ from poz.objective import Deviation, Published, objective
         Published(
             "the same, MUSE/README.md, and MUSE/baselines/unlearn.py for γ; news, then books",
             {"beta": (0.7, 0.75), "gamma": (0.1,), "forget_weight": (1.0,), "retain_weight": (0.1,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "unlearning",
+            paper="abstract: NPO without the bias of its reference model, over data that are hard to forget or easy",
         ),
     ],
     deviations=[

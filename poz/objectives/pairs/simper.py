@@ -5,6 +5,7 @@ from poz.backends import Array, Namespace
 from poz.families import Pairs
 from poz.objective import Values, objective
 from poz.objectives import _labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -17,6 +18,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     equation="the SimPER loss",
     formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
+    answers=[
+        Answer("no-tuning", paper="the authors' README: better than DPO and SimPO without hyper-parameters"),
+        Answer(
+            "displacement",
+            test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
+        ),
+    ],
     basis="The authors' code, executed in float64 (tengxiao1/SimPER@db08c97): tests/authors/simper.json.",
     check_values=_check_values,
 )

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs
 from poz.objective import Limit, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
@@ -25,6 +26,13 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
             "TRL's default, huggingface/trl@f2cd577 docs/source/paper_index.md", {"alpha": (1e-5,), "beta": (0.1,)}
         ),
         Published("sail-sg/oat@c1a074c oat/algorithms/xpo.py, its default", {"alpha": (5e-6,)}),
+    ],
+    answers=[
+        Answer(
+            "exploration",
+            paper="abstract: a bonus explores beyond the support of the first policy, provably with few samples",
+        ),
+        Answer("online", paper="abstract: one line more than online DPO"),
     ],
     coupled="a mean over the calibration samples of the batch",
     check_values=_check_values,
