@@ -80,6 +80,8 @@ types: $(READY)
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p poz
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests/typed.py
+	$(BIN)/pyright
+	$(PY) tests/completed.py build/types
 
 kernels: $(READY)
 	$(PY) -m poz.kernels.ahead_of_time --check

@@ -9,7 +9,7 @@ import numbers
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +58,17 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, numbers.Real)
     if hint is int:
         return isinstance(value, numbers.Integral)
-    kind = get_origin(hint) or hint
+    kind = _kind(hint)
     if kind is np.ndarray:
         return _is_numeric(value)
     if kind in (collections.abc.Sequence, collections.abc.Iterable) and isinstance(value, str | bytes):
         return False
     return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _kind(hint: Any) -> Any:
+    """The class of a hint; of a closed list that of its options, among which the function looks itself."""
+    return type(get_args(hint)[0]) if get_origin(hint) is Literal else get_origin(hint) or hint
 
 
 def _alternatives(hint: Any) -> list[Any]:
@@ -98,7 +103,7 @@ def _said(hint: Any) -> str:
         str: "a text",
         np.ndarray: "an array of numbers",
     }
-    kind = get_origin(hint) or hint
+    kind = _kind(hint)
     return named.get(kind) or _with_article(getattr(kind, "__name__", str(kind)))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from poz.families._of_pairs import MADE, alone, list_of, read_of_pairs
 from poz.objective import Described, Objective, holds_arrays, tracing
 from poz.zoo import zoo
 
+if TYPE_CHECKING:
+    from poz.families import B, Batch
+
 Weight = float | Array
 
 
@@ -30,6 +33,11 @@ class Combination(Objective):
     """What `combine` makes: bound objectives and their weights."""
 
     parts: tuple[tuple[Objective, Weight], ...]
+
+    if TYPE_CHECKING:  # it has no hyper-parameters of its own
+
+        def __call__(self, batch: Batch[B], /) -> B: ...  # type: ignore[override]  # noqa: D102
+        def bind(self) -> Combination: ...  # type: ignore[override]  # noqa: D102
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,7 +63,7 @@ class Combination(Objective):
 
 def combine(
     weights: Mapping[str, Weight] | Iterable[tuple[str | Objective, Weight]],
-) -> Objective:
+) -> Combination:
     """One objective that is a weighted sum of several, and reads what any of them reads.
 
         poz.combine({"dpo": 1.0, "sft": 0.2})

@@ -253,7 +253,7 @@ class Objective:
             raise ValueError(f"`{self.name}` {problem}")
         return values, self.needs(values)
 
-    def __call__(self, batch: Any, /, **params: Any) -> Array:
+    def __call__(self, batch: tuple[Any, ...], /, **params: Any) -> Array:
         """Per-example losses in nats, shape (batch,).
 
         Raises:

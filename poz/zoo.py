@@ -9,12 +9,15 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from poz import objectives
 from poz._output import nearest
 from poz.objective import Objective
 from poz.purposes import PURPOSES, other_policies
+
+if TYPE_CHECKING:
+    from poz.objectives import _Zoo
 
 # What people migrate with and that has meant several objectives: the caller says which.
 AMBIGUOUS = {
@@ -109,7 +112,7 @@ class UnknownObjective(KeyError):
         return str(self.args[0])
 
 
-zoo = Zoo()
+zoo = cast("_Zoo", Zoo())  # of which checkers know each name's signature
 
 
 def _reduced(this: Objective) -> tuple[Callable[..., Objective], tuple[Any, ...]]:

@@ -105,6 +105,7 @@ PAIRS = poz.Pairs(*[torch.zeros(3)] * 4)
     lambda x: lcpo_em.update(x, lcpo_em.Sums(np.ones(1), np.ones(1))),
     lambda x: lcpo_em.update(lcpo_em.init(), x),
     lambda x: conform(x, lambda pairs, **_: pairs.chosen),
+    lambda x: conform("dpo", dtype=3 if isinstance(x, str) else x),  # a text that is none is a ValueError
 ])  # fmt: skip
 def test_is_refused_by_the_other_doors(call, wrong):
     with pytest.raises((TypeError, KeyError), match=r"needs? |reads poz|There is no objective"):

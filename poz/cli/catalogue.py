@@ -35,8 +35,9 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
 ) -> None:
     """Objectives, in order of publication: a table, or, where it is piped, a line each with tabs between its fields."""
+    asked: dict[str, Any] = {"answers": answers or (), "family": family, "reads": reads or ()}
     try:
-        found = poz.zoo.find(answers=answers or (), family=family, reads=reads or (), reference_free=reference_free)
+        found = poz.zoo.find(**asked, reference_free=reference_free)
     except ValueError as error:
         stop(str(error))
     rows: list[dict[str, Any]] = [

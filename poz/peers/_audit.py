@@ -16,7 +16,7 @@ from poz.objective import Objective
 from poz.peers._library import Absent, Fact, Library, LogProbs, Loss, about, taking
 from poz.peers._log_probs import measured
 from poz.testing.answers import expected
-from poz.testing.conformance import conform
+from poz.testing.conformance import Dtype, conform
 from poz.testing.draws import Case, draw_case
 from poz.testing.edges import CONVENTIONS, without_empty
 from poz.testing.runners import BACKENDS
@@ -26,7 +26,7 @@ from poz.zoo import zoo
 
 EQUAL, SETTINGS, DIFFERS, ABSENT = "equal", "equal under settings", "differs", "cannot be called"
 AS_SAID, OTHERWISE, STANDS, MENDED, MEASURED = "as said", "otherwise", "stands", "mended", "measured"
-DTYPES = ("float64", "float32")  # some compute in float32 whatever they are given
+DTYPES: tuple[Dtype, ...] = ("float64", "float32")  # some compute in float32 whatever they are given
 FEW = 2  # cases that show what is no equal at all
 APART = 1e-4  # of a loss with one nat beside it: no rounding, in float32 either, of numbers of one decimal
 TOLERANCE = 1e-4  # of a fact: what is told apart is; a float32 sum is not
@@ -101,7 +101,8 @@ def _of_loss(loss: Loss) -> Record:
 
 
 def _loss(loss: Loss, *, cases: int, seed: int) -> Record:
-    function, everything, called, problem = loss.make(), tuple(CONVENTIONS), "", ""
+    function, everything, problem = loss.make(), tuple(CONVENTIONS), ""
+    called: Dtype | None = None
     for verdict, settings in ((EQUAL, {}), (SETTINGS, loss.settings))[: 1 + bool(loss.settings)]:
         for dtype in DTYPES:
             run = functools.partial(_conform, loss, function, settings, cases=cases, seed=seed, dtype=dtype)
@@ -126,7 +127,7 @@ def _loss(loss: Loss, *, cases: int, seed: int) -> Record:
 
 
 def _conform(
-    loss: Loss, function: Callable[..., Any], settings: Any, without: tuple[str, ...], *, cases: int, seed: int, dtype: str
+    loss: Loss, function: Callable[..., Any], settings: Any, without: tuple[str, ...], *, cases: int, seed: int, dtype: Dtype
 ) -> Result:  # fmt: skip
     return conform(
         loss.objective, functools.partial(_taking(function, zoo[loss.objective], settings), **settings),
@@ -145,7 +146,7 @@ def _taking(function: Callable[..., Any], this: Objective, settings: Any) -> Cal
     return taking(call, dict.fromkeys([*own, *settings]))
 
 
-def _smallest(loss: Loss, function: Callable[..., Any], dtype: str, *, cases: int, seed: int) -> Record:
+def _smallest(loss: Loss, function: Callable[..., Any], dtype: Dtype, *, cases: int, seed: int) -> Record:
     """A loss that is wrong, else a gradient, in one example of small round numbers or a few; else a case of `conform`."""
     this, rng, shown = zoo[loss.objective], np.random.default_rng([seed, 1]), Record()
     candidate = _taking(function, this, loss.settings)

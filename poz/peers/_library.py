@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+from poz.testing.runners import Backend
 
 Make = Callable[[], Callable[..., Any]]
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -44,9 +46,9 @@ class Loss:
     settings: Mapping[str, Any] = field(default_factory=dict)
     given: str = ""
     topic: str = ""
-    backend: str = "torch"
+    backend: Backend = "torch"
     constant: Collection[str] = ()
-    reduction: str = "none"
+    reduction: Literal["none", "mean", "sum"] = "none"
     lacks: Collection[str] = ()
     since: str = ""
     before: str = ""

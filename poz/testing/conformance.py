@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import zlib
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from poz.objective import Base, Objective
 from poz.testing.answers import Expected, expected
 from poz.testing.draws import WIDEST, Case, Deck, draw_case
 from poz.testing.edges import CONVENTIONS, conventions, one_alone, with_edges, without_empty
-from poz.testing.runners import ALONE, BACKENDS, Candidate, fixed, missing, runs, taken
+from poz.testing.runners import ALONE, BACKENDS, Backend, Candidate, fixed, missing, runs, taken
 from poz.testing.tolerances import FLOOR, RTOL, UNIT, Mismatch, relative_error
 from poz.testing.verdict import Result, Tally, as_code, where
 from poz.zoo import zoo
+
+Dtype = Literal["float64", "float32"]
 
 
 @given
@@ -27,14 +29,14 @@ def conform(
     name: str | Objective,
     candidate: Candidate | None = None,
     *,
-    backend: str = "torch",
-    dtype: str = "float64",
+    backend: Backend = "torch",
+    dtype: Dtype = "float64",
     cases: int = 20,
     size: int = 12,
     seed: int = 0,
     constant: Collection[str] = (),
     without: Collection[str] = (),
-    reduction: str = "none",
+    reduction: Literal["none", "mean", "sum"] = "none",
     check: bool = False,
 ) -> Result:
     """Runs `candidate(batch, **hyper_parameters) -> (batch,) losses` against the reference of an objective.
@@ -265,7 +267,7 @@ def _checked(losses: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
 
 
 def verify(
-    names: Iterable[str | Objective], backends: Iterable[str], cases: int = 20, seed: int = 0
+    names: Iterable[str | Objective], backends: Iterable[Backend], cases: int = 20, seed: int = 0
 ) -> Iterator[Result]:
     """Every objective, by name or bound, on every backend that can run it, one result at a time."""
     for name in names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from poz.zoo import zoo
 KEPT = 500  # programs of JAX: those of some fifty objectives
 Arrays = dict[str, npt.NDArray[Any]]
 Candidate = Callable[..., Any]
+Backend = Literal["numpy", "torch", "torch.compile", "jax", "triton"]
 
 
 def missing(backend: str) -> str:
@@ -207,7 +208,7 @@ def log_prob_fields(objective: Objective, batch: Any) -> list[str]:
     ]
 
 
-BACKENDS: dict[str, Callable[..., tuple[Any, Arrays]]] = {
+BACKENDS: dict[Backend, Callable[..., tuple[Any, Arrays]]] = {
     "numpy": _numpy,
     "torch": _torch,
     "torch.compile": _compiled,

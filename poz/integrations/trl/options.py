@@ -165,7 +165,12 @@ def _of_sigmoid(config: Any) -> Objective:
     divergence, order = config.f_divergence_type, config.f_alpha_divergence_coef
     if divergence == "alpha_divergence" and order in (0, 1):  # the limits, one of which TRL takes too
         divergence = "forward_kl" if order == 0 else "reverse_kl"
-    known = {"reverse_kl": "reverse_kl", "forward_kl": "forward_kl", "js_divergence": "js", "alpha_divergence": "alpha"}
+    known: dict[str, Any] = {
+        "reverse_kl": "reverse_kl",
+        "forward_kl": "forward_kl",
+        "js_divergence": "js",
+        "alpha_divergence": "alpha",
+    }
     if divergence not in known:
         raise ValueError(
             f"f_divergence_type={divergence!r} is no divergence of poz.f_dpo, which has {', '.join(known)}."
@@ -178,7 +183,7 @@ def _of_sigmoid(config: Any) -> Objective:
 
 def _of_kto(config: Any) -> Objective:
     options = _set(config, KTO)
-    estimators = {"kto": "mean", "apo_zero_unpaired": "zero"}
+    estimators: dict[str, Any] = {"kto": "mean", "apo_zero_unpaired": "zero"}
     if config.loss_type not in estimators:
         raise ValueError(
             f"{_said(config, ['loss_type'])} is a loss that poz knows no objective for; it knows {', '.join(estimators)}. Give "
