@@ -10,12 +10,7 @@ import poz
 from poz.plotting import alt, lines, svg, thumbnail
 
 SVG = "{http://www.w3.org/2000/svg}"
-WITHOUT = {  # by what the sentence says
-    "so there is no margin to draw it against": {"auxiliary", "gpm", "nash_md", "reward_contrastive"},
-    "on which its loss depends as on the margin": {"heron", "vpl"},
-    "which has no margin to draw it against": {"diffusion_dpo", "mapo", "gpo", "qrpo", "rspo", "sppo"},
-}
-REFUSED = set().union(*WITHOUT.values())
+REFUSED = {"auxiliary", "gpm", "reward_contrastive"}
 DRAWN = [name for name in poz.zoo if name not in REFUSED]
 
 
@@ -23,25 +18,26 @@ DRAWN = [name for name in poz.zoo if name not in REFUSED]
 def test_lines_are_those_of_the_objective(name):
     for line in lines(poz.zoo[name]):
         low, high = line.ends
-        xs, step = np.linspace(low, high, 9)[1:-1] + 0.01, 1e-4
+        xs, step = np.linspace(low, high, 9)[1:-1] + 5e-4 * (high - low), 5e-6 * (high - low)
         losses, slopes = line.at(xs)
         parts = [line.batch(np.array([x])) for x in xs] if line.objective.coupled else [line.batch(xs)]
-        np.testing.assert_allclose(losses, np.concatenate([line.objective(b) for b in parts]), rtol=1e-11, atol=1e-12)
+        own = [line.objective(part)[: len(xs) // len(parts)] for part in parts]  # those beside it stand still
+        np.testing.assert_allclose(losses, np.concatenate(own), rtol=1e-11, atol=1e-12)
         if not line.objective.gradient_stops:
-            # Central differences: 1e-8 times the third derivative, and rounding of 1e-12 over the step.
+            # Central differences: the square of the step, 1e-8 for nats, times the third derivative; rounding over the step.
             around = (line.at(xs + step)[0] - line.at(xs - step)[0]) / (2 * step)
-            np.testing.assert_allclose(slopes, around, rtol=1e-6, atol=1e-6)
+            size = max(1.0, np.abs(losses).max(), np.abs(slopes).max())
+            np.testing.assert_allclose(slopes, around, rtol=1e-6, atol=1e-6 * size)
 
 
-def test_what_has_no_line_says_why():
-    for words, names in WITHOUT.items():
-        for name in names:
-            for make in (svg, alt, thumbnail):
-                with pytest.raises(ValueError, match=words):
-                    make(poz.zoo[name])
+@pytest.mark.parametrize("name", sorted(REFUSED))
+@pytest.mark.parametrize("make", [svg, alt, thumbnail])
+def test_what_has_no_line_says_why(name, make):
+    with pytest.raises(ValueError, match=f"`{name}` reads no score, so there is no margin to draw it against"):
+        make(poz.zoo[name])
 
 
-@pytest.mark.parametrize("name", ["dpo", "ppo_clip", "kto", "dil"])
+@pytest.mark.parametrize("name", ["dpo", "ppo_clip", "mapl", "dil"])
 def test_an_inline_picture_stands_alone(name):
     text = svg(poz.zoo[name])
     root = ET.fromstring(text)

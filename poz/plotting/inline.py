@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
@@ -13,7 +13,12 @@ from poz.plotting.lines import Floats, label
 from poz.plotting.points import drawn
 from poz.plotting.words import alt, signed
 
-LOOKS = (("#1f86c9", ""), ("#d55e00", ' stroke-dasharray="6 4"'))
+LOOKS = (
+    ("#1f86c9", ""),
+    ("#d55e00", ' stroke-dasharray="7 4"'),
+    ("#0d9a72", ' stroke-dasharray="2 3"'),
+    ("#b0609a", ' stroke-dasharray="8 3 2 3"'),
+)
 """Colour and dashes of each line of an objective: colours that the colour-blind tell apart, on white and on black."""
 WIDE, HIGH, LEFT, TOP, BOTTOM, GAP = 560, 240, 48, 40, 42, 62
 
@@ -28,7 +33,7 @@ def svg(objective: Objective) -> str:
         TypeError: It has no reference.
     """
     made = drawn(objective)
-    width = (WIDE - LEFT - GAP - 8) / 2
+    width = (WIDE - LEFT - GAP - 18) / 2
     low, high = made[0][0].ends
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" role="img" class="poz-picture" '
@@ -36,18 +41,18 @@ def svg(objective: Objective) -> str:
         f"<title>{escape(label(objective))}: loss and gradient</title><desc>{escape(alt(objective))}</desc>",
     ]
     for left, of, column in ((LEFT, "loss (nats)", 1), (LEFT + width + GAP, "gradient", 2)):
-        values = [at[column] for _, at in made]
-        box = Box(left, TOP, width, HIGH - TOP - BOTTOM, low, high, *_limits(values))
+        box = Box(left, TOP, width, HIGH - TOP - BOTTOM, low, high, *limits((at.x, at[column]) for _, at in made))
         parts += [
             box.axes(of),
             *(box.path(at.x, at[column], *look) for (_, at), look in zip(made, LOOKS, strict=False)),
         ]
-    parts.append(_text(WIDE / 2, HIGH - 6, signed(f"{made[0][0].along} (nats)")))
-    if len(made) > 1:
-        for i, ((line, _), (colour, dash)) in enumerate(zip(made, LOOKS, strict=False)):
-            x = LEFT + i * 150
+    parts.append(_text(WIDE / 2, HIGH - 6, signed(f"{made[0][0].along} ({made[0][0].unit})")))
+    x = LEFT
+    for (line, _), (colour, dash) in zip(made, LOOKS, strict=False):
+        if line.name:
             parts.append(f'<path d="M{x} 10h26" stroke="{colour}" stroke-width="2"{dash}/>')
             parts.append(_text(x + 32, 14, signed(line.name), "start"))
+            x += 58 + 7 * len(line.name)
     return "".join([*parts, "</svg>"])
 
 
@@ -59,7 +64,7 @@ def thumbnail(objective: Objective) -> str:
         TypeError: It has no reference.
     """
     made = drawn(objective)
-    box = Box(4, 4, 112, 64, *made[0][0].ends, *_limits([at.loss for _, at in made]))
+    box = Box(4, 4, 112, 64, *made[0][0].ends, *limits((at.x, at.loss) for _, at in made))
     title = signed(f"Loss of {label(objective)} against the {made[0][0].along}")
     return "".join(
         [
@@ -83,8 +88,8 @@ class Box:
         return self.left + (at - self.low) / (self.high - self.low) * self.width
 
     def y(self, at: float) -> float:
-        """The same of a loss or slope."""
-        return self.top + (self.most - at) / (self.most - self.least) * self.height
+        """The same of a loss or slope, which ends at the edge."""
+        return self.top + (self.most - min(max(at, self.least), self.most)) / (self.most - self.least) * self.height
 
     def frame(self) -> str:
         """The left and lower axis, and thin lines at 0."""
@@ -132,10 +137,14 @@ def labels(numbers: Sequence[float]) -> list[str]:
     return [signed(f"{t:.{digits}f}") for t in numbers]
 
 
-def _limits(values: Sequence[Floats]) -> tuple[float, float]:
-    every = np.concatenate(values)
-    every = every[np.isfinite(every)]
-    low, high = float(every.min()), float(every.max())
+def limits(drawn: Iterable[tuple[Floats, Floats]]) -> tuple[float, float]:
+    """Of an axis, with some room; a pole at an end does not flatten the rest."""
+    both = [np.stack(one) for one in drawn]
+    x, y = np.concatenate(both, axis=1)
+    edge = 0.01 * np.ptp(x)
+    whole, inner = np.isfinite(y), np.isfinite(y) & (x > x.min() + edge) & (x < x.max() - edge)
+    spans = [(float(y[kept].min()), float(y[kept].max())) for kept in (whole, inner) if kept.any()]
+    low, high = spans[0] if spans[0][1] - spans[0][0] < 10 * (spans[-1][1] - spans[-1][0]) else spans[-1]
     pad = 0.04 * (high - low)
     if not pad > 1e-12 * abs(high):
         pad = 0.5 * max(abs(high), 1.0)

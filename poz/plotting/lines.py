@@ -2,79 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from poz.families import Layout, layout_of, named
+from poz.families import Layout, layout_of
 from poz.objective import Objective
 from poz.testing.answers import reference
 
 Floats = npt.NDArray[np.float64]
 Fields = Mapping[str, npt.NDArray[Any]]
-LISTS = {2: [1.0, 0.0], 3: [1.0, 1.0, 0.0], 4: [1.0, 0.0, 0.0, 0.0]}
-"""By the number of completions in a list: 1 for those that are as good as chosen."""
-WIDE = "dfhz"
-"""The axes of fields that hold several numbers for each completion or pair, which no margin stands for."""
-CONTRASTS = {
+CONTRASTS: Mapping[str, Mapping[str, Any]] = {
     "desirable": {"desirable": True, "undesirable": False},
-    "advantages": {"advantage +1": 1.0, "advantage \N{MINUS SIGN}1": -1.0},
+    "advantages": {"advantage +1": 1.0, "advantage -1": -1.0},
+    "winrates": {"win rate 1": 1.0, "win rate 0": 0.0},
+    "label": {"label 1": 1.0, "label 0": 0.0},
 }
 """By field of completions without a rival: what it is on each line."""
-LOW = -10.0
-"""Log-prob in nats of what stands still where no reference does: none is positive."""
-WIDEST = (-10.0, 10.0)
-TOKEN = float(np.log(0.1))
-"""Log-prob of a token under the policy that sampled it: its ratio is a probability up to 10."""
+LOW, TOKEN, SURE = -10.0, float(np.log(0.1)), -1.0
+"""Log-probs in nats: of a completion, for none is positive; of a token that was sampled; of one that the policy is surer of."""
+PLAIN = {"rejected_factors": 0.0, "chosen_collision": LOW, "rejected_collision": LOW}
+"""Where `Layout.plain` would leave nothing to see: a factor decides, and a policy is as sure as its log-probs say."""
+ERROR = 0.1
+"""Mean squared error of a denoised image."""
+WIDEST, RATIO, ERRORS = (-10.0, 10.0), (-2.0, 2.0), (-0.01, 0.01)
+"""From where to where margins are drawn, in nats; log-ratios of a token; and differences of errors."""
+LISTED = 3
+"""Completions in a list, where an objective takes any number."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """An objective along a line.
 
     Attributes:
         objective: Whose loss it is.
         name: What sets this line apart from others of the objective; "" where there is one.
-        along: What moves, with its unit: the label of the axis.
+        along: What moves: the label of the axis.
+        unit: Of what moves.
         still: What stands still, a clause.
         ends: From where to where it is drawn if nothing else is said.
-        base: One example at 0.
+        base: An example at 0; any others beside it stand still.
         moves: By field how far it moves where the line moves by 1, in the shape of the field.
     """
 
     objective: Objective
     name: str
     along: str
+    unit: str
     still: str
     ends: tuple[float, float]
     base: Fields
     moves: Fields
 
     def batch(self, xs: Floats) -> Any:
-        """An example for each of the numbers `xs`, in the objective's family."""
+        """Examples for each of the numbers `xs`, in the objective's family."""
         fields = {}
         for name, value in self.base.items():
-            dims = layout_of(self.objective.family).shapes[name][0]
-            axis = dims.find("b")  # calibration samples are of no example
-            fields[name] = np.repeat(value, len(xs), axis) if axis >= 0 else value
+            axis = layout_of(self.objective.family).shapes[name][0].find("b")  # calibration samples are of no example
+            field = value if axis < 0 else np.concatenate([value] * len(xs), axis)
             if name in self.moves:
-                along = np.expand_dims(self.moves[name], 0) if axis < 0 else self.moves[name]
-                fields[name] = fields[name] + np.tensordot(xs, along[0], 0).reshape(fields[name].shape)
+                move = self.moves[name]
+                field = field + np.concatenate([move * x for x in xs], axis)
+            fields[name] = field
         return self.objective.family(**fields)
 
     def at(self, xs: Floats) -> tuple[Floats, Floats]:
-        """Losses and the gradient along the line, by the float64 reference. What couples a batch has one example in it."""
+        """Losses and the gradient along the line, by the float64 reference; what couples a batch gets each point alone."""
         if self.objective.coupled and len(xs) != 1:
-            parts = [self.at(np.array([x])) for x in xs]
+            parts = [self.at(xs[i : i + 1]) for i in range(len(xs))]
             return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         losses, gradients = reference(self.objective, self.batch(xs))
         slopes = np.zeros(len(xs))
         for name, move in self.moves.items():
-            slopes += (gradients[name] * move).reshape(len(xs), -1).sum(1)
-        return losses, slopes
+            slopes += (gradients[name].reshape(len(xs), -1) * move.reshape(1, -1)).sum(1)
+        return losses.reshape(len(xs), -1)[:, 0], slopes
+
+    @property
+    def flat(self) -> bool:
+        """Whether nothing of it changes, as far as nine points show."""
+        losses, slopes = self.at(np.linspace(*self.ends, 9))
+        return bool(np.ptp(losses) == 0 and not slopes.any())
+
+    def same(self, other: Line) -> bool:
+        """Whether the losses and gradients of two lines are the same at nine points."""
+        xs = np.linspace(*self.ends, 9)
+        both = zip(self.at(xs), other.at(xs), strict=True)
+        return all(np.allclose(a, b, rtol=1e-9, atol=1e-12 * (1 + np.abs(a).max())) for a, b in both)
 
 
 def curve(objective: Objective, xs: Floats) -> tuple[Floats, Floats]:
@@ -84,120 +101,184 @@ def curve(objective: Objective, xs: Floats) -> tuple[Floats, Floats]:
 
 def label(objective: Objective) -> str:
     """Its name, with the hyper-parameters that are not at their defaults."""
-    changed = [
-        f"{name}={value.name if isinstance(value, Objective) else f'{value:g}' if isinstance(value, float) else value}"
+    changed = {
+        name: value
         for name, value in objective.values.items()
-        if value is not (default := objective.params[name].default) and not np.array_equal(value, default)
-    ]
-    return objective.name + f" ({', '.join(changed)})" * bool(changed)
+        if not np.array_equal(value, objective.params[name].default)
+    }
+    return with_values(objective.name, changed)
+
+
+def with_values(name: str, values: Mapping[str, Any]) -> str:
+    """A name with hyper-parameters in brackets."""
+    said = {
+        key: value.name if isinstance(value, Objective) else f"{value:g}" if isinstance(value, float) else value
+        for key, value in values.items()
+    }
+    return name + f" ({', '.join(f'{key}={value}' for key, value in said.items())})" * bool(said)
 
 
 def lines(objective: Objective) -> list[Line]:
-    """What is drawn of an objective.
+    """What is drawn of an objective: where its loss depends on more than what moves, a line for each.
 
-    The margin is the log-prob (of a reward model, the score) of chosen minus that of rejected in nats. The rejected one
-    and everything else stands at 0: reference, opponents and calibration samples; lengths are 1, rewards 1 and 0. Without a
-    reference a rejected log-prob stands at -10, for none is positive; and a score at minus half the margin, so that what
-    centres scores is 0. A list of three has two as good as chosen, one of four has one.
+    * Pairs: the margin, the log-prob (of a reward model, the score) of chosen minus that of rejected. Every other log-prob stands
+      at -10 nats, for none is positive, and so do both at margin 0; where it matters which of them moves there are two lines.
+      Lengths are 1, known rewards 1. Each score moves by half of the margin, so that what centres scores is 0. Of images it is
+      by how much the error of chosen is the smaller one; the others stand at 0.1.
+    * Lists: one completion of three moves, the others stand; known rewards are 1, 1/2 and 0. There is a line for each.
+    * Completions without a rival: the log-ratio of a good, and of a bad one. On rollouts that of a single token, with an
+      advantage of 1 and of -1, to which the old policy and the reference give probability 0.1.
+
+    What couples a batch is given each example alone.
 
     Raises:
         ValueError: There is nothing to draw it against; the message says why.
         TypeError: It has no reference.
     """
     layout = layout_of(objective.family)
-    if layout.paired and not layout.errors:
+    if layout.paired:
         made = _pair(objective, layout)
-    elif layout.ranked:
-        return [_list(objective, layout)]
-    elif contrast := [name for name in CONTRASTS if name in layout.shapes and not layout.lists]:
-        made = _alone(objective, layout, contrast[0])
+    elif layout.lists and layout.ranked:
+        made = _list(objective, layout)
     else:
-        raise ValueError(
-            f"`{objective.name}` reads {named(objective.family)}, which has no margin to draw it against. `poz list` says which "
-            "read pairs or lists."
-        )
+        made = _alone(objective, layout)
     for line in made:
         objective.check(line.batch(np.zeros(1)))
-    return made
+    alone = "; it is alone in its batch" if objective.coupled and len(next(iter(made[0].base.values()))) == 1 else ""
+    return [replace(line, still=line.still + alone) for line in _distinct(made)]
+
+
+def _distinct(made: list[Line]) -> list[Line]:
+    """Lines that are the same are one, with the names of both; a name that sets nothing apart is left out."""
+    kept: list[Line] = []
+    for line in made:
+        twin = next((i for i, one in enumerate(kept) if one.same(line)), None)
+        if twin is None:
+            kept.append(line)
+        else:
+            kept[twin] = replace(kept[twin], name=f"{kept[twin].name.removesuffix(' moves')} or {line.name}")
+    return kept if len(kept) > 1 else [replace(kept[0], name="")]
 
 
 def _pair(objective: Objective, layout: Layout) -> list[Line]:
-    if (layout.per_token or layout.scores) and layout.sides[1] not in objective.reads:
+    chosen, rejected = layout.sides
+    if not objective.reads & {chosen, rejected}:
         raise ValueError(
-            f"`{objective.name}` reads no {'score' if layout.scores else 'rejected completion'}, so there is no margin to "
+            f"`{objective.name}` reads no {'score' if layout.scores else 'log-prob'}, so there is no margin to "
             "draw it against."
         )
-    beside = [name for name, (dims, _) in layout.shapes.items() if name in objective.reads and dims[-1] in WIDE]
-    if beside:
-        raise ValueError(
-            f"`{objective.name}` reads {' and '.join(beside)}, on which its loss depends as on the margin, so there is no "
-            "curve to draw it as."
-        )
-    chosen, rejected = layout.sides
-    base = _plain(objective, layout)
-    up, down = np.ones_like(base[chosen]), -np.ones_like(base[chosen])
-    along = "margin of chosen over rejected"
-    if layout.scores:
-        moves = {chosen: up / 2, rejected: down / 2}
-        return [Line(objective, "", along, "each score moves by half of the margin", WIDEST, base, moves)]
-    level = LOW if objective.reference_free and not layout.per_token else 0.0
-    for side in objective.reads & {chosen, rejected}:
-        base[side] = base[side] + level
-    still = f"the other completion stands at {level:g}" + ", as the reference does" * (not objective.reference_free)
+    if layout.errors:
+        along, unit, ends = "error of rejected above that of chosen", "mean square", ERRORS
+    else:
+        along, unit, ends = "margin of chosen over rejected", "nats", WIDEST
     if rejected not in objective.reads:
-        along, still = f"log-prob of chosen above {level:g}", "there is no other completion"
-        return [Line(objective, "", along, still, WIDEST, base, {chosen: up})]
-    first = Line(objective, "chosen moves", along, still, WIDEST, base, {chosen: up})
-    second = Line(objective, "rejected moves", along, still, WIDEST, base, {rejected: down})
-    objective.check(first.batch(np.zeros(1)))
-    xs = np.linspace(*WIDEST, 9)
-    same = all(np.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(first.at(xs), second.at(xs), strict=True))
-    return [replace(first, name="")] if same else [first, second]
-
-
-def _list(objective: Objective, layout: Layout) -> Line:
-    for chosen in LISTS.values():
-        base = _plain(objective, layout, len(chosen))
-        fixed = {name: np.array([chosen]) for name in base if layout.shapes[name][1] == "number"}
-        moves = {layout.sides[0]: np.array([chosen])}
-        along = "margin of the best over the others"
-        line = Line(objective, "", along, f"{len(chosen)} completions", WIDEST, {**base, **fixed}, moves)
-        try:
-            objective(line.batch(np.zeros(1)))
-        except ValueError as error:  # not a list of this size
-            refusal = error
-        else:
-            return line
-    raise refusal
-
-
-def _alone(objective: Objective, layout: Layout, contrast: str) -> list[Line]:
-    base, side = _plain(objective, layout), layout.sides[0]
-    ends, still = WIDEST, "the reference stands at 0"
-    if layout.per_token:
-        at = {name: np.full((1, 1), TOKEN) for name in layout.policies() if layout.shapes[name][0] == "bt"}
-        base |= {name: at[name] for name in at if name in base}
-        base["old_logps"] = at[side]
-        ends, still = (
-            (-2.0, 2.0),
-            "a completion of one token, to which the old policy and the reference give probability 0.1",
-        )
-    moves = {side: np.ones_like(base[side])}
-    along = "log-ratio of the completion" if not layout.per_token else "log-ratio to the old policy"
-    values = CONTRASTS[contrast] if contrast in objective.reads else {"": None}
-    made = []
-    for name, value in values.items():
-        fields = base if value is None else {**base, contrast: np.full_like(base[contrast], value)}
-        made.append(Line(objective, name, along, still, ends, fields, moves))
+        return list(_single(objective, layout, ends))
+    for tokens in (1, 2) if layout.per_token else (1,):
+        base = _plain(objective, layout, tokens=tokens)
+        up = -_first(base[chosen]) if layout.errors else _first(base[chosen])
+        if layout.scores:
+            moves = {chosen: up / 2, rejected: -up / 2}
+            return [Line(objective, "", along, unit, "each score moves by half of the margin", ends, base, moves)]
+        still = f"all else stands at {ERROR if layout.errors else LOW:g}" + " but a second token" * (tokens - 1)
+        made = [
+            Line(objective, f"{side} moves", along, unit, still, ends, base, {side: move})
+            for side, move in ((chosen, up), (rejected, -up))
+        ]
+        if not all(line.flat for line in made):
+            break
     return made
 
 
-def _plain(objective: Objective, layout: Layout, many: int = 1) -> dict[str, npt.NDArray[Any]]:
+def _single(objective: Objective, layout: Layout, ends: tuple[float, float]) -> Iterator[Line]:
+    """Of pairs of which only chosen is read."""
+    base, side = _plain(objective, layout), layout.sides[0]
+    along, still = f"log-prob of the completion above {LOW:g}", f"at 0 it is {LOW:g}"
+    if not objective.reference_free:
+        along, still = "log-ratio of the completion", f"the reference stands at {LOW:g}"
+    moves = {side: _first(base[side])}
+    for name, fields in _contrasted(objective, base):
+        yield Line(objective, name, along, "nats", still, ends, fields, moves)
+
+
+def _list(objective: Objective, layout: Layout) -> list[Line]:
+    side = layout.sides[0]
+    for many in (LISTED, LISTED + 1):
+        base = _plain(objective, layout, many=many)
+        try:
+            objective.check(objective.family(**base))
+        except ValueError as error:  # not a list of this size
+            refusal = error
+            continue
+        still = f"the others of {many} stand at {LOW:g}"
+        along = "margin of one completion over the others"
+        return [
+            Line(objective, f"{_ordinal(i)} moves", along, "nats", still, WIDEST, base, {side: np.eye(many)[[i]]})
+            for i in range(many)
+        ]
+    raise refusal
+
+
+def _ordinal(i: int) -> str:
+    return ("1st", "2nd", "3rd", "4th")[i]
+
+
+def _alone(objective: Objective, layout: Layout) -> list[Line]:
+    side = layout.sides[0]
+    along, still, ends = "log-ratio of the completion", f"every other policy stands at {LOW:g}", WIDEST
+    if layout.per_token:
+        along, ends = "log-ratio of a token to the old policy", RATIO
+        still = "it is a whole completion, to which the old policy gives probability 0.1, as the reference"
+    base = _plain(objective, layout)
+    if layout.per_token and "old_logps" in objective.optional:
+        base["old_logps"] = base[side]
+    if grouped := "groups" in objective.reads:  # nobody is compared with himself
+        still += "; the other of its prompt stands, with the opposite advantage"
+    made = []
+    for name, fields in _contrasted(objective, base):
+        if grouped:
+            fields = {
+                key: np.concatenate([x, -x if layout.shapes[key][1] == "number" else x]) for key, x in fields.items()
+            }
+        made.append(Line(objective, name, along, "nats", still, ends, fields, {side: _first(fields[side])}))
+    return made
+
+
+def _contrasted(objective: Objective, base: Fields) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
+    """The example, or a good and a bad one."""
+    for field, values in CONTRASTS.items():
+        if field in objective.reads:
+            for name, value in values.items():
+                yield name, {**base, field: np.full_like(base[field], value)}
+            return
+    yield "", {**base}
+
+
+def _first(x: npt.NDArray[Any]) -> Floats:
+    """1 at the first number, 0 at the others."""
+    moved = np.zeros(x.shape)
+    moved.flat[0] = 1.0
+    return moved
+
+
+def _plain(objective: Objective, layout: Layout, many: int = 1, tokens: int = 1) -> dict[str, npt.NDArray[Any]]:
     """What the objective reads, of one example that has nothing special."""
+    level = (
+        ERROR if layout.errors else 0.0 if layout.scores else TOKEN if layout.per_token and not layout.paired else LOW
+    )
     fields = {}
     for name, (dims, content) in layout.shapes.items():
-        if name in objective.reads:
-            kind = {"integer": np.int64, "mask": np.bool_}.get(content, np.float64)
-            value = layout.plain.get(name, content not in ("logp", "feature", "integer"))
-            fields[name] = np.full([many if d == "k" else 1 for d in dims], value, kind)
+        if name not in objective.reads:
+            continue
+        if dims[-1] in "dh":
+            raise ValueError(
+                f"`{objective.name}` reads {name}, of which no single number is a margin, so there is no curve to draw it as."
+            )
+        kind = {"integer": np.int64, "mask": np.bool_}.get(content, np.float64)
+        plain = {"logp": level, "feature": 0.0, "integer": 0.0}.get(content, 1.0)
+        shape = [many if d == "k" else tokens if d in "tu" else 1 for d in dims]
+        fields[name] = np.full(shape, PLAIN.get(name, layout.plain.get(name, plain)), kind)
+        if content == "logp" and tokens > 1:
+            fields[name][..., 1:] = SURE
+        if content == "number" and many > 1:
+            fields[name][:] = np.linspace(1, 0, many)
     return fields

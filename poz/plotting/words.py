@@ -24,13 +24,16 @@ def alt(objective: Objective) -> str:
     made = drawn(objective)
     first = made[0][0]
     low, high = map(number, first.ends)
-    moved = f"{label(objective)} against the {first.along}, from {low} to {high} nats; {first.still}."
+    said = {"nats": "nats"}.get(first.unit, f"({first.unit})")
+    moved = f"{label(objective)} against the {first.along}, from {low} to {high} {said}; {first.still}."
     return signed(" ".join([f"Loss and gradient of {moved}", *(said for one in made for said in described(*one))]))
 
 
 def described(line: Line, at: Points) -> Iterator[str]:
     """Sentences about one line."""
-    where = f"Where {line.name}, the" if line.name.endswith("moves") else f"At {line.name}, the" if line.name else "The"
+    where = "The"
+    if line.name:
+        where = f"{'Where' if line.name.endswith('moves') else 'At'} {line.name}, the"
     yield f"{where} loss {_course(line, at)}."
     yield f"Its gradient {_gradient(at)}."
 
