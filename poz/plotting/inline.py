@@ -131,7 +131,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 def labels(numbers: Sequence[float]) -> list[str]:
     """Of ticks: as many digits as tell them apart."""
     largest = max(map(abs, numbers))
-    if largest >= 1e6 or 0 < largest < 1e-4:
+    if largest >= 1e5 or 0 < largest < 1e-4:
         return [signed(f"{t:.3g}".replace("e+0", "e").replace("e-0", "e-")) for t in numbers]
     digits = next(d for d in range(9) if all(abs(round(t, d) - t) < 1e-9 * largest for t in numbers))
     return [signed(f"{t:.{digits}f}") for t in numbers]
@@ -139,16 +139,20 @@ def labels(numbers: Sequence[float]) -> list[str]:
 
 def limits(drawn: Iterable[tuple[Floats, Floats]]) -> tuple[float, float]:
     """Of an axis, with some room; a pole at an end does not flatten the rest."""
-    both = [np.stack(one) for one in drawn]
-    x, y = np.concatenate(both, axis=1)
-    edge = 0.01 * np.ptp(x)
-    whole, inner = np.isfinite(y), np.isfinite(y) & (x > x.min() + edge) & (x < x.max() - edge)
-    spans = [(float(y[kept].min()), float(y[kept].max())) for kept in (whole, inner) if kept.any()]
-    low, high = spans[0] if spans[0][1] - spans[0][0] < 10 * (spans[-1][1] - spans[-1][0]) else spans[-1]
+    whole, inner = [], []
+    for x, y in drawn:
+        x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+        ends = x[0] + 0.01 * np.ptp(x), x[-1] - 0.01 * np.ptp(x)
+        whole.append(y)
+        inner += [y[(x > ends[0]) & (x < ends[1])], np.interp(ends, x, y)]
+    low, high = (np.concatenate(whole).min(), np.concatenate(whole).max())
+    least, most = (np.concatenate(inner).min(), np.concatenate(inner).max())
+    if high - low > 10 * (most - least):
+        low, high = least, most
     pad = 0.04 * (high - low)
     if not pad > 1e-12 * abs(high):
         pad = 0.5 * max(abs(high), 1.0)
-    return low - pad, high + pad
+    return float(low - pad), float(high + pad)
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle") -> str:
