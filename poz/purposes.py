@@ -18,7 +18,7 @@ PURPOSES = {
     "preference-strength": "It is known by how much chosen is better: rewards, margins, win rates.",
     "uneven-pairs": "Some pairs are clearer, or more informative, than others.",
     "overfitting": "No label contradicts another, so that margins grow without end.",
-    "length-bias": "Long completions are preferred for their length, or grow in training.",
+    "length-bias": "Length counts by itself: long completions are preferred or punished for it, or grow in training.",
     "displacement": "Likelihood displacement: chosen completions become less likely while margins grow.",
     "over-rejection": "Rejected completions are pushed down too far, or though they are hardly worse.",
     "over-optimisation": "What is learned is exploited beyond the data: more is needed than a KL divergence.",
@@ -53,7 +53,8 @@ class Answer(NamedTuple):
 
     Attributes:
         to: Of `PURPOSES`.
-        paper: Where the paper claims it, and what; "second hand: ..." where the paper itself was not read.
+        paper: Where its authors claim it, and what: "abstract: ...", "section 4.2: ...", "the authors' README: ..."; or
+            "second hand: ..." where others say so of them.
         test: The test that reproduces it, as file::function below tests/.
         world: The world of `poz worlds` that shows it.
         reads: What the objective is given, which proves it; nobody writes that, `proved` finds it.

@@ -26,8 +26,7 @@ from poz.purposes import Answer
     ],
     answers=[
         Answer(
-            "noisy-labels",
-            paper="second hand: the cDPO note states a rate of flips in the label smoothing; biased, says robust DPO",
+            "noisy-labels", paper="the authors' README: label smoothing is the share of preferences that are flipped"
         ),
         Answer("overfitting", test="objectives/test_theorems.py::test_conservative_dpo_undoes_known_flips"),
     ],

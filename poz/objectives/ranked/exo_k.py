@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,13 @@ from poz.objective import Published, objective
             "haozheji/exact-optimization@a8ab360 exp/hh_exp, exp/tldr_exp", {"beta": (0.5,), "reward_beta": (0.5,)}
         ),
         Published("the same, exp/imdb_exp", {"beta": (0.1,), "reward_beta": (0.1,)}),
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="the authors' README: the reverse KL divergence between the distributions of the policy and of the rewards",
+            test="objectives/test_label_laws.py::test_exo_k_is_zero_exactly_where_the_policy_has_the_rewards",
+        ),
     ],
     basis="The authors' code, executed in float64 (haozheji/exact-optimization@a8ab360): tests/authors/exo_k.json; masked lists are "
     "not in it.",

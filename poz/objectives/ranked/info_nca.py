@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 def log_softmax(xp: Namespace, logits: Array, valid: Array) -> Array:
@@ -38,6 +39,12 @@ def targets(xp: Namespace, lists: Ranked, alpha: Array, valid: Array) -> Array:
         Published(
             "thu-ml/Noise-Contrastive-Alignment@cbb9248 yamls/reward_qlora.yaml", {"beta": (0.01,), "alpha": (1e-4,)}
         )
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="abstract: rewards are given as scalars, for which preferences are a special case",
+        ),
     ],
     reduces_to=[
         Limit(

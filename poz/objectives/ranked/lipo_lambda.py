@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import Ranked
 from poz.objective import Deviation, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,9 @@ from poz.objectives import _lists as ranked
     formula=r"\sum_{\psi_i>\psi_j}\bigl|2^{\psi_i}-2^{\psi_j}\bigr|\,\Bigl|\tfrac{1}{D(\rho_i)}-\tfrac{1}{D(\rho_j)}\Bigr|\log\bigl(1+e^{s_j-s_i}\bigr),\quad s=\beta\log\tfrac{\pi}{\pi_{ref}}",
     reads="logps ref_logps scores",
     optional="mask",
+    answers=[
+        Answer("preference-strength", test="objectives/test_list_laws.py::test_lipo_lambda_of_two_is_weighted_dpo"),
+    ],
     gradient_stops="the weights, through the ranks of s",
     deviations=[
         Deviation(

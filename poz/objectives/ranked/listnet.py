@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Limit, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,12 @@ from poz.objectives import _lists as ranked
     reads="logps ref_logps scores",
     optional="mask",
     aliases=("lipo_softmax",),
+    answers=[
+        Answer(
+            "preference-strength",
+            test="objectives/test_list_laws.py::test_listnet_is_least_where_the_policy_has_the_rewards",
+        ),
+    ],
     reduces_to=[Limit("info_nca", "the same loss", lambda p: p, lambda p: {"beta": p["beta"], "alpha": p["tau"]})],
     basis="Textbook ListNet with log-ratios as scores; the same loss by others, executed in float64 (EXO's baseline, haozheji/"
     "exact-optimization@a8ab360, and InfoNCA): tests/authors/listnet.json. The paper's target is reproduced by scores = log ψ and "

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Ranked
 from poz.objective import Limit, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -28,6 +29,13 @@ def _better_prompt(lists: Ranked) -> tuple[Ranked, Pairs]:
     equation="the intra-sample loss as a review of the paper gives it; inter-sample loss and sum reconstructed",
     formula=r"-\log\sigma(\beta(d_{ww}-d_{wl}))-v\log\sigma(\beta(d_{ww}-d_{lw}))-w\log\sigma\bigl(\beta[(d_{ww}-d_{wl})-(d_{lw}-d_{ll})]\bigr),\quad d_{ij}=\log\tfrac{\pi(y_j|x_i)}{\pi_{ref}(y_j|x_i)}",
     reads="logps ref_logps",
+    answers=[
+        Answer(
+            "prompts",
+            paper="abstract: signals within prompts, which are varied so that a response suits one better than another",
+            test="objectives/test_list_laws.py::test_levels_of_mapl_differ_in_what_they_ignore",
+        ),
+    ],
     check_values=_check_values,
     reduces_to=[
         Limit(

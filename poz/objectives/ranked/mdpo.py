@@ -6,6 +6,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -26,6 +27,17 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
         Published(
             "luka-group/mDPO@2221bb3 bunny/config.yaml, and no δ in mdpo_trainer.py", {"beta": (0.1,), "delta": (0.0,)}
         )
+    ],
+    answers=[
+        Answer(
+            "prompts",
+            paper="abstract: preferences learned from words alone overlook the image, so that images are contrasted too",
+        ),
+        Answer(
+            "displacement",
+            paper="abstract: an anchor keeps the reward of chosen positive",
+            test="objectives/test_multimodal_laws.py::test_mdpo_treats_the_rejected_and_the_corrupted_alike_and_anchors_the_chosen",
+        ),
     ],
     check_values=_check_values,
     basis="The authors' code, executed in float64 (luka-group/mDPO@2221bb3): tests/authors/mdpo.json. Their anchor has no δ.",

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Deviation, Published, objective
 from poz.objectives.ranked.info_nca import targets
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,17 @@ from poz.objectives.ranked.info_nca import targets
         Published(
             "thu-ml/Noise-Contrastive-Alignment@cbb9248 yamls/reward_qlora.yaml", {"beta": (0.01,), "alpha": (1e-4,)}
         )
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="abstract: rewards are given as scalars, for which preferences are a special case",
+        ),
+        Answer(
+            "displacement",
+            paper="second hand: a term on absolute likelihoods averts that all of them fall, as they do where only their ratio counts",
+            test="objectives/test_unpaired_laws.py::test_nca_of_a_pair_is_bco_and_a_pull_on_both",
+        ),
     ],
     deviations=[
         Deviation("the authors' code", "adds 0.01 to the first score, against ties", "scores with the 0.01 in"),

@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import Ranked
 from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -27,6 +28,13 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     reads=lambda p: "logps lengths" + " scores" * (p["temperature"] == "reward_gap"),
     optional="mask",
     published=[Published("AlibabaResearch/DAMO-ConvAI@64f4da7 PRO/train/train_hh.sh", {"sft_weight": (0.05,)})],
+    answers=[
+        Answer(
+            "preference-strength",
+            paper="second hand: eq. 7 to 9, where the gaps in rewards are the temperatures of the contrasts",
+            test="objectives/test_theorems.py::test_pro_with_equal_rewards_is_a_constant",
+        ),
+    ],
     check_values=_check_values,
     deviations=[
         Deviation(

@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.families import Ranked
 from poz.objective import Deviation, Published, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 @objective(
@@ -22,6 +23,10 @@ from poz.objectives import _lists as ranked
     published=[
         Published("b-faye/rpo@8a22293, rpo/train_rpo.py, default of RPOLoss", {"tau": (0.7,)}),
         Published("b-faye/rpo@8a22293, rpo/train_rpo.py, the released run", {"tau": (5.0,)}),
+    ],
+    answers=[
+        Answer("scalar-feedback", paper="abstract: triplets of prompt, response and reward, as people give them"),
+        Answer("no-critic", paper="abstract: rewards are normalised from the data in place of a function of values"),
     ],
     gradient_stops="V, the value of the prompt",
     deviations=[

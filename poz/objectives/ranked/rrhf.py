@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import Ranked
 from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -24,6 +25,9 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     published=[
         Published("arXiv:2304.05302, section 3.1; 10 and 100 were worse", {"weight": (1.0, 10.0, 100.0)}),
         Published("GanjinZero/RRHF@e1a2b61 train.sh, train.py", {"weight": (1.0,), "length_power": (1.0,)}),
+    ],
+    answers=[
+        Answer("off-policy", paper="abstract: completions of different policies are scored and ranked"),
     ],
     check_values=_check_values,
     deviations=[

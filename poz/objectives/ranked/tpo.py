@@ -8,6 +8,7 @@ from poz.domains import FLAG, Choice, Real
 from poz.families import Pairs, Ranked
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives.pairs.sft import sft
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -41,6 +42,12 @@ def _pair(lists: Ranked, one_token: bool = False) -> Pairs:
                 ("Llama-3-Instruct", 10.0, (0.05,), (3.0,)),
                 ("Mistral-v0.2-Instruct", 2.5, (0.05,), (0.3,)),
             )
+        ),
+    ],
+    answers=[
+        Answer(
+            "one-stage",
+            paper="abstract: three preferences align a model in a single step, without fine-tuning before it",
         ),
     ],
     coupled=lambda p: "the number of gold tokens of the batch" * (p["nll"] == "batch_tokens"),

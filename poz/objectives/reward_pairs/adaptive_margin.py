@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import RewardPairs
 from poz.objective import Deviation, Limit, objective
+from poz.purposes import Answer
 
 
 def _alone(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
@@ -19,6 +20,14 @@ def _alone(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
     equation="eq. 5, 6 and section 2.3",
     formula=r"-(1-\alpha_s)\log\sigma(z)-\alpha_s\log\sigma(-z),\quad z=s\,(r_w-r_l-\lambda\hat\mu),\ s=-1\text{ where }\hat\mu<\mu_0\text{, else }1,\ \alpha_s=\alpha\text{ where }s\hat\mu<\mu_1\text{, else }0",
     reads="chosen rejected strength",
+    answers=[
+        Answer(
+            "noisy-labels",
+            paper="abstract: incorrect and ambiguous preferences, found by the strength on which several reward models vote",
+            test="rewards/test_rewards_fits_claims.py::test_flipping_the_least_sure_labels_helps_until_the_noise_is_gone",
+        ),
+        Answer("preference-strength", test="objectives/test_reward_model_laws.py::test_a_suspect_pair_costs_less"),
+    ],
     reduces_to=[
         Limit(
             "bradley_terry",

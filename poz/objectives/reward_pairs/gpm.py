@@ -9,6 +9,7 @@ from poz.domains import Choice, Real
 from poz.families import RewardPairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
@@ -46,6 +47,13 @@ def _on_a_line(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
             "general-preference/general-preference-model@a376d95 scripts/train_rm_general_preference.py; ..._multi.sh",
             {"temperature": (0.1, 1.0), "target": (10.0,)},
         )
+    ],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="the authors' README: beyond Bradley-Terry, general preferences by an embedding",
+            test="objectives/test_general_preference_laws.py::test_a_general_preference_model_learns_the_circles_that_no_reward_has",
+        ),
     ],
     reduces_to=[
         Limit(

@@ -8,6 +8,7 @@ from poz.domains import Weights
 from poz.families import RewardPairs
 from poz.objective import Deviation, Limit, Values, objective
 from poz.objectives._labels import difference
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
@@ -49,6 +50,13 @@ def _one_factor(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
     equation="the decision tree over ranked feedback signals, and the loss of the reward model",
     formula=r"-\tfrac{B}{n}\,|y|\log\sigma\bigl(y\,(r_w-r_l)\bigr),\quad y=\operatorname{sign}(x_k-x'_k)\text{ at the first }k\text{ with }|x_k-x'_k|>\delta_k,\text{ else }0",
     reads="chosen rejected chosen_factors rejected_factors",
+    answers=[
+        Answer(
+            "goals",
+            paper="second hand: rewards from factors that are ranked by their importance",
+            test="objectives/test_reward_claims.py::test_without_thresholds_ranked_factors_are_an_order",
+        ),
+    ],
     check_values=_check_values,
     coupled="the number of pairs that the factors tell apart",
     reduces_to=[

@@ -9,6 +9,7 @@ from poz.domains import FLAG, Choice, Real
 from poz.families import RewardPairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 LANGUAGE, CONTROL = "WEIRDLabUW/vpl_llm@fdfdfa7", "WEIRDLabUW/vpl@531bb97"
 
@@ -30,6 +31,12 @@ def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
         Published(f"{LANGUAGE} hidden_context/vae_utils.py", {"half": (True,), "clamp": (1.0,)}),
         Published(f"{LANGUAGE} submit_job_pets.sh, _UF_P_2.sh, _UF_P_4.sh", {"kl_weight": (1e-4, 0.0, 3e-6)}),
         Published(f"{CONTROL} pref_learn/train.py and models/vae.py", {"kl_weight": (1.0,), "half": (False,)}),
+    ],
+    answers=[
+        Answer(
+            "disagreement",
+            test="objectives/test_latent_laws.py::test_opposite_users_are_told_apart_by_their_latents_and_are_a_coin_to_bradley_terry",
+        ),
     ],
     reduces_to=[
         Limit(

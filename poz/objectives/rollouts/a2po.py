@@ -6,6 +6,7 @@ from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,12 @@ from poz.objectives.rollouts import _steps as steps
     formula=r"\Bigl(\beta\sum_t\log\tfrac{\pi}{\pi_{ref}}-A\Bigr)^2,\quad A=R-V^*\text{, `poz.advantages.optimal`}",
     published=[
         Published("ZhaolinGao/A-PO@c8823a3 README.md; TRL 1.16 A2POConfig", {"beta": (1e-3,)}),
+    ],
+    answers=[
+        Answer(
+            "no-critic",
+            paper="abstract: the optimal values are estimated beforehand from samples of the reference, with one completion a prompt thereafter",
+        ),
     ],
     deviations=[
         Deviation(

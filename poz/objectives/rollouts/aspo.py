@@ -7,6 +7,7 @@ from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,16 @@ from poz.objectives.rollouts import _steps as steps
         Published(
             "wizard-III/Archer2.0@b08d963",
             {"epsilon_low": (0.2, 0.4), "epsilon_high": (0.2, 0.4), "cap_positive": (3.0,), "cap_negative": (3.0,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="abstract: the ratios of tokens with positive advantage favour what is likely already, and are flipped",
+        ),
+        Answer(
+            "entropy-collapse",
+            paper="second hand: collapse of the entropy comes of such weights, and of it premature convergence",
         ),
     ],
     deviations=[

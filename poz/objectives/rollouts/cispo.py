@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
+from poz.purposes import Answer
 
 
 @objective(
@@ -21,6 +22,13 @@ from poz.objectives.rollouts._clipped import least
             {"epsilon_low": (1.0,), "epsilon_high": (0.272,)},
         ),
         Published("NeMo-RL@7ea279a, verl@1dda039", {"epsilon_low": (0.2,)}),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="abstract: importance weights are clipped, and not the updates of tokens",
+            test="objectives/test_rollout_laws.py::test_where_the_clip_of_ppo_takes_the_gradient_and_that_of_cispo_does_not",
+        ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/cispo.json. The paper does not say its ε_high; the default is DAPO's, open-instruct has 0.272.",
     **steps.DECLARED,

@@ -9,6 +9,7 @@ from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
 from poz.objectives.rollouts._covariance import covariance, first
+from poz.purposes import Answer
 
 
 @objective(
@@ -28,6 +29,12 @@ from poz.objectives.rollouts._covariance import covariance, first
             },
         ),
         Published("verl@1dda039", {"share": (0.0002,), "epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
+    ],
+    answers=[
+        Answer(
+            "entropy-collapse",
+            paper="the authors' README: tokens of high covariance make the entropy fall, and their updates are held back",
+        ),
     ],
     deviations=[
         Deviation(

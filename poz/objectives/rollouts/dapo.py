@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,13 @@ from poz.objectives.rollouts._clipped import clipped
             {"epsilon_low": (0.2,), "epsilon_high": (0.28,)},
         ),
         Published("TRL 1.16 GRPOConfig", {"epsilon_high": (0.2,)}),
+    ],
+    answers=[
+        Answer(
+            "entropy-collapse",
+            paper="second hand: a higher upper clip lets unlikely tokens grow, against the collapse that GRPO showed",
+        ),
+        Answer("length-bias", test="objectives/test_rollout_claims.py::test_length_bias"),
     ],
     basis="Paper, second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dapo.json.",
     **steps.DECLARED,

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped, least
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,13 @@ from poz.objectives.rollouts._clipped import clipped, least
         Published(
             "lime-RL/DCPO@01787b0 recipe/dcpo", {"epsilon_low": (0.2,), "epsilon_high": (0.28,), "ratio_cap": (10.0,)}
         ),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="abstract: fixed bounds clip too many tokens, so bounds depend on the probability that a token had",
+        ),
+        Answer("exploration", paper="abstract: so that unlikely tokens are explored"),
     ],
     deviations=[
         Deviation("lime-RL/DCPO@01787b0", "lets r_h rise to 10 also where c is below", "c for both"),

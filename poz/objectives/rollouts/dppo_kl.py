@@ -10,6 +10,7 @@ from poz.domains import Real
 from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._region import trusted
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,12 @@ from poz.objectives.rollouts._region import trusted
             {"divergence_low": (0.05,), "divergence_high": (0.05,), "ratio_cap": (20.0,)},
         ),
         Published("sail-sg/Stable-RL@c6af1d1", {"ratio_cap": (10.0,)}),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="the authors' README: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
+        ),
     ],
     deviations=[
         Deviation("sail-sg/Stable-RL@c6af1d1", "adds 1e-8 to the probability of all other tokens", "exact"),

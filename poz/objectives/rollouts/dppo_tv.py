@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._region import trusted
+from poz.purposes import Answer
 
 
 @objective(
@@ -16,6 +17,12 @@ from poz.objectives.rollouts._region import trusted
     formula=r"-\operatorname{sg}[m\min(r,c)]A\log\pi,\quad m=[\pi-\pi_{old}\le\delta_h]\text{ where }A>0,\ [\pi-\pi_{old}\ge-\delta_l]\text{ elsewhere},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("verl@1dda039", {"divergence_low": (0.2,), "divergence_high": (0.2,), "ratio_cap": (20.0,)}),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="the authors' README: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
+        ),
     ],
     basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json. The paper was not read.",
     **steps.DECLARED,

@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,13 @@ from poz.objectives.rollouts._clipped import clipped
     published=[
         Published("second hand: the authors' script as others quote it", {"length": (3000.0,)}),
         Published("TRL 1.16 GRPOConfig", {"epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
+    ],
+    answers=[
+        Answer(
+            "length-bias",
+            paper="abstract: GRPO lengthens wrong answers by its mean over tokens, and without it does not",
+            test="objectives/test_rollout_claims.py::test_length_bias",
+        ),
     ],
     basis="Trainers' code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dr_grpo.json. The length is second hand, the largest of a completion there.",
     **steps.DECLARED,

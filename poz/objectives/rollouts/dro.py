@@ -6,6 +6,7 @@ from poz.backends import Array
 from poz.domains import Real
 from poz.objective import objective
 from poz.objectives.rollouts import _steps as steps
+from poz.purposes import Answer
 
 
 @objective(
@@ -13,6 +14,10 @@ from poz.objectives.rollouts import _steps as steps
     paper="arXiv:2405.19107",
     equation="as verl has it; the paper's loss is of completions and has a value network",
     formula=r"-A\log\pi+\tfrac\beta2\Bigl(\log\tfrac{\pi}{\pi_{old}}\Bigr)^2,\quad A=\text{advantage}",
+    answers=[
+        Answer("scalar-feedback", paper="abstract: single completions with feedback are more plentiful than pairs"),
+        Answer("off-policy", paper="abstract: a mean-squared objective on a given dataset"),
+    ],
     basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dro.json. The paper was not read.",
     **steps.DECLARED,
 )

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,9 @@ from poz.objectives.rollouts._clipped import least
     formula=r"-A\exp\Bigl(\tfrac1{|y|}\sum_t c_t\Bigr),\quad c_t=\min(d_t,\varepsilon_h)\text{ where }A>0,\ \max(d_t,-\varepsilon_l)\text{ elsewhere},\ d=\log\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("callsys/GMPO@205b2bf", {"epsilon_low": (0.4,), "epsilon_high": (0.4,)}),
+    ],
+    answers=[
+        Answer("trust-region", paper="abstract: a geometric mean is less sensitive to outliers among the ratios"),
     ],
     basis="The authors' code, executed in float64 (callsys/GMPO@205b2bf): tests/authors/gmpo.json, which has verl's and TRL's beside it.",
     **steps.DECLARED,

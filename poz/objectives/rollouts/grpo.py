@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,11 @@ from poz.objectives.rollouts._clipped import clipped
         Published("second hand: arXiv:2402.03300 section 4.2 as others quote it", {"kl_weight": (0.04,)}),
         Published("TRL 1.16 GRPOConfig", {"kl_weight": (0.0,), "epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
         Published("allenai/open-instruct@e6c3044", {"kl_weight": (0.05,), "epsilon_high": (0.272,)}),
+    ],
+    answers=[
+        Answer(
+            "no-critic", paper="second hand: the baseline is estimated from the rewards of a group in place of a critic"
+        ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/grpo.json. The paper names no ε.",
     **steps.DECLARED,

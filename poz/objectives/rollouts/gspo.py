@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,12 @@ from poz.objectives.rollouts._clipped import clipped
         Published(
             "second hand: arXiv:2507.18071 section 5.1 as others quote it",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="abstract: ratio, clip and reward are of the whole sequence, which stabilises mixtures of experts",
         ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a): tests/authors/gspo.json.",

@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,13 @@ from poz.objectives.rollouts._clipped import clipped
             "second hand: arXiv:2507.18071 section 5.1 as others quote it",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
         ),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="abstract: ratio, clip and reward are of the whole sequence, which stabilises mixtures of experts",
+        ),
+        Answer("token-credit", paper="second hand: advantages of single tokens, with the ratio of the sequence"),
     ],
     basis="Paper, second hand, and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/gspo_token.json.",
     **steps.DECLARED,

@@ -6,6 +6,7 @@ from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
+from poz.purposes import Answer
 
 
 @objective(
@@ -14,6 +15,9 @@ from poz.objectives.rollouts import _steps as steps
     equation="as the authors have it",
     formula=r"\tfrac k{k-1}\tfrac12\bigl(s-\operatorname{sg}[\bar s]-A\bigr)^2,\quad s=\beta\sum_t\log\tfrac{\pi}{\pi_{old}},\ \bar s\text{ the mean over the }k\text{ completions of the prompt},\ A=\text{advantage, `poz.advantages.group\_mean`}",
     published=[Published("jszkc/GVPO@627aa25", {"beta": (0.1,)})],
+    answers=[
+        Answer("off-policy", paper="abstract: any distribution may have sampled, without importance weights"),
+    ],
     deviations=[
         Deviation(
             "jszkc/GVPO@627aa25", "adds up over the completions where the mean is taken here, and over k", "length"

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._covariance import covariance, first
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,12 @@ from poz.objectives.rollouts._covariance import covariance, first
             "PRIME-RL/Entropy-Mechanism-of-RL@8850579, its scripts", {"share": (0.002, 0.0002), "kl_strength": (1.0,)}
         ),
         Published("verl@1dda039", {"share": (0.0002,), "kl_strength": (0.1,)}),
+    ],
+    answers=[
+        Answer(
+            "entropy-collapse",
+            paper="the authors' README: tokens of high covariance make the entropy fall, and their updates are held back",
+        ),
     ],
     basis="The authors' code, executed in float64 (PRIME-RL/Entropy-Mechanism-of-RL@8850579): tests/authors/kl_cov.json, which has verl's beside it.",
     **steps.DECLARED | {"coupled": "the covariance is over the tokens of the batch"},

@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -16,6 +17,11 @@ from poz.objectives.rollouts._clipped import clipped
     formula=r"-|y|\min\bigl(sA,\operatorname{clip}(s,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad s=\exp\bigl(\tfrac1{|y|}\sum_t\log\tfrac{\pi}{\pi_{old}}\bigr),\ A=\text{advantage}",
     published=[
         Published("second hand: TRL 1.16 on arXiv:2602.05261", {"epsilon_low": (0.002,), "epsilon_high": (0.0025,)}),
+    ],
+    answers=[
+        Answer(
+            "length-bias", paper="second hand: GSPO punishes long responses, which a factor of their length corrects"
+        ),
     ],
     basis="Second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/luspo.json.",
     **steps.DECLARED,

@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objectives.rollouts._clipped import clipped
         Published(
             "verl-project/verl@1dda039 verl/trainer/config, TRL 1.16, OpenRLHF@3c3be62",
             {"epsilon_low": (0.2,), "epsilon_high": (0.2,), "dual_clip": (None, 3.0)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "trust-region",
+            paper="second hand: a clipped surrogate has what trust regions offer with a simpler implementation",
+            test="objectives/test_rollout_laws.py::test_where_the_clip_of_ppo_takes_the_gradient_and_that_of_cispo_does_not",
         ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",

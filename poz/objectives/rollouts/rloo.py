@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import clipped
+from poz.purposes import Answer
 
 
 @objective(
@@ -16,6 +17,12 @@ from poz.objectives.rollouts._clipped import clipped
     formula=r"-\min\bigl(WA,\operatorname{clip}(W,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad W=\prod_t\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published("TRL 1.16 RLOOConfig", {"epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
+    ],
+    answers=[
+        Answer(
+            "no-critic",
+            paper="abstract: most of PPO is unnecessary where REINFORCE has a baseline from the other samples",
+        ),
     ],
     basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/rloo.json. The paper has no ratio: with its advantage it is poz.reinforce.",
     **steps.DECLARED,

@@ -7,6 +7,7 @@ from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
+from poz.purposes import Answer
 
 
 @objective(
@@ -17,6 +18,11 @@ from poz.objectives.rollouts._clipped import least
     published=[
         Published(
             "second hand: TRL 1.16 GRPOConfig on arXiv:2511.20347", {"tau_positive": (1.0,), "tau_negative": (1.05,)}
+        ),
+    ],
+    answers=[
+        Answer(
+            "trust-region", paper="second hand: a smooth gate in place of hard clipping attenuates what is off-policy"
         ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, linkedin/Liger-Kernel@v0.8.5): tests/authors/sapo.json.",

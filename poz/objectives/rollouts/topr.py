@@ -8,6 +8,7 @@ from poz.domains import Choice
 from poz.objective import Deviation, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._clipped import least
+from poz.purposes import Answer
 
 
 @objective(
@@ -15,6 +16,12 @@ from poz.objectives.rollouts._clipped import least
     paper="arXiv:2503.14286",
     equation="eq. 8 as ROLL quotes it",
     formula=r"-\operatorname{sg}[w]A\log\pi,\quad w=1\text{ where }A>0,\ \min\bigl(\prod_t\tfrac{\pi}{\pi_{old}},1\bigr)\text{ elsewhere},\ A=\text{advantage}",
+    answers=[
+        Answer(
+            "off-policy",
+            paper="abstract: importance sampling is tapered for bad completions alone, so that learning is stable even offline",
+        ),
+    ],
     deviations=[
         Deviation(
             "alibaba/ROLL@8eb27cc, yanxi-chen/Trinity-RFT@5b77c08", "taper each token by its own ratio", "level='token'"

@@ -9,6 +9,7 @@ from poz.backends import Array
 from poz.domains import Real
 from poz.objective import Published, objective
 from poz.objectives.rollouts import _steps as steps
+from poz.purposes import Answer
 
 
 @objective(
@@ -20,6 +21,12 @@ from poz.objectives.rollouts import _steps as steps
         Published(
             "FloyedShen/VESPO@aa1f304, TRL 1.16 GRPOConfig",
             {"k_positive": (2.0,), "lambda_positive": (3.0,), "k_negative": (3.0,), "lambda_negative": (2.0,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "off-policy",
+            paper="the authors' README: stable at up to 64 fold staleness and with asynchronous sampling, by weights of whole sequences",
         ),
     ],
     basis="The authors' code, executed in float64 (FloyedShen/VESPO@aa1f304): tests/authors/vespo.json, which has TRL's beside it.",

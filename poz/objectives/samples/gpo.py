@@ -6,6 +6,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Samples
 from poz.objective import Deviation, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
@@ -24,6 +25,14 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
             "general-preference/general-preference-model@a376d95 LLM-Alignment/run_gpo_llama-3_table_gp.sh",
             {"beta": (0.001,)},
         )
+    ],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="theorem: the duality gap of the average policy vanishes; that of the last one need not",
+            test="algorithms/test_self_play.py::test_gpo_duality_gap_of_the_average",
+        ),
+        Answer("online", paper="the algorithm: completions are sampled from the last policy"),
     ],
     check_values=_check_values,
     deviations=[

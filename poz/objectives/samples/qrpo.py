@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Samples
 from poz.objective import Deviation, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, batch: Samples, values: Values) -> None:
@@ -43,6 +44,15 @@ def _check_values(xp: Namespace, batch: Samples, values: Values) -> None:
             "CLAIRE-Labo/quantile-reward-policy-optimization@0d80ee5, src/qrpo/configs/train-qrpo.yaml",
             {"beta": (3e-3,), "transform": ("log",)},
         ),
+    ],
+    answers=[
+        Answer(
+            "scalar-feedback",
+            paper="abstract: pointwise absolute rewards, without relative signals",
+            test="objectives/test_unpaired_laws.py::test_qrpo_vanishes_at_its_optimum",
+        ),
+        Answer("off-policy", paper="abstract: offline, as DPO is and policy gradients are not"),
+        Answer("length-bias", paper="abstract: robust rewards in place of preferences from them induce less of it"),
     ],
     check_values=_check_values,
     deviations=[

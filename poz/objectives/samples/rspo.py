@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import Samples
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives.samples.sppo import sppo, win_rates
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
@@ -34,6 +35,14 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
             "the same, 'Best ForwardKL + ReverseKL', which is two pairs; c = 10",
             {"regularizer": ("forward_reverse_kl",), "regularization_weight": (0.1, 0.01), "reverse_weight": (5, 50)},
         ),
+    ],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="the authors' code: SPPO anchored at the last iterate, with a regulariser beside it",
+            test="algorithms/test_self_play.py::test_rspo_fixed_point_is_the_equilibrium",
+        ),
+        Answer("online", paper="the authors' code: each iteration anchors at the policy that sampled"),
     ],
     check_values=_check_values,
     reduces_to=[

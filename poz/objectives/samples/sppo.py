@@ -6,6 +6,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Samples
 from poz.objective import Deviation, Published, Values, objective
+from poz.purposes import Answer
 
 
 def win_rates(name: str, xp: Namespace, samples: Samples) -> None:
@@ -28,6 +29,14 @@ def _check_values(xp: Namespace, samples: Samples, values: Values) -> None:
     formula=r"\tfrac12\sum_k\bigl(\log\tfrac{\pi(y_k)}{\pi_t(y_k)}-\eta(\hat P(y_k\succ\pi_t)-\tfrac12)\bigr)^2",
     reads="logps anchor_logps winrates",
     published=[Published("uclaml/SPPO@5e61c4e scripts/pipeline.sh, 1/β", {"eta": (1000.0,)})],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="theorem 4.1: a constant-sum game of which the average policy nears the equilibrium; the last policy need not",
+            test="algorithms/test_self_play.py::test_sppo_average_converges_and_the_last_iterate_spirals_outward",
+        ),
+        Answer("online", paper="the authors' code: win rates among samples of the last iterate"),
+    ],
     check_values=_check_values,
     deviations=[
         Deviation(

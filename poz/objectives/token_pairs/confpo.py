@@ -9,6 +9,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,12 @@ from poz.objective import Deviation, Published, objective
             "hee-suk-yoon/ConfPO@044b366, trl-main/commands/run_confpo.sh",
             {"beta": (1.5,), "gamma_beta_ratio": (1.6 / 1.5,)},
         )
+    ],
+    answers=[
+        Answer(
+            "token-credit", paper="abstract: the tokens that matter are those of which the policy is less confident"
+        ),
+        Answer("over-optimisation", paper="abstract: the budget of KL divergence is spent on them alone"),
     ],
     gradient_stops="T, which tokens are selected",
     deviations=[

@@ -8,6 +8,7 @@ from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import limit
+from poz.purposes import Answer
 
 
 @objective(
@@ -23,6 +24,13 @@ from poz.objectives._tokens import limit
         Published(
             "thunlp/Muffin@85d72b4 muffin/train/train_muffin.py, its defaults",
             {"beta": (0.5,), "gamma": (3.0,), "normalize": (False,)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "token-credit",
+            paper="abstract: people correct segments of a response, and those count for more",
+            test="objectives/test_token_laws.py::test_a_changed_token_weighs_gamma",
         ),
     ],
     reduces_to=[

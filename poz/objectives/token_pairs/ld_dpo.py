@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Published, objective
 from poz.objectives._tokens import first, limit, summed, whole
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objectives._tokens import first, limit, summed, whole
     reads="chosen rejected ref_chosen ref_rejected",
     optional="chosen_mask rejected_mask",
     published=[Published("second hand: huggingface/trl@f2cd577 docs/source/paper_index.md", {"alpha": (0.5,)})],
+    answers=[
+        Answer(
+            "length-bias",
+            paper="abstract: what length alone contributes is decoupled, as the implicit reward follows it",
+            test="objectives/test_token_laws.py::test_tokens_beyond_the_shorter_length_weigh_alpha",
+        ),
+    ],
     reduces_to=[
         limit("dpo", "α = 1", alpha=1.0),
         limit("dpo", "equal lengths", lambda t: (first(t), summed(first(t)))),

@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
@@ -26,6 +27,16 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     check_values=_check_values,
     aliases=("nash_md_pg",),
     published=[Published("second hand: arXiv:2312.00886, its sweep", {"tau": (0.005, 0.008, 0.01, 0.02)})],
+    answers=[
+        Answer(
+            "intransitive",
+            paper="abstract: a policy that no other is preferred to, as a reward cannot represent all preferences",
+            test="objectives/test_game_losses.py::test_nash_md_climbs_the_regularised_win_rate",
+        ),
+        Answer(
+            "online", paper="the algorithm: a completion of the policy against one of its mixture with the reference"
+        ),
+    ],
     deviations=[
         Deviation("the paper's main text", "log-ratio of the whole completion", "kl_credit='sequence'"),
         Deviation("the paper's appendix", "a token is charged for the log-ratios from it on", "kl_credit='to_go'"),

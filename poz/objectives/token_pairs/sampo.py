@@ -8,6 +8,7 @@ from poz.families import TokenPairs
 from poz.objective import Deviation, Limit, Published, objective
 from poz.objectives._tokens import both, limit, summed, whole
 from poz.objectives.token_pairs.tis_dpo import tis_dpo
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objectives.token_pairs.tis_dpo import tis_dpo
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
     published=[Published("LuJunru/SamPO@25e9631 dpo.sh, dpo_iterative.sh", {"beta": (0.1, 0.5)})],
+    answers=[
+        Answer(
+            "length-bias",
+            paper="abstract: verbosity comes from sums over unequal numbers of tokens, so as many are sampled on both sides",
+            test="objectives/test_token_laws.py::test_sampo_does_not_read_the_length",
+        ),
+    ],
     reduces_to=[
         Limit("tis_dpo", "drawn weights", then=lambda p: p, batch=lambda t: (whole(t), whole(t))),
         limit("dpo", "every token kept, as of equal lengths", lambda t: (both(t, weights=1.0), summed(t))),

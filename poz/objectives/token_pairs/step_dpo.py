@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import Published, objective
 from poz.objectives._tokens import limit
+from poz.purposes import Answer
 
 
 @objective(
@@ -19,6 +20,13 @@ from poz.objectives._tokens import limit
     published=[
         Published("dvlab-research/Step-DPO@c4902fd bash_scrips/qwen2_7b_step_dpo.sh", {"beta": (0.5,)}),
         Published("the same, qwen2_72b_step_dpo.sh, qwen2_72b_instruct_step_dpo.sh", {"beta": (0.4,)}),
+    ],
+    answers=[
+        Answer(
+            "token-credit",
+            paper="the authors' README: pairs of single steps, for long chains of reasoning",
+            test="objectives/test_token_laws.py::test_a_step_is_all_that_counts",
+        ),
     ],
     reduces_to=[limit("dpo", "sums over the step")],
     basis="What the authors' trainer (dvlab-research/Step-DPO@c4902fd) inherits from TRL 0.8.5, executed in float64 (huggingface/trl@"

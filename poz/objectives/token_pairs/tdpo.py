@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import both, limit, summed
+from poz.purposes import Answer
 
 
 @objective(
@@ -22,6 +23,12 @@ from poz.objectives._tokens import both, limit, summed
             "Vance0124/Token-level-Direct-Preference-Optimization@2a736ec config/loss/tdpo.yaml",
             {"beta": (0.1,), "alpha": (0.5,), "version": ("tdpo1",)},
         )
+    ],
+    answers=[
+        Answer(
+            "diversity",
+            paper="abstract: a KL constraint on each token balances alignment with diversity better than DPO",
+        ),
     ],
     reduces_to=[
         limit("dpo", "TDPO2 with α = 0", version="tdpo2", alpha=0.0),

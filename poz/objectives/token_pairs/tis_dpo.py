@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import TokenPairs
 from poz.objective import Deviation, Published, objective
 from poz.objectives._tokens import both, limit, summed
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,11 @@ from poz.objectives._tokens import both, limit, summed
     reads="chosen rejected ref_chosen ref_rejected chosen_weights rejected_weights",
     optional="chosen_mask rejected_mask",
     published=[Published("exlaw/TIS-DPO@cbad7c1 config/loss/tisdpo.yaml", {"beta": (0.1,)})],
+    answers=[
+        Answer(
+            "token-credit", paper="abstract: tokens are weighted by their estimated reward, which DPO takes for equal"
+        ),
+    ],
     reduces_to=[limit("dpo", "every token counts 1", lambda t: (both(t, weights=1.0), summed(t)))],
     deviations=[
         Deviation("the authors' code", "with `token_level`, a term of weighted KL(π || π_ref)", "not offered"),

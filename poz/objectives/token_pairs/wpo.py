@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import FLAG, Choice, Real
 from poz.families import TokenPairs
 from poz.objective import Published, Values, objective
+from poz.purposes import Answer
 
 
 def _needs(p: Values) -> str:
@@ -21,6 +22,13 @@ def _needs(p: Values) -> str:
     reads=_needs,
     optional="chosen_mask rejected_mask",
     published=[Published("wzhouad/WPO@a104458 training_configs/llama3_instruct.yaml, mistral.yaml", {"beta": (0.01,)})],
+    answers=[
+        Answer(
+            "off-policy",
+            paper="abstract: pairs of other models are reweighted by their probability under the policy, to resemble its own",
+            test="objectives/test_token_weight_laws.py::test_wpo_weights",
+        ),
+    ],
     gradient_stops="w, the weight of the pair",
     basis="Paper (v2, section 3), and the authors' code and TRL's, executed in float64 (wzhouad/WPO@a104458, huggingface/trl@v1.16.0): tests/authors/wpo.json. The clamp is the code's; collision=False is not theirs.",
 )

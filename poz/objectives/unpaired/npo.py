@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Pairs, Unpaired
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 
 @objective(
@@ -18,6 +19,13 @@ from poz.objective import Deviation, Limit, Published, objective
     optional="weights",
     published=[
         Published("licong-lin/negative-preference-optimization@1207bbe TOFU/config/forget.yaml", {"beta": (0.1,)})
+    ],
+    answers=[
+        Answer(
+            "unlearning",
+            paper="abstract: exponentially slower towards collapse than gradient ascent on what is to be forgotten",
+            test="objectives/test_unpaired_laws.py::test_npo_stops_where_a_completion_is_forgotten",
+        ),
     ],
     reduces_to=[
         Limit(
