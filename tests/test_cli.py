@@ -89,10 +89,6 @@ def test_a_wrong_reference_makes_verify_fail(tmp_path):
     ("command", "sentence"),
     [
         (["plot", "dpo", "-o", "{folder}"], "is a folder. Name a file in it."),
-        (
-            ["plot", "sppo", "-o", "{folder}/x.png"],
-            "has no margin to draw it against. `poz list` says which read pairs or lists.",
-        ),
         (["plot", "dpo", "-o", "{folder}/curves.txt"], "must end in .png, .pdf, .svg."),
         (["plot", "dpo", "-o", "{folder}/none/curves.png"], "There is no folder"),
         (["plot", "dpo", "-o", "{folder}/x.png", "--widest", "nan"], "--widest must be a positive number of nats"),

@@ -53,12 +53,12 @@ def test_the_list_can_be_shown_on_any_console():
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, o in poz.zoo.items() if "rejected" not in o.reads and o.family is poz.TokenPairs]
+    "name", [n for n, o in poz.zoo.items() if o.family is poz.RewardPairs and "chosen" not in o.reads]
 )
 def test_what_has_no_margin_is_not_drawn(name, tmp_path):
     result = CliRunner().invoke(app, ["plot", name, "-o", str(tmp_path / "x.png")])
     assert result.exit_code == 2
-    assert f"`{name}` reads no rejected completion, so there is no margin" in " ".join(result.stderr.split())
+    assert f"`{name}` reads no score, so there is no margin" in " ".join(result.stderr.split())
 
 
 def test_a_benchmark_of_nothing_is_refused():
