@@ -9,20 +9,22 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import choose
 import formulas
+import gallery
+import limits
 import objectives
 import repository
 
-GENERATORS = (objectives,)
-"""Modules with `pages()`, Markdown by path in docs/, and `nav(nav)`, which adds them to what mkdocs.yml says."""
+GENERATORS = (objectives, choose, gallery, limits)
+"""Modules with `pages()`, Markdown by path in docs/."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Completes what mkdocs.yml says."""
     if not config.site_url:  # both need an address
         config.theme.static_templates -= {"404.html", "sitemap.xml"}
-    for generator in GENERATORS:
-        generator.nav(config.nav)
+    objectives.nav(config.nav)
     return config
 
 

@@ -1,0 +1,89 @@
+"""Which objective when, and the graph of limits, in a browser."""
+
+import pytest
+from selenium.webdriver.common.by import By
+
+import poz
+from poz.purposes import PURPOSES
+
+BELOW = """const head = document.getElementById(arguments[0]); let text = ""; const names = [];
+for (let one = head.nextElementSibling; one && !/^H[23]$/.test(one.tagName); one = one.nextElementSibling) {
+  text += " " + one.textContent;
+  names.push(...[...one.querySelectorAll('a[href*="objectives/"]')].map((link) => link.textContent));
+}
+return [text, names]"""
+
+
+def test_each_purpose_has_its_objectives_with_their_reasons(browser, opened):
+    assert opened("choose.html") == []
+    for purpose, said in PURPOSES.items():
+        assert said.rstrip(".") in browser.find_element(By.ID, purpose).text
+        text, names = browser.execute_script(BELOW, purpose)
+        assert sorted(names) == sorted(one.name for one in poz.zoo.find(answers=purpose))
+        plain = " ".join(text.split())
+        for one in poz.zoo.find(answers=purpose):
+            (answer,) = (each for each in one.answers if each.to == purpose)
+            for kind in ("paper", "test", "world"):
+                reason = getattr(answer, kind)
+                if kind == "test" and reason:
+                    assert f"Test: {reason}" in plain
+                elif reason:
+                    assert f"{kind.capitalize()}: " in plain
+
+
+def test_the_guide_leads_into_the_gallery(browser, opened):
+    opened("choose.html")
+    links = {
+        link.get_attribute("href").rpartition("?")[2]
+        for link in browser.find_elements(By.CSS_SELECTOR, "a[href*='gallery.html?']")
+    }
+    assert {f"for={purpose}" for purpose in PURPOSES if poz.zoo.find(answers=purpose)} <= links
+    assert {f"family={one.family.__name__}" for one in poz.zoo.values()} <= links
+    assert opened(f"gallery.html?{min(links)}") == []
+    assert "There is no filter" not in browser.find_element(By.ID, "poz-count").text
+
+
+def test_no_filter_that_the_guide_links_to_is_unknown(browser, opened):
+    opened("choose.html")
+    links = {
+        link.get_attribute("href").rpartition("?")[2]
+        for link in browser.find_elements(By.CSS_SELECTOR, "a[href*='gallery.html?']")
+    }
+    opened("gallery.html")
+    for link in links:
+        browser.execute_script(
+            "history.pushState(null, '', '?' + arguments[0]); dispatchEvent(new PopStateEvent('popstate'))", link
+        )
+        assert "There is no filter" not in browser.find_element(By.ID, "poz-count").text, link
+
+
+def test_the_graph_has_every_limit_and_no_name_on_another(browser, opened):
+    assert opened("limits.html") == []
+    limits = [(one.name, limit.why, limit.to) for one in poz.zoo.values() for limit in one.reduces_to]
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('.poz-table tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    assert sorted(map(tuple, rows)) == sorted(limits)
+    drawn = browser.execute_script(
+        "return [...document.querySelectorAll('.poz-edge title')].map(one => one.textContent)"
+    )
+    pairs = {(general, special) for general, _, special in limits if general != special}
+    assert len(drawn) == len(pairs)
+    assert {tuple(text.split(" where: ")[0].split(" is ")) for text in drawn} == pairs
+    boxes = browser.execute_script(
+        """return [...document.querySelectorAll(".poz-limits a")].map((link) => {
+          const {left, right, top, bottom} = link.getBoundingClientRect();
+          return [link.textContent, link.href.baseVal, left, right, top, bottom]})"""
+    )
+    assert {text for text, *_ in boxes} == {name for pair in pairs for name in pair}
+    assert all(to == f"objectives/{name}.html" for name, to, *_ in boxes)
+    places = [box[2:] for box in boxes]
+    for i, (a, b, top, bottom) in enumerate(places):
+        for c, d, other, end in places[:i]:
+            assert b <= c or d <= a or bottom <= other + 2 or end <= top + 2
+
+
+@pytest.mark.parametrize("page", ["choose.html", "limits.html"])
+def test_they_fit_a_phone(phone, opened, page):
+    assert opened(page) == []
+    assert phone.execute_script("return document.documentElement.scrollWidth") <= 360
