@@ -11,6 +11,20 @@ PLAINER = (
     (re.compile(r"_\{([a-zA-Z]{2,})\}"), r"_{\\mathrm{\1}}"),  # a word, not a product
     (re.compile(r"\\arg\\"), r"\\operatorname{arg}\\"),
 )
+BEFORE = (
+    r"(<mrow>|<mo[^>]*>(?:[(\[{,;=<>+:]|&#x0(?:0028|005B|007B|002C|003D|003C|2208|2265|2264);)</mo>|<mspace[^>]*/>)"
+)
+NAME = "(?:log|exp|min|max|arctan|cos)"
+SPACED = (
+    (re.compile(BEFORE + r"<mo>(?=&#x02212;)"), r'\1<mo form="prefix">'),  # a sign, not a difference
+    (re.compile(r"<mo[^>]*>&#x0007C;</mo>"), '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'),
+    (re.compile(rf"(<mi>{NAME}</mi>)(?!<mo)"), r'\1<mspace width="0.17em"/>'),
+    (
+        re.compile(rf"((?:</mi>|</mn>|</msub>|</mfrac>|</mstyle>|&#x00029;</mo>))(?=<mi>{NAME}</mi>)"),
+        r'\1<mspace width="0.17em"/>',
+    ),
+)
+"""What MathML leaves to the writer: of signs, of bars, and around the name of a function."""
 
 
 def mathml(latex: str, display: str = "inline") -> str:
@@ -24,6 +38,8 @@ def mathml(latex: str, display: str = "inline") -> str:
         plain = pattern.sub(instead, plain)
     plain = re.sub(r"\\text\{[^}]*\}", lambda text: text[0].replace(r"\_", "_").replace("`", ""), plain)
     made = convert(plain, display=display).replace(r"\{", "{").replace(r"\}", "}")  # behind \big
+    for pattern, instead in SPACED:
+        made = pattern.sub(instead, made)
     if "\\" in made or "merror" in made:
         raise ValueError(f"The formula {latex} is not understood: {made}. Mend it, or docs/site/formulas.py.")
     return made
