@@ -42,7 +42,11 @@ def _coupled(p: Values) -> str:
         ),
     ],
     answers=[
-        Answer("wrong-reference", paper="abstract: DPO depends on a reference that may be poor"),
+        Answer(
+            "wrong-reference",
+            paper="abstract: DPO depends on a reference that may be poor",
+            test="objectives/test_purposes_shown.py::test_alpha_dpo_asks_for_more_where_the_reference_ranks_wrongly",
+        ),
         Answer("uneven-pairs", paper="abstract: the margin of each pair adapts, where that of SimPO is one for all"),
     ],
     gradient_stops="γ' + α (G - M) / S, the target margin of a pair",

@@ -35,6 +35,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Answer(
             "preference-strength",
             paper="abstract: the offset is by how much one completion is preferred, for not all pairs are equal",
+            test="objectives/test_purposes_shown.py::test_a_stronger_preference_pulls_harder",
         ),
     ],
     check_values=_check_values,

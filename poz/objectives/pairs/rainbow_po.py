@@ -35,8 +35,16 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
     ],
     answers=[
-        Answer("length-bias", paper="second hand: means over tokens are one of the components that were found to help"),
-        Answer("wrong-reference", paper="second hand: mixing the reference with a margin is another"),
+        Answer(
+            "length-bias",
+            paper="second hand: means over tokens are one of the components that were found to help",
+            test="objectives/test_purposes_shown.py::test_length_alone_is_no_margin",
+        ),
+        Answer(
+            "wrong-reference",
+            paper="second hand: mixing the reference with a margin is another",
+            test="objectives/test_purposes_shown.py::test_a_reference_that_ranks_wrongly_does_not_hold_a_pair_back",
+        ),
     ],
     check_values=_check_values,
     reduces_to=[

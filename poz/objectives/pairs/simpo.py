@@ -51,7 +51,11 @@ def _constraint(p: Values) -> str | None:
         ),
     ],
     answers=[
-        Answer("length-bias", paper="abstract: the reward is the mean log-prob, and completions hardly grow longer"),
+        Answer(
+            "length-bias",
+            paper="abstract: the reward is the mean log-prob, and completions hardly grow longer",
+            test="objectives/test_purposes_shown.py::test_length_alone_is_no_margin",
+        ),
     ],
     constraint=_constraint,
     deviations=[

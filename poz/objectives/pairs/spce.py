@@ -26,6 +26,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         Answer(
             "preference-strength",
             paper="abstract: the strength of a preference tells pairs apart that a label alone does not",
+            test="objectives/test_purposes_shown.py::test_a_stronger_preference_pulls_harder",
         ),
         Answer(
             "overfitting",
