@@ -7,7 +7,8 @@ import difflib
 import io
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,24 @@ def spell_out(stream: Any) -> None:
 def _spelled(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_spelling, error.object[error.start : error.end])), error.end
+    made, wide, before = "", False, error.object[: error.start][-1:]  # the spelled word before stands apart
+    for sign, run in groupby(error.object[error.start : error.end], _script):
+        for text in ["".join(run)] if sign else run:
+            spelled = _run(sign, text)
+            word = len(spelled) > 1 and spelled.isalpha()
+            made += " " * ((word or wide) and (made or before)[-1:].isalnum() and spelled[:1].isalnum()) + spelled
+            wide = word
+    return made + " " * (wide and error.object[error.end :][:1].isalnum()), error.end
+
+
+def _script(character: str) -> str:
+    """What stands before what is lowered or raised: _ or ^, where it is."""
+    return {"<sub>": "_", "<super>": "^"}.get(unicodedata.decomposition(character).split(" ")[0], "")
+
+
+def _run(sign: str, run: str) -> str:
+    plain = "".join(map(_spelling, run)) if not sign else unicodedata.normalize("NFKD", run).replace("\u2212", "-")
+    return sign + (f"({plain})" if sign and len(plain) > 1 else plain)
 
 
 _SPELLINGS = {
@@ -58,10 +76,20 @@ _SPELLINGS = {
     "…": "...",
     "×": "x",
     "±": "+-",
-    "²": "^2",
-    "³": "^3",
-    "ᵀ": "^T",
     "½": "1/2",
+    "∑": "sum",
+    "∏": "prod",
+    "√": "sqrt",
+    "∈": "in",
+    "∉": "not in",
+    "≺": "<",
+    "‖": "||",
+    "⊙": "*",
+    "∓": "-+",
+    "ℓ": "l",
+    "\u0302": "_hat",
+    "\u0303": "_tilde",
+    "\u0304": "_bar",
     "§": "section ",
     "λ": "lambda",
 }
@@ -72,19 +100,24 @@ def _spelling(character: str) -> str:
         return _SPELLINGS[character]
     name = unicodedata.name(character, "")
     if name.startswith("GREEK"):
-        letter = name.split(" WITH ")[0].split()[-1]
+        letter = name.split(" WITH ")[0].removesuffix(" SYMBOL").split()[-1]
         return letter.capitalize() if " CAPITAL " in name else letter.lower()
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?" * (not unicodedata.combining(character))
 
 
 def nearest(what: str, name: str, known: Iterable[str]) -> str:
-    """That there is no such thing, and what may have been meant, in two sentences."""
+    """That there is no such thing, and what may have been meant; of a mapping its sentences are searched too."""
+    said = f"There is no {what} {name!r}. "
+    if near := near_to(name, known):
+        return f"{said}Did you mean {' or '.join(map(repr, near))}?"
+    return f"{said}There are {', '.join(sorted(known, key=str.lower))}."
+
+
+def near_to(name: str, known: Iterable[str]) -> list[str]:
+    """What may have been meant by a name that is none: at most three, the nearest first."""
     same = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
-    hint = (
-        f"Did you mean {' or '.join(repr(same[one]) for one in near)}?"
-        if near
-        else f"There are {', '.join(sorted(same.values(), key=str.lower))}."
-    )
-    return f"There is no {what} {name!r}. {hint}"
+    if not near and isinstance(known, Mapping) and len(name) > 3:
+        near = [one for one in same if name.lower() in str(known[same[one]]).lower()][:3]
+    return [same[one] for one in near]

@@ -66,6 +66,12 @@ class Answer(NamedTuple):
     world: str = ""
     reads: str = ""
 
+    @property
+    def why(self) -> str:
+        """All its reasons, in a line."""
+        test, world = f"tests/{self.test}" * bool(self.test), f"`poz worlds`: {self.world}" * bool(self.world)
+        return "; ".join(filter(None, (self.reads, self.paper, test, world)))
+
 
 def other_policies(reads: Collection[str]) -> list[str]:
     """Those fields that are of the reference, of the last iteration's policy or of opponents: of models to keep and to run."""
@@ -73,22 +79,22 @@ def other_policies(reads: Collection[str]) -> list[str]:
 
 
 def proved(layout: Layout, reads: Collection[str], optional: Collection[str]) -> dict[str, str]:
-    """The purposes that the fields alone prove, each with how: a field and what it is, or a sentence."""
+    """The purposes that the fields alone prove, each with how, in a sentence."""
     used = {*reads, *optional}
     found = {
-        "ties": ("label" in used, "label: the probability that chosen is better, 1/2 where neither is"),
-        "reference-free": (not (layout.scores or other_policies(reads)), "Nothing is read of any other policy."),
+        "ties": ("label" in used, "It reads label, the probability that chosen is better: 1/2 where neither is."),
+        "reference-free": (not (layout.scores or other_policies(reads)), "It reads nothing of any other policy."),
         "k-responses": (
             layout.lists and not used.isdisjoint((*layout.masks.values(), "winrates")),
-            "The completions of a prompt are a list, of any length.",
+            "It reads a list of completions for each prompt, of any length.",
         ),
-        "binary-feedback": ("desirable" in used, "desirable: whether a completion is a good one"),
-        "unpaired-data": ("desirable" in used, "desirable: of completions without a rival"),
+        "binary-feedback": ("desirable" in used, "It reads desirable, whether a completion is a good one."),
+        "unpaired-data": ("desirable" in used, "It reads completions without a rival, and desirable."),
         "engine-mismatch": (
             "sampler_logps" in used,
-            "sampler_logps: what the sampler is corrected by, with correction=...",
+            "It reads sampler_logps, by which correction=... corrects.",
         ),
-        "images": (layout.errors, "What is read are errors of denoising."),
-        "reward-model": (layout.scores, "What is read are outputs of a model of rewards or preferences."),
+        "images": (layout.errors, "It reads errors of denoising."),
+        "reward-model": (layout.scores, "It reads outputs of a model of rewards or preferences."),
     }
     return {purpose: why for purpose, (holds, why) in found.items() if holds}

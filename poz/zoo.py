@@ -71,7 +71,7 @@ class Zoo(Mapping[str, Objective]):
         families = {o.family.__name__: o.family for o in self.values()}
         name = family if isinstance(family, str) else getattr(family, "__name__", None)
         if name is not None and name not in families:
-            raise ValueError(nearest("family", name, families))
+            raise ValueError(nearest("family", name, [*families]))
         if reference_free not in (None, True, False):
             raise ValueError(f"reference_free must be True, False, or None for either; got {reference_free!r}.")
         fields = {field for one in families.values() if name in (None, one.__name__) for field in one._fields}

@@ -100,3 +100,31 @@ def test_conditions_that_nothing_meets_are_said():
     assert result.exit_code == 2
     assert "No objective is all of that" in result.stderr
     assert "no family 'Pair'. Did you mean 'Pairs'" in run.invoke(app, ["list", "--family", "Pair"]).stderr
+
+
+def test_why_an_objective_answers_is_said_beside_it(monkeypatch):
+    rows = json.loads(run.invoke(app, ["list", "--json", "--for", "ties", "--family", "Pairs"]).stdout)
+    assert [row["name"] for row in rows] == names(poz.zoo.find(answers="ties", family="Pairs"))
+    for row in rows:
+        assert row["answers"] == {one.to: one.why for one in poz.zoo[row["name"]].answers}
+        assert "label" in row["answers"]["ties"]
+    monkeypatch.setattr("poz.cli.screen.out", Console(width=200, force_terminal=True, color_system=None))
+    assert "ties: It reads label, the probability" in run.invoke(app, ["list", "--for", "ties"]).stdout
+
+
+def test_purposes_are_listed_with_their_sentences_and_how_many_answer_each():
+    lines = [line.split("\t") for line in run.invoke(app, ["list", "--purposes"]).stdout.splitlines()]
+    assert {one: text for one, _, text in lines} == poz.purposes.PURPOSES
+    assert {one: int(count) for one, count, _ in lines} == {
+        one: len(poz.zoo.find(answers=one)) for one in poz.purposes.PURPOSES
+    }
+    rows = json.loads(run.invoke(app, ["list", "--purposes", "--json", "--family", "Ranked"]).stdout)
+    found = {row["purpose"]: row["objectives"] for row in rows}
+    assert found["k-responses"] == names(poz.zoo.find(answers="k-responses", family="Ranked"))
+    assert found["images"] == []
+
+
+def test_a_word_that_only_a_purpose_sentence_has_finds_the_purpose():
+    assert "no purpose 'flipped'. Did you mean 'noisy-labels'?" in run.invoke(app, ["list", "--for", "flipped"]).stderr
+    with pytest.raises(ValueError, match="Did you mean 'length-bias'"):
+        poz.zoo.find(answers="length")

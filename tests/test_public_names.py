@@ -126,7 +126,8 @@ def test_a_narrow_list_cuts_nothing_off(monkeypatch):
     text = CliRunner().invoke(app, ["list"]).stdout
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 40
-    assert "dpo; Direct Preference Optimization; arXiv:2305.18290; Pairs; chosen rejected" in " ".join(text.split())
+    for word in ("dpo", "2305.18290", "Pairs", "sigmoid"):
+        assert word in text
 
 
 def test_references_are_found_in_the_folders_of_their_families():
@@ -140,6 +141,7 @@ def test_references_are_found_in_the_folders_of_their_families():
 def test_show_says_where_an_objective_is(root, monkeypatch):
     monkeypatch.chdir(root)
     shown = CliRunner().invoke(app, ["show", "sppo"]).stdout
-    assert shown.splitlines()[-1] == "Files: poz/objectives/samples/sppo.py, reference/samples/sppo.py"
+    files = [line.removeprefix("file\t") for line in shown.splitlines() if line.startswith("file\t")]
+    assert files == ["poz/objectives/samples/sppo.py", "reference/samples/sppo.py"]
     shown = CliRunner().invoke(app, ["show", "pro"]).stdout
-    assert shown.splitlines()[-1].endswith(", reference/ranked/pro.py, kernels/ranked/pro.py")
+    assert shown.endswith("file\treference/ranked/pro.py\nfile\tkernels/ranked/pro.py\n")

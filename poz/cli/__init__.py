@@ -14,9 +14,11 @@ import typer
 import poz
 from poz.cli import screen
 from poz.cli.audit import audit
-from poz.cli.catalogue import cases, list_, plot, show
+from poz.cli.catalogue import cases, plot
+from poz.cli.listing import list_
 from poz.cli.plain import Command, Group
 from poz.cli.running import bench, demo, scale
+from poz.cli.showing import show
 from poz.cli.verify import verify
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,11 +25,6 @@ out = Console()
 STDOUT = Path("-")
 WIDE = 130  # columns of a table that goes into a page
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Objectives; all where none is given.")]
-
-
-def folded(header: str) -> Column:
-    """A column of which a narrow terminal cuts nothing off."""
-    return Column(header, overflow="fold")
 
 
 def say(text: str, console: Console | None = None, style: Any = "") -> None:
@@ -59,6 +55,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], console:
     for row in texts:
         made.add_row(*row)
     console.print(made)
+
+
+def line(*cells: str) -> None:
+    """For a pipe: the cells with tabs between them, in whatever characters it takes."""
+    sys.stdout.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
 
 
 def find(names: list[str]) -> list[Objective]:
