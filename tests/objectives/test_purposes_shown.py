@@ -96,3 +96,11 @@ def test_a_stronger_preference_pulls_harder(objective):
         _, chosen, _ = slopes(objective, pair(objective, -20.0, -20.0)._replace(**given))
         pulls.append(chosen[0])
     assert pulls[1] < 1.1 * pulls[0] < 0
+
+
+@pytest.mark.parametrize("objective", [poz.bradley_terry, poz.adaptive_margin], ids=lambda one: one.name)
+def test_a_stronger_preference_pulls_scores_apart_harder(objective):
+    given = {"margin", "strength"} & (objective.reads | objective.optional)
+    known = {name: np.array([0.5, 2.0]) for name in given}
+    _, chosen, _ = slopes(objective, poz.RewardPairs(np.zeros(2), np.zeros(2), **known))
+    assert chosen[1] < 1.1 * chosen[0] < 0

@@ -42,7 +42,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     answers=[
         Answer(
             "intransitive",
-            paper="abstract: self-play by no-regret learning approaches the Nash policy of general preferences",
+            paper="abstract: self-play approaches the Nash policy of general preferences; near a cycle, at a step as its docstring says",
             test="objectives/test_theorems.py::test_inpo_rounds_fitted_through_the_loss_reach_the_equilibrium",
         ),
         Answer("online", paper="the algorithm: each round labels pairs of the current policy"),

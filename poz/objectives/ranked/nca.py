@@ -30,7 +30,7 @@ from poz.purposes import Answer
         ),
         Answer(
             "displacement",
-            paper="second hand: a term on absolute likelihoods averts that all of them fall, as they do where only their ratio counts",
+            paper="abstract: absolute likelihoods are optimised, so that chosen does not fall as where only ratios count",
             test="objectives/test_unpaired_laws.py::test_nca_of_a_pair_is_bco_and_a_pull_on_both",
         ),
     ],

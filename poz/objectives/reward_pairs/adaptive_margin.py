@@ -26,7 +26,10 @@ def _alone(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
             paper="abstract: incorrect and ambiguous preferences, found by the strength on which several reward models vote",
             test="rewards/test_rewards_fits_claims.py::test_flipping_the_least_sure_labels_helps_until_the_noise_is_gone",
         ),
-        Answer("preference-strength", test="objectives/test_reward_model_laws.py::test_a_suspect_pair_costs_less"),
+        Answer(
+            "preference-strength",
+            test="objectives/test_purposes_shown.py::test_a_stronger_preference_pulls_scores_apart_harder",
+        ),
     ],
     reduces_to=[
         Limit(

@@ -8,6 +8,7 @@ from poz.domains import Real
 from poz.families import Pairs, RewardPairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: RewardPairs, values: Values) -> None:
@@ -40,6 +41,12 @@ def _plain(pairs: RewardPairs) -> tuple[RewardPairs, Pairs]:
         Published(
             "general-preference/general-preference-model@a376d95 general_preference/models/loss.py, scripts",
             {"temperature": (0.1, 1.0)},
+        ),
+    ],
+    answers=[
+        Answer(
+            "preference-strength",
+            test="objectives/test_purposes_shown.py::test_a_stronger_preference_pulls_scores_apart_harder",
         ),
     ],
     reduces_to=[

@@ -20,7 +20,8 @@ from poz.purposes import Answer
     ],
     answers=[
         Answer(
-            "length-bias", paper="second hand: GSPO punishes long responses, which a factor of their length corrects"
+            "length-bias",
+            paper="abstract: the length bias of GSPO is rectified, which let responses collapse to short ones",
         ),
     ],
     basis="Second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/luspo.json.",

@@ -22,7 +22,8 @@ from poz.purposes import Answer
     ],
     answers=[
         Answer(
-            "trust-region", paper="second hand: a smooth gate in place of hard clipping attenuates what is off-policy"
+            "trust-region",
+            paper="abstract: a smooth gate in place of hard clipping, so that few bad tokens do not silence a sequence",
         ),
     ],
     basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, linkedin/Liger-Kernel@v0.8.5): tests/authors/sapo.json.",
