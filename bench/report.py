@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from poz._digest import digest
 from poz.bench.measure import Measured, Row, plain
 
 PACKAGES = (
@@ -96,12 +98,22 @@ def commit() -> str:
         return os.environ.get("POZ_COMMIT", "unknown")
 
 
+def described(device: str) -> Iterator[Path]:
+    """The files that a run on the device describes: how it measures, and what of poz it measures."""
+    bench = Path(__file__).resolve().parent
+    yield from (bench / f"{name}.py" for name in ("exact", "inputs", "measure", "peers", "shapes"))
+    parts = ("poz.torch.head", "poz.jax.head", *["poz.kernels"] * (device == "cuda"))
+    for spec in map(importlib.util.find_spec, parts):
+        yield from Path(spec.origin).parent.glob("*.py")
+
+
 def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequence[Aim], device: str) -> dict[str, Any]:
     """All of a run as plain data."""
     return {
         "format": 1,
         "versions": versions(),
         "commit": commit(),
+        "digest": digest(described(device)),
         "machine": machine(device),
         "device": device,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

@@ -14,6 +14,7 @@ import functools
 import importlib
 import json
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from poz.peers._audit import declared as declared
 from poz.peers._library import Absent as Absent
 from poz.peers._library import Library as Library
 from poz.peers._library import checkout as checkout
+from poz.peers._state import state
 from poz.peers._topics import TOPICS as TOPICS
 from poz.peers._words import described as described
 from poz.peers._words import together as together
@@ -38,14 +40,33 @@ def libraries() -> dict[str, Library]:
             continue
         part: Library = importlib.import_module(f"{__name__}.{module}").library
         whole = found.setdefault(part.name, Library(part.name, part.package))
-        whole.losses += part.losses
-        whole.logps += part.logps
-        whole.facts += part.facts
+        declares = f"{__name__}.{module}"
+        whole.losses += [replace(one, module=declares) for one in part.losses]
+        whole.logps += [replace(one, module=declares) for one in part.logps]
+        whole.facts += [replace(one, module=declares) for one in part.facts]
     return found
 
 
 @functools.cache
 def results() -> dict[str, Any]:
-    """What was found, with the versions it was found in; written by `make audit`."""
+    """What was found, with the versions it was found in; written by `make audit`.
+
+    A record is `older` where its row's file, what that takes from beside it, or the reference is not as it was, and None is
+    known of one without a digest.
+    """
     read: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return read
+    return read | {"records": aged(read["records"])}
+
+
+def aged(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records, each with whether it is of an `older` state of its files; None where it has no digest."""
+    rows = {name: [*one.losses, *one.logps, *one.facts] for name, one in libraries().items()}
+
+    def older(record: dict[str, Any]) -> bool | None:
+        if "digest" not in record:
+            return None
+        library = libraries().get(record["library"])
+        said = zip(rows[library.name], declared(library), strict=True) if library else ()
+        return not any(record["digest"] == state(row) for row, one in said if one.items() <= record.items())
+
+    return [record | {"older": older(record)} for record in records]

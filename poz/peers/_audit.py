@@ -15,6 +15,7 @@ import numpy as np
 from poz.objective import Objective
 from poz.peers._library import Absent, Fact, Library, LogProbs, Loss, about, taking
 from poz.peers._log_probs import measured
+from poz.peers._state import state
 from poz.testing.answers import expected
 from poz.testing.conformance import Dtype, conform
 from poz.testing.draws import Case, draw_case
@@ -68,7 +69,8 @@ def audit(library: Library, objective: str = "", *, cases: int = 8, seed: int = 
     for row, record, judge in zip(rows, declared(library), judges, strict=True):
         if objective in ("", record.get("objective", "")) and about(row, head["version"]):
             begin = time.monotonic()
-            yield head | record | _judged(judge) | {"seconds": round(time.monotonic() - begin, 2)}
+            found = head | record | _judged(judge) | {"digest": state(row)}
+            yield found | {"seconds": round(time.monotonic() - begin, 2)}
 
 
 def declared(library: Library) -> list[Record]:

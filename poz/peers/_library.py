@@ -37,6 +37,7 @@ class Loss:
         backend, constant, reduction: As `poz.testing.conform` has them.
         lacks: Optional fields of poz that it has nothing for, such as ("label",); they are not drawn.
         since, before: Versions that it is about, see `Library`; in others there is no record of it.
+        module: Where it is declared, which `poz.peers.libraries` fills in.
     """
 
     objective: str
@@ -52,6 +53,7 @@ class Loss:
     lacks: Collection[str] = ()
     since: str = ""
     before: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class LogProbs:
         logits: Whether it is given logits.
         softcap: Whether it has a soft cap of logits.
         backend: "torch" or "jax".
-        since, before: As of `Loss`.
+        since, before, module: As of `Loss`.
     """
 
     function: str
@@ -75,6 +77,7 @@ class LogProbs:
     backend: str = "torch"
     since: str = ""
     before: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Fact:
         link: Where it is known.
         objective: Name, where it is about one.
         topic: Of a disagreement, by its key in `poz.peers.TOPICS`.
-        since, before: As of `Loss`.
+        since, before, module: As of `Loss`.
     """
 
     key: str
@@ -105,6 +108,7 @@ class Fact:
     topic: str = ""
     since: str = ""
     before: str = ""
+    module: str = ""
 
 
 def taking(call: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:

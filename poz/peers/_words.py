@@ -25,6 +25,8 @@ def described(record: Record, *, does: bool = False) -> str:
         said += f": {record['got']}" + (f", right is {record['right']}" if "right" in record else "")
     if does and record["kind"] == "loss" and record["verdict"] == "differs" and record["does"]:
         said += f": it {record['does']}"
+    if record.get("older"):
+        said += ", of an older state of its row or reference"
     if record["kind"] == "log-probs" and "float32" in record:
         said += f": {record['float32']:.1e} in float32, {record['bfloat16']:.1e} in bfloat16"
     return said

@@ -15,7 +15,8 @@ from typing import Any
 from reports import named, reports
 
 from poz import zoo
-from poz.peers import TOPICS, declared, described, libraries, together
+from poz._digest import sentences
+from poz.peers import TOPICS, aged, declared, described, libraries, together
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -90,12 +91,12 @@ def who(record: Record) -> str:
 
 def page(results: Record) -> str:
     """docs/peers.md."""
-    records = results["records"]
+    records = aged(results["records"])
     versions = ", ".join(
         f"{name} {' and '.join(sorted({run[name] for run in results['versions'].values()}))}" for name in PACKAGES
     )
     parts = [
-        HEAD.replace("CASES", str(results["cases"])) + f"Run with {versions}.\n",
+        HEAD.replace("CASES", str(results["cases"])) + f"Run with {versions}.\n" + _states(records),
         "## Who was judged\n\n" + _headline(records) + _summary(records),
         "## Bugs\n\nEach has a report, with a call that shows it.\n\n" + _bugs(records),
         "## What libraries disagree about\n\n" + _topics(records),
@@ -105,6 +106,14 @@ def page(results: Record) -> str:
         "## Not run\n\n" + _not_run(records),
     ]
     return "\n".join(parts)
+
+
+def _states(records: list[Record]) -> str:
+    """Which records may not be of the files as they are; of each library and version how many, where these are not all."""
+    own = Counter(map(who, records))
+    count = Counter((who(record), record["older"]) for record in records)
+    states = ((name + f" ({n} of {own[name]})" * (n < own[name]), older) for (name, older), n in count.items())
+    return "".join(f"\n{one}\n" for one in sentences(states, "its rows and the references"))
 
 
 def _headline(records: list[Record]) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from described import files
+
+from poz._digest import digest
 
 RESULTS = Path(__file__).parent / "results"
 LAWS = {
@@ -82,6 +85,7 @@ def pytest_sessionfinish(session, exitstatus):
         "tests": _count[0],
         "laws": {law: _rounded(x) for law, x in sorted(found["laws"].items())},
         "facts": found["facts"],
+        "digest": digest(files(name)),
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 
