@@ -1,4 +1,4 @@
-"""The command line: poz list | show | plot | verify | cases | audit | demo | bench | scale. Needs the extra `cli`."""
+"""The command line: poz list | show | plot | verify | cases | audit | worlds | demo | bench | scale. Needs the extra `cli`."""
 # ruff: noqa: E402 - what is missing is said before anything fails
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from poz.cli.plain import Command, Group
 from poz.cli.running import bench, demo, scale
 from poz.cli.showing import show
 from poz.cli.verify import verify
+from poz.cli.worlds import worlds
 
 app = typer.Typer(
     cls=Group,
@@ -29,7 +30,7 @@ app = typer.Typer(
     help="Preference-optimization objectives, exact and fused.",
 )
 app.command("list", cls=Command)(list_)
-for command in (show, plot, verify, cases, audit, demo, bench, scale):
+for command in (show, plot, verify, cases, audit, worlds, demo, bench, scale):
     app.command(cls=Command)(command)
 
 

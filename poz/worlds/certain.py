@@ -1,0 +1,15 @@
+"""Annotators who never err."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poz.worlds._world import World, of_scores
+
+certain = World(
+    "certain",
+    "The better sentence is preferred, always: no label contradicts another.",
+    ("overfitting",),
+    lambda r: 0.5 + 0.5 * np.sign(r[..., :, None] - r[..., None, :]),
+    lambda rng, r, places, truth: of_scores(r),
+)

@@ -1,0 +1,17 @@
+"""Annotators like long sentences, whatever they say."""
+
+from __future__ import annotations
+
+from poz.worlds._world import World, bradley_terry, by_utility
+from poz.worlds.language import LETTERS_OF
+
+LIKED = 1.0
+"""Nats of utility for each letter."""
+
+length = World(
+    "length",
+    "Annotators add 1 nat for each letter to the true reward, those who judge held-out prompts too.",
+    ("length-bias",),
+    lambda r: bradley_terry(r + LIKED * LETTERS_OF),
+    lambda rng, r, places, truth: by_utility(rng, r + LIKED * LETTERS_OF[places]),
+)
