@@ -39,6 +39,7 @@ _PARTS = (
     "games",
     "preferences",
     "rewards",
+    "worlds",
 )
 """What else there is; `poz.torch` and so on are imported when they are asked for."""
 
