@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Documents at the root, and the page that each becomes."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 HOME = {page: PurePosixPath(path) for path, page in PAGES.items()}
 
 
@@ -65,7 +66,7 @@ def _shown(path: PurePosixPath) -> str:
     if path.suffix == ".md":
         return file.read_text(encoding="utf-8")
     if file.is_file():
-        return f"# `{path}`\n\n{code(file)}"
+        return f"{UNSEARCHED}# `{path}`\n\n{code(file)}"
     names = sorted(one for one in file.iterdir() if one.name[0] not in "._")
     rows = (f"* `{one.name}{'/' * one.is_dir()}`{_about(one)}" for one in names)
     return "\n".join((f"# `{path}/`", "", *rows))

@@ -1,9 +1,11 @@
-"""The built site, a browser, and what a page of it loads."""
+"""The built site, a browser, and what it finds on each page."""
 
 import functools
 import http.server
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,17 @@ SITE = Path(__file__).parents[2] / "build/site"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves under a prefix, as a project's pages are."""
+    """Serves under a prefix, as a project's pages are; without search, nothing to search in."""
+
+    search = True
+
+    def do_GET(self) -> None:
+        if self.search or not self.path.endswith("/search_index.json"):
+            return super().do_GET()
+        whole = json.loads((SITE / "search/search_index.json").read_text())
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({**whole, "docs": whole["docs"][:1]}).encode())
 
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.removeprefix("/some/prefix"))
@@ -22,9 +34,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
+def site() -> Path:
+    return SITE
+
+
+@pytest.fixture(scope="session")
 def pages() -> list[str]:
     found = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html"))
-    assert len(found) > 100, "Build the site first: make docs."
+    assert len(found) > 200, "Build the site first: make docs."
     return found
 
 
@@ -58,16 +75,7 @@ def browser():
     driver.quit()
 
 
-@pytest.fixture
-def phone(browser):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    )
-    yield browser
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def opened(browser, address):
     """Opens a page; gives what the console said, and what was asked for in vain or outside the site."""
 
@@ -79,6 +87,39 @@ def opened(browser, address):
         return said + [url for url, fine in asked.items() if not fine or not url.startswith(address)]
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def seen(browser, opened, pages) -> dict[str, dict[str, object]]:
+    """Every page on a phone: what went wrong, and what look.js finds. With the search each of them would read all the others."""
+    look = Path(__file__).with_name("look.js").read_text()
+    Quiet.search = False
+    with on_phone(browser):
+        found = {page: {"problems": opened(page), **browser.execute_script(look)} for page in pages}
+    Quiet.search = True
+    return found
+
+
+@contextmanager
+def on_phone(browser) -> Iterator[None]:
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def phone(browser):
+    with on_phone(browser):
+        yield browser
+
+
+@pytest.fixture
+def dark(browser):
+    wanted = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+    yield browser
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def _asked(browser) -> dict[str, bool]:

@@ -1,0 +1,15 @@
+// What is on a page, as data.
+const all = (selector) => [...document.querySelectorAll(selector)]
+const article = document.querySelector("article")
+const named = (drawing) => drawing.querySelector("title, desc") || drawing.ariaLabel || drawing.ariaHidden
+return {
+  title: document.title,
+  wide: document.documentElement.scrollWidth,
+  ids: all("[id], a[name]").map((one) => one.id || one.name),
+  links: all("a[href]").map((one) => one.getAttribute("href")),
+  unnamed: all("article img").filter((one) => !one.alt.trim()).length
+    + all("article svg:not(.twemoji *)").filter((one) => !named(one)).length,
+  formulas: all("math").map((one) => [one.getBoundingClientRect().width, one.getBoundingClientRect().height]),
+  text: article ? article.innerText : "",
+  formula: all("math").map((one) => one.textContent).join("\n"),
+}
