@@ -46,6 +46,7 @@ PURPOSES = {
     "unlearning": "Completions to forget.",
     "reward-model": "A model of rewards or preferences is wanted, not a policy.",
 }
+"""Each purpose, and the situation in which it is asked for."""
 
 
 class Answer(NamedTuple):

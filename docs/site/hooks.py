@@ -9,6 +9,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import api
 import choose
 import formulas
 import gallery
@@ -16,7 +17,7 @@ import limits
 import objectives
 import repository
 
-GENERATORS = (objectives, choose, gallery, limits)
+GENERATORS = (objectives, choose, gallery, limits, api)
 """Modules with `pages()`, Markdown by path in docs/."""
 
 
@@ -25,6 +26,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     if not config.site_url:  # both need an address
         config.theme.static_templates -= {"404.html", "sitemap.xml"}
     objectives.nav(config.nav)
+    api.nav(config.nav)
     return config
 
 
@@ -51,5 +53,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Formulas."""
-    return formulas.drawn(html)
+    """Formulas, and names of the library as links."""
+    return api.linked(formulas.drawn(html), page.file.dest_uri)

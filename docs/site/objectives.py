@@ -61,7 +61,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _head(spec: Objective) -> str:
     found = re.fullmatch(r"arXiv:(\d+\.\d+)", spec.paper)
     paper = f"[{spec.paper}](https://arxiv.org/abs/{found[1]})" if found else text(spec.paper)
-    lines = [f"# {spec.name}: {text(spec.title)}", text(spec.function.__doc__), f"$$\n{spec.formula}\n$$"]
+    lines = [
+        f"# {spec.name}: {text(spec.title)} {{ #poz.{spec.name} }}",
+        text(spec.function.__doc__),
+        f"$$\n{spec.formula}\n$$",
+    ]
     lines.append(f"{paper}, {text(spec.equation)}.")
     if spec.aliases:
         lines.append(f"Other names in use: {', '.join(f'`{alias}`' for alias in spec.aliases)}.")

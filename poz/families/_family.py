@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 Family = TypeVar("Family", bound=tuple[Any, ...])
+"""Any class of a NamedTuple."""
 SHAPES: dict[type, Mapping[str, tuple[str, str]]] = {}
 """The shapes of every family there is; see `Layout`."""
 DIMENSIONS = ("b", "bd", "bf", "bh", "bk", "bt", "bu", "bz", "mb", "c")

@@ -54,3 +54,4 @@ TOPICS = {
     "sequence_mask": "Masks of sequences: by the sum or the mean of log-ratios",
     "empty_completion": "A completion without tokens among those of a batch",
 }
+"""Each topic by its key, with the title that it has on the page."""

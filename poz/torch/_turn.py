@@ -43,7 +43,7 @@ class Turn:
     _version: int | None
 
     def __len__(self) -> int:
-        """Prompts."""
+        """How many prompts there are."""
         return len(self.winrates)
 
     def losses(self, model: nn.Module, rows: Any = None) -> Tensor:

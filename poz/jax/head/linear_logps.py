@@ -51,7 +51,7 @@ def linear_logps(
 ) -> Any:
     r"""Log-probability of each target under a linear head.
 
-    .. math:: \ell_n = z_{n,t_n} - \log \sum_j e^{z_{n,j}}, \qquad z = \mathrm{cap}\bigl(s\,(h W^\top + b)\bigr) / T
+        logp_n = z[n, t_n] - log Σ_j exp z[n, j],    z = cap(s (h Wᵀ + b)) / T
 
     with cap(x) = softcap * tanh(x / softcap). Logits are never rounded to 16 bit and never all there at once: they are
     made for a tile of the vocabulary and a block of rows at a time. Give the batch as leading dimensions; `jax.vmap` is

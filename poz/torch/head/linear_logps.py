@@ -67,7 +67,7 @@ def linear_logps(
 ) -> Any:
     r"""The log-probability of each target under a linear head.
 
-    .. math:: \ell_n = z_{n,t_n} - \log \sum_j e^{z_{n,j}}, \qquad z = \mathrm{cap}\bigl(s\,(h W^\top + b)\bigr) / T
+        logp_n = z[n, t_n] - log Σ_j exp z[n, j],    z = cap(s (h Wᵀ + b)) / T
 
     with cap(x) = softcap * tanh(x / softcap). Logits are float32 and never all there at once.
 
