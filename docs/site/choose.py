@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from objectives import table, text
+
 import poz
+from poz.objective import Objective
 from poz.purposes import PURPOSES, Answer
 
+GUIDE = Path(__file__).parent / "choose.md"
+WORLDS = GUIDE.parents[1] / "worlds.md"
 QUESTIONS = {
     "What is special about the preferences?": "noisy-labels annotators disagreement groups goals ties "
-    "preference-strength uneven-pairs prompts intransitive",
+    "preference-strength uneven-pairs weak-completions prompts intransitive",
     "What form do the data have?": "k-responses binary-feedback scalar-feedback unpaired-data token-credit online off-policy "
     "engine-mismatch images",
-    "What must not happen?": "overfitting length-bias displacement over-optimisation wrong-reference "
+    "What must not happen?": "overfitting length-bias displacement over-rejection over-optimisation wrong-reference "
     "trust-region entropy-collapse diversity exploration",
     "What is there to spend?": "reference-free one-stage no-tuning no-critic",
 }
@@ -24,9 +29,16 @@ def purposes() -> str:
     """The questions, below each its purposes, below each of these a table of objectives with the reasons, as Markdown."""
     asked = {question: words.split() for question, words in QUESTIONS.items()}
     asked["What else is wanted?"] = [one for one in PURPOSES if not any(one in words for words in asked.values())]
-    parts = []
+    parts = ["## What are you after?"]
+    for question, words in asked.items():
+        parts.append(f"{question} " + ", ".join(f"[{purpose}](#{purpose})" for purpose in words))
     for question, words in asked.items():
         parts += [f"## {question}", *(_purpose(purpose) for purpose in words)]
+    silent = [_link(one) for one in poz.zoo.values() if not one.answers]
+    if silent:
+        parts.append(
+            f"## Of no declared purpose\n\nNothing that was read says what these are for: {', '.join(silent)}."
+        )
     return "\n\n".join(parts)
 
 
@@ -36,28 +48,30 @@ def _purpose(purpose: str) -> str:
     for one in poz.zoo.values():
         for answer in one.answers:
             if answer.to == purpose:
-                by_reason.setdefault("<br>".join(_reasons(answer)), []).append(
-                    f"[`{one.name}`](objectives/{one.name}.md)"
-                )
+                by_reason.setdefault("<br>".join(_reasons(one, answer)), []).append(_link(one))
     if not by_reason:
         return f"{head}\n\n`{purpose}`: no objective gives a reason for this."
     ask = f"`{purpose}`: `poz list --for {purpose}`, or [the gallery](gallery.md?for={purpose})."
-    rows = (f"| {', '.join(names)} | {reason} |" for reason, names in by_reason.items())
-    return "\n".join((head, "", ask, "", "| objectives | because of |", "|---|---|", *rows))
+    rows = ((", ".join(names), reason) for reason, names in by_reason.items())
+    return f"{head}\n\n{ask}\n\n" + table(("objectives", "because of"), rows)
 
 
-def _reasons(answer: Answer) -> Iterator[str]:
-    test = answer.test and f"`{answer.test}`"
-    for kind, text in (("Paper", answer.paper), ("Test", test), ("World", answer.world), ("Fields", answer.reads)):
-        if text:
-            yield f"**{kind}**: {_cell(text)}"
+def _reasons(objective: Objective, answer: Answer) -> Iterator[str]:
+    if answer.reads:
+        yield f"**Fields**: {text(answer.reads)}"
+    if answer.paper:
+        yield f"**Paper** ({objective.paper}): {text(answer.paper)}"
+    if answer.test:
+        path, _, name = answer.test.partition("::")
+        yield f"**Test**: [{name.removeprefix('test_').replace('_', ' ')}](../tests/{path})"
+    if answer.world:
+        yield f"**World**: {f'[{answer.world}](worlds.md)' if WORLDS.exists() else answer.world}"
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
+def _link(objective: Objective) -> str:
+    return f"[{text(objective.name)}](objectives/{objective.name}.md)"
 
 
 def pages() -> dict[str, str]:
     """The guide, which is written by hand, and the reasons."""
-    guide = (Path(__file__).parent / "choose.md").read_text(encoding="utf-8")
-    return {"choose.md": f"{guide}\n{purposes()}\n"}
+    return {"choose.md": f"{GUIDE.read_text(encoding='utf-8')}\n{purposes()}\n"}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from itertools import pairwise
 from statistics import mean
-from textwrap import wrap
 
 import poz
 from poz.objective import Objective
@@ -21,20 +20,47 @@ COLUMN, ROW, PASS, TEXT = 190, 22, 9, 7.3
 
 def whole(address: Address) -> str:
     """All limits in one drawing: what has no limit on the left, each other name right of all its limits."""
-    edges = {(one.name, limit.to) for one in poz.zoo.values() for limit in one.reduces_to if one.name != limit.to}
+    return _drawing({(one.name, limit.to) for one in poz.zoo.values() for limit in one.reduces_to}, address)
+
+
+def around(objective: Objective, address: Address, most: int = 12) -> str:
+    """What is a limit of one objective, and of those; and of what it is one, where that is no more than `most`."""
+    edges = {
+        (one.name, objective.name) for one in poz.zoo.values() for limit in one.reduces_to if limit.to == objective.name
+    }
+    edges = edges if len(edges) <= most else set()
+    below = [objective.name]
+    for name in below:
+        edges |= {(name, limit.to) for limit in poz.zoo[name].reduces_to}
+        below += {limit.to for limit in poz.zoo[name].reduces_to} - {*below}
+    return _drawing(edges, address, objective.name)
+
+
+def _drawing(edges: set[tuple[str, str]], address: Address, own: str = "") -> str:
+    edges = {(general, special) for general, special in edges if general != special}
+    if not edges:
+        return ""
     top, parts = 0.0, []
     for component in _components(edges):
-        part, height = _layered(component, top, address)
+        part, height = _layered(component, top, address, own)
         parts.append(part)
         top += height + ROW
     names = {name for edge in edges for name in edge}
-    width = COLUMN * (1 + max(_depths(edges).values()))
-    text = f"{len(names)} objectives, and {len(edges)} arrows from one to its limit, which the table below lists."
-    return (
-        f'<div class="poz-scroll" role="region" aria-label="Graph of limits" tabindex="0">'
-        f'<svg class="poz-limits" width="{width}" height="{top:.0f}" viewBox="0 0 {width} {top:.0f}" role="group" '
-        f'aria-label="{escape(text)}">{_ARROW}{"".join(parts)}</svg></div>'
+    size = (COLUMN * max(_depths(edges).values()) + 140, round(top - ROW))
+    text = (
+        f"{len(names)} objectives, and {len(edges)} arrows from one to its limit; the text has each with its condition."
     )
+    return (
+        '<div class="poz-scroll" role="region" aria-label="Graph of limits" tabindex="0"><svg class="poz-limits" role="group" '
+        f'width="{size[0]}" height="{size[1]}" viewBox="0 0 {size[0]} {size[1]}" aria-label="{escape(text)}">'
+        f"{_ARROW}{''.join(parts)}</svg></div>"
+    )
+
+
+_ARROW = (
+    '<defs><marker id="poz-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    '<path d="M0 0L8 4L0 8z"/></marker></defs>'
+)
 
 
 def table(address: Address) -> str:
@@ -48,58 +74,6 @@ def table(address: Address) -> str:
         '<table class="poz-table"><thead><tr><th>objective</th><th>where</th><th>is</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-
-
-def around(objective: Objective, address: Address, most: int = 8) -> str:
-    """The limits of one objective with their conditions, and what it is a limit of: only names where that is more than `most`."""
-    down = [(objective.name, limit.to, limit.why) for limit in objective.reduces_to]
-    up = [
-        (one.name, limit.to, limit.why)
-        for one in poz.zoo.values()
-        for limit in one.reduces_to
-        if limit.to == objective.name and one.name != objective.name
-    ]
-    shown = down + up * (len(up) <= most)
-    drawing = _rows(shown, objective.name, address) if shown else ""
-    if len(up) > most:
-        names = ", ".join(dict.fromkeys(_link(name, address) for name, _, _ in up))
-        drawing += f"\n<p>It is a limit of {len({name for name, _, _ in up})} others: {names}.</p>"
-    return drawing
-
-
-def _rows(edges: list[tuple[str, str, str]], own: str, address: Address) -> str:
-    """Of each edge a row: the general objective, the condition over an arrow, the special one."""
-    parts, y = [], 0.0
-    for general, special, why in edges:
-        lines = wrap(why, 24)
-        height = 13 * len(lines) + 20
-        middle = y + height - 12
-        texts = "".join(
-            f'<tspan x="186" y="{middle - 6 - 13 * (len(lines) - 1 - place)}">{escape(line)}</tspan>'
-            for place, line in enumerate(lines)
-        )
-        names = "".join(
-            f'<text x="{x}" y="{middle + 4}" text-anchor="{anchor}" class="poz-own">{name}</text>'
-            if name == own
-            else f'<a href="{escape(address(name))}"><text x="{x}" y="{middle + 4}" text-anchor="{anchor}">{name}</text></a>'
-            for x, anchor, name in ((112, "end", general), (260, "start", special))
-        )
-        parts.append(
-            f'<path class="poz-edge" d="M117 {middle}H253" marker-end="url(#poz-arrow)"/>'
-            f'<text class="poz-why" text-anchor="middle">{texts}</text>{names}'
-        )
-        y += height
-    text = "; ".join(f"{general} is {special} where: {why}" for general, special, why in edges)
-    return (
-        f'<div class="poz-scroll"><svg class="poz-limits" width="372" height="{y:.0f}" viewBox="0 0 372 {y:.0f}" role="group" '
-        f'aria-label="{escape(text)}">{_ARROW}{"".join(parts)}</svg></div>'
-    )
-
-
-_ARROW = (
-    '<defs><marker id="poz-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-    '<path d="M0 0L8 4L0 8z"/></marker></defs>'
-)
 
 
 def _link(name: str, address: Address) -> str:
@@ -136,7 +110,7 @@ def _components(edges: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
         yield {edge for edge in edges if edge[0] in group}
 
 
-def _layered(edges: set[tuple[str, str]], top: float, address: Address) -> tuple[str, float]:
+def _layered(edges: set[tuple[str, str]], top: float, address: Address, own: str) -> tuple[str, float]:
     """Names in columns by depth; in each ordered by where their neighbours are, so that few edges cross."""
     depths = _depths(edges)
     steps: list[tuple[Node, Node]] = []  # from right to left, each over one column
@@ -169,7 +143,9 @@ def _layered(edges: set[tuple[str, str]], top: float, address: Address) -> tuple
         parts.append(f'<path class="poz-edge" d="{_way(chain, place)}" marker-end="url(#poz-arrow)">{title}</path>')
     for name, column in depths.items():
         x, at = place[name, column]
-        parts.append(f'<a href="{escape(address(name))}"><text x="{x}" y="{at + 4:.1f}">{name}</text></a>')
+        bold = ' class="poz-own"' if name == own else ""
+        text = f'<text x="{x}" y="{at + 4:.1f}"{bold}>{name}</text>'
+        parts.append(text if name == own else f'<a href="{escape(address(name))}">{text}</a>')
     return "".join(parts), max(y.values()) - low + ROW
 
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import calls
+import limits
 import witnesses
 from repository import ROOT, code
 
@@ -168,7 +169,8 @@ def _limits(spec: Objective) -> str:
         for limit in other.reduces_to:
             if limit.to == spec.name != other.name:
                 up.setdefault(other.name, []).append(f"{text(limit.why)}.")
-    return _listed("What it reduces to", down) + _listed("What reduces to it", up)
+    drawing = limits.around(spec, lambda name: f"{name}.html")
+    return _listed("What it reduces to", down) + _listed("What reduces to it", up) + drawing
 
 
 def _listed(title: str, found: dict[str, list[str]]) -> str:

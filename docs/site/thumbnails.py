@@ -10,6 +10,7 @@ from poz.objective import Objective
 from poz.plotting import alt
 from poz.plotting.lines import Floats
 from poz.plotting.points import drawn
+from poz.plotting.words import signed
 
 WIDTH, HEIGHT, GAP, EDGE = 92, 56, 16, 3
 USUAL = "margin of chosen over rejected"
@@ -31,9 +32,11 @@ def thumbnail(objective: Objective) -> str:
     ):
         parts.append(_panel(xs, ys, left))
         scales.append(f"<span>{what} {_ends(ys)}</span>")
-    along = f"against the {line.along} ({_sign(line.ends[0])} to {line.ends[1]:g})" if line.along != USUAL else ""
+    along = (
+        f"against the {signed(line.along)} ({_sign(line.ends[0])} to {line.ends[1]:g})" if line.along != USUAL else ""
+    )
     keys = [
-        f'<span class="poz-key poz-key-{kind}">{escape(one.name)}</span>'
+        f'<span class="poz-key poz-key-{kind}">{signed(escape(one.name))}</span>'
         for kind, (one, _) in zip(("first", "second"), made, strict=False)
         if len(made) > 1
     ]

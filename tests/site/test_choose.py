@@ -9,7 +9,7 @@ from poz.purposes import PURPOSES
 BELOW = """const head = document.getElementById(arguments[0]); let text = ""; const names = [];
 for (let one = head.nextElementSibling; one && !/^H[23]$/.test(one.tagName); one = one.nextElementSibling) {
   text += " " + one.textContent;
-  names.push(...[...one.querySelectorAll('a[href*="objectives/"]')].map((link) => link.textContent));
+  names.push(...[...one.querySelectorAll('a[href^="objectives/"]')].map((link) => link.textContent));
 }
 return [text, names]"""
 
@@ -23,12 +23,15 @@ def test_each_purpose_has_its_objectives_with_their_reasons(browser, opened):
         plain = " ".join(text.split())
         for one in poz.zoo.find(answers=purpose):
             (answer,) = (each for each in one.answers if each.to == purpose)
-            for kind in ("paper", "test", "world"):
-                reason = getattr(answer, kind)
-                if kind == "test" and reason:
-                    assert f"Test: {reason}" in plain
-                elif reason:
-                    assert f"{kind.capitalize()}: " in plain
+            said = (answer.reads, answer.paper, answer.test.partition("::test_")[2].replace("_", " "), answer.world)
+            for reason in said:
+                assert " ".join(reason.replace("`", "").split()) in plain, one.name
+
+
+def test_who_says_nothing_is_named(browser, opened):
+    opened("choose.html")
+    silent = {one.name for one in poz.zoo.values() if not one.answers}
+    assert {*browser.execute_script(BELOW, "of-no-declared-purpose")[1]} == silent != set()
 
 
 def test_the_guide_leads_into_the_gallery(browser, opened):
@@ -81,6 +84,17 @@ def test_the_graph_has_every_limit_and_no_name_on_another(browser, opened):
     for i, (a, b, top, bottom) in enumerate(places):
         for c, d, other, end in places[:i]:
             assert b <= c or d <= a or bottom <= other + 2 or end <= top + 2
+
+
+def test_a_page_of_an_objective_has_its_part_of_the_graph(browser, opened):
+    """MNPO becomes INPO, which becomes IPO, and what weighs rewards becomes MNPO; DPO, of so many, is drawn with none."""
+    assert opened("objectives/mnpo.html") == []
+    links = browser.find_elements(By.CSS_SELECTOR, ".poz-limits a")
+    assert {link.text for link in links} == {"inpo", "ipo", "dpo", "reward_aware_po"}
+    next(link for link in links if link.text == "inpo").click()
+    assert browser.current_url.endswith("objectives/inpo.html")
+    assert opened("objectives/dpo.html") == []
+    assert browser.find_elements(By.CSS_SELECTOR, ".poz-limits") == []
 
 
 @pytest.mark.parametrize("page", ["choose.html", "limits.html"])
