@@ -8,6 +8,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from poz._nearest import meant
+
 
 def modules(package: str, path: Iterable[str]) -> tuple[list[str], Callable[[], list[str]], Callable[[str], Any]]:
     """`__all__`, `__dir__` and `__getattr__` of a package: its modules, those that begin with an underscore aside."""
@@ -19,6 +21,8 @@ def modules(package: str, path: Iterable[str]) -> tuple[list[str], Callable[[], 
     def found(name: str) -> Any:
         if name in names:
             return import_module(f"{package}.{name}")
-        raise AttributeError(f"`{package}` has no attribute {name!r}; its modules are {', '.join(names)}.")
+        raise AttributeError(
+            f"`{package}` has no attribute {name!r}; its modules are {', '.join(names)}.{meant(name, names)}"
+        )
 
     return names, shown, found

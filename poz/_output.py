@@ -1,13 +1,11 @@
-"""Whether a file can be written after the work, said before it; text that any terminal can show; names that are none."""
+"""Whether a file can be written after the work, said before it; text that any terminal can show."""
 
 from __future__ import annotations
 
 import codecs
-import difflib
 import io
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -104,20 +102,3 @@ def _spelling(character: str) -> str:
         return letter.capitalize() if " CAPITAL " in name else letter.lower()
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?" * (not unicodedata.combining(character))
-
-
-def nearest(what: str, name: str, known: Iterable[str]) -> str:
-    """That there is no such thing, and what may have been meant; of a mapping its sentences are searched too."""
-    said = f"There is no {what} {name!r}. "
-    if near := near_to(name, known):
-        return f"{said}Did you mean {' or '.join(map(repr, near))}?"
-    return f"{said}There are {', '.join(sorted(known, key=str.lower))}."
-
-
-def near_to(name: str, known: Iterable[str]) -> list[str]:
-    """What may have been meant by a name that is none: at most three, the nearest first."""
-    same = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
-    if not near and isinstance(known, Mapping) and len(name) > 3:
-        near = [one for one in same if name.lower() in str(known[same[one]]).lower()][:3]
-    return [same[one] for one in near]

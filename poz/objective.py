@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, NamedTuple, Never, get_args, get_type_hints
 
 import numpy as np
 
 from poz import families
 from poz._checks import another_family, prepared
 from poz._formula import readable
+from poz._nearest import meant
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
 from poz.domains import Domain, Weights
@@ -218,13 +219,15 @@ class Objective:
             )
         return made if type(factor) is float and factor == 1 else made._times(factor)
 
-    def bind(self, **params: Any) -> Objective:
+    def bind(self, *more: Never, **params: Any) -> Objective:
         """The same objective with other hyper-parameters, validated once.
 
         Raises:
             TypeError: A hyper-parameter that the objective does not have.
             ValueError: A value outside its domain, or a combination that is not defined.
         """
+        if more:
+            raise TypeError(self._by_name(more, call=False))
         if tracing():
             return Rebound(self, params)  # type: ignore[return-value]
         values, required = self._with(params)
@@ -238,28 +241,30 @@ class Objective:
                 params = {**params, name: value.item()}
                 value = value.item()
             if name not in self.params:
-                raise TypeError(
-                    f"`{self.name}` has no hyper-parameter {name!r}; it has {', '.join(self.params) or 'none'}."
-                )
+                raise TypeError(self._no_parameter(name))
             if isinstance(self.params[name].domain, Weights):
                 value = _plain(value)
                 params = {**params, name: value}
             problem = self.params[name].domain.problem(value)
             if problem:
-                raise ValueError(f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name)}")
+                raise ValueError(
+                    f"`{self.name}` needs {problem} for {name}; got {value!r}.{self._paper_uses(name, value)}"
+                )
         values = {**self.values, **params}
         problem = self.constraint(values)
         if problem:
             raise ValueError(f"`{self.name}` {problem}")
         return values, self.needs(values)
 
-    def __call__(self, batch: tuple[Any, ...], /, **params: Any) -> Array:
+    def __call__(self, batch: tuple[Any, ...] | None = None, /, *more: Never, **params: Any) -> Array:
         """Per-example losses in nats, shape (batch,).
 
         Raises:
             TypeError: Another family, mixed libraries, integers for log-probs, an unknown hyper-parameter.
             ValueError: Missing fields, shapes that do not match, mixed devices, values out of their domain.
         """
+        if more or batch is None:
+            raise TypeError(self._misfit(more, params))
         if self._traced() and not self._deep and not any(isinstance(value, Objective) for value in params.values()):
             if self._arrays:  # a node takes its tensors as arguments
                 params = {**{name: self.values[name] for name in self._arrays}, **params}
@@ -331,7 +336,38 @@ class Objective:
         home = "poz" if module.startswith("poz.objectives.") else module
         return f"{home}.{self.function.__qualname__}.bind({bound})"
 
-    def _paper_uses(self, name: str) -> str:
+    def _no_parameter(self, name: str) -> str:
+        if name in self.family._fields:
+            return f"{name} is a field of {families.named(self.family)}: give {self._written(self._filled())}."
+        known = ", ".join(self.params) or "none"
+        return f"`{self.name}` has no hyper-parameter {name!r}; it has {known}.{meant(name, self.params)}"
+
+    def _misfit(self, more: tuple[Any, ...], params: Values) -> str:
+        """What is wrong with a call without a batch, or with more than that."""
+        if more:
+            return self._by_name(more, call=True)
+        if wrong := [name for name in params if name not in self.params]:
+            return self._no_parameter(wrong[0])
+        return f"{another_family(self.name, self.family, 'nothing')} Give {self._filled()}."
+
+    def _by_name(self, given: tuple[Any, ...], *, call: bool) -> str:
+        """That hyper-parameters have no order."""
+        said = ", ".join(map(repr, given)) + " besides the batch" * call
+        if not self.params:
+            return f"`{self.name}` has no hyper-parameters; got {said}."
+        first = f"{next(iter(self.params))}=..."
+        how = self._written("batch", first) if call else f"poz.{self.name}.bind({first})"
+        return f"`{self.name}` takes its hyper-parameters by name: {how}; got {said}."
+
+    def _written(self, *arguments: str) -> str:
+        return f"poz.{self.name}({', '.join(arguments)})"
+
+    def _filled(self) -> str:
+        return f"{families.named(self.family)}({', '.join(f'{name}=...' for name in self._required)})"
+
+    def _paper_uses(self, name: str, value: Any) -> str:
+        if near := meant(value, getattr(self.params[name].domain, "options", ())):
+            return near
         used = dict.fromkeys(value for one in self.published for value in one.values.get(name, ()))
         return f" Published are {', '.join(map(str, used))}." if used else ""
 

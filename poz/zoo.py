@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from poz import objectives
-from poz._output import nearest
+from poz._nearest import nearest
 from poz.objective import Objective
 from poz.purposes import PURPOSES, other_policies
 

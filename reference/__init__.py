@@ -5,6 +5,7 @@ every log-prob field it was given the derivative of the summed losses. It is slo
 shared with the code it checks.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if not TYPE_CHECKING:  # else checkers would take any name for one that is there
     def __getattr__(name: str) -> Any:
         """A reference is imported when it is asked for."""
         if name not in _FAMILY_OF:
-            raise AttributeError(f"`poz.reference` has no attribute {name!r}.")
+            near = f" Did you mean {close[0]!r}?" if (close := get_close_matches(name, __all__, n=1)) else ""
+            raise AttributeError(f"`poz.reference` has no attribute {name!r}.{near}")
         found = globals()[name] = getattr(import_module(f"poz.reference.{_FAMILY_OF[name]}.{name}"), name)
         return found

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from poz._output import nearest
+from poz._nearest import nearest
 from poz.cli import screen
 from poz.cli.screen import STDOUT, check_report, check_seed, find, say, stop, versions, write
 

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import poz
+from poz._nearest import nearest
 from poz.cli import screen
 from poz.cli.screen import STDOUT, Names, check_report, check_seed, find, say, stop, versions, write
 
@@ -43,7 +44,7 @@ def verify(
     backends = list(dict.fromkeys(backend or BACKENDS))
     unknown = sorted(set(backends) - set(BACKENDS))
     if unknown:
-        stop(f"There is no backend {unknown[0]!r}; there are {', '.join(BACKENDS)}.")
+        stop(nearest("backend", unknown[0], BACKENDS))
     check_report(report)
     console = Console(stderr=True) if report == STDOUT else screen.out
     lacking = {name: why for name in backends if (why := missing(name))}

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from poz._output import PICTURES, nearest
+from poz._nearest import nearest
+from poz._output import PICTURES
 from poz.cli import screen
 from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, versions, write
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from poz.families._constructor import constructor
+
 Family = TypeVar("Family", bound=tuple[Any, ...])
 """Any class of a NamedTuple."""
 SHAPES: dict[type, Mapping[str, tuple[str, str]]] = {}
@@ -110,6 +112,7 @@ def family(
         if problem:
             raise TypeError(f"`{getattr(made, '__name__', made)}` is no family: {problem}")
         SHAPES[made], _LAYOUTS[made] = dict(shapes), Layout(dict(shapes), tuple(sides), **more)
+        made.__new__ = constructor(made, named(made))  # type: ignore[method-assign]
         return made
 
     return declare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from poz._nearest import meant
 from poz.backends import Array, Namespace, namespace
 
 
@@ -97,7 +98,7 @@ LAYOUTS = ("cat", "interleaved")
 def sides_of(rows: dict[str, Array], count: int, layout: str) -> tuple[dict[str, Array], dict[str, Array]]:
     """Of arrays with one row for each completion, those of chosen and those of rejected ones."""
     if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {LAYOUTS}; got {layout!r}.")
+        raise ValueError(f"layout must be one of {LAYOUTS}; got {layout!r}.{meant(layout, LAYOUTS)}")
     if count % 2:
         raise ValueError(f"Pairs need as many chosen as rejected completions; got {count} completions.")
     for name, x in rows.items():

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
+from poz._nearest import meant
 from poz.rewards._host import Floats, Places, finite, places
 
 Mask = npt.NDArray[np.bool_]
@@ -66,7 +67,7 @@ def select_pairs(
     raw = finite("scores", scores, "prompts K")
     known = {"max_min": False, "max_max": False, "max_random": True, "random": True}
     if rule not in known:
-        raise ValueError(f"rule is one of {', '.join(known)}; got {rule!r}.")
+        raise ValueError(f"rule is one of {', '.join(known)}; got {rule!r}.{meant(rule, [*known])}")
     if order_by not in ("raw", "penalised"):
         raise ValueError(f'order_by is "raw" or "penalised"; got {order_by!r}.')
     if generator is None and known[rule]:

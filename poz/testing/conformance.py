@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
+from poz._nearest import meant
 from poz.families import layout_of, named
 from poz.objective import Base, Objective
 from poz.testing.answers import Expected, expected
@@ -138,9 +139,9 @@ def _check_arguments(
     reduction: str,
 ) -> None:  # fmt: skip
     if backend not in BACKENDS:
-        raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.")
+        raise ValueError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)}.{meant(backend, BACKENDS)}")
     if dtype not in UNIT:
-        raise ValueError(f"There is no dtype {dtype!r} to conform in; there are {', '.join(UNIT)}.")
+        raise ValueError(f"There is no dtype {dtype!r} to conform in; there are {', '.join(UNIT)}.{meant(dtype, UNIT)}")
     if cases < 1 or size < 1:
         raise ValueError(f"At least one case of one example has to be run; got cases={cases}, size={size}.")
     if seed < 0:
@@ -148,14 +149,16 @@ def _check_arguments(
     for argument, names in (("constant", constant), ("without", without)):
         if isinstance(names, str):
             raise ValueError(f"Give {argument} as a list of names, [{names!r}].")
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"There is no reduction {reduction!r}; there are none, mean, sum.")
+    if reduction not in (known := ("none", "mean", "sum")):
+        raise ValueError(f"There is no reduction {reduction!r}; there are {', '.join(known)}.{meant(reduction, known)}")
     if unknown := set(constant) - set(this.family._fields):
-        raise ValueError(f"{named(this.family)} has no {', '.join(sorted(unknown))} to hold constant.")
+        near = meant(min(unknown), this.family._fields)
+        raise ValueError(f"{named(this.family)} has no {', '.join(sorted(unknown))} to hold constant.{near}")
     if unknown := set(without) - set(CONVENTIONS) - this.optional:
-        options = ", ".join([*CONVENTIONS, *sorted(this.optional)])
+        options = [*CONVENTIONS, *sorted(this.optional)]
         raise ValueError(
-            f"`{this.name}` cannot be drawn without {', '.join(sorted(unknown))}; without may name {options}."
+            f"`{this.name}` cannot be drawn without {', '.join(sorted(unknown))}; without may name {', '.join(options)}."
+            f"{meant(min(unknown), options)}"
         )
     if lacking := missing(backend):
         raise ImportError(lacking)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from poz._nearest import meant
 from poz.columns import list_columns
 from poz.families import layout_of, named
 from poz.objective import Objective
@@ -131,7 +132,10 @@ def list_batch(objective: Objective, scored: ScoredLists) -> Any:
     given = [field for field, (dims, _) in layout.shapes.items() if dims == "bk"]
     known = [field for field in given if field not in (side, f"ref_{side}", length, mask)]
     if unknown := [column for column in scored.columns if column not in known]:
-        raise ValueError(f"{unknown[0]!r} is no column of lists that `{name}` may read; those are {', '.join(known)}.")
+        raise ValueError(
+            f"{unknown[0]!r} is no column of lists that `{name}` may read; those are {', '.join(known)}."
+            f"{meant(unknown[0], known)}"
+        )
     if missing := [column for column in list_columns(objective) if column not in scored.columns]:
         raise ValueError(f"`{name}` reads the column {missing[0]!r}, which the scored lists do not have. Add it.")
     sizes = scored.counts()

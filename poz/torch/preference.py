@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from poz._checks import least
+from poz._nearest import meant
 from poz.backends import namespace
 from poz.columns import columns_read, needs_reference
 from poz.families import layout_of, named
@@ -38,7 +39,7 @@ class PreferenceLoss(nn.Module):
     def __init__(self, objective: str | Objective, reduction: str = "none", **params: Any) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}.")
+            raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}.{meant(reduction, REDUCTIONS)}")
         chosen = zoo[objective] if isinstance(objective, str) else objective
         if not isinstance(chosen, Objective):
             raise TypeError(f"objective must be a name or a poz.Objective; got {type(chosen).__name__}.")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from poz._nearest import meant
 from poz.backends import namespace
 from poz.columns import check_columns
 from poz.combination import Combination
@@ -137,11 +138,15 @@ def scored_losses(objective: str | Objective | LCPO, scored: Scored, *, calibrat
         objective = zoo[objective]
     spec = spec_of(objective)
     if calibration not in CALIBRATION:
-        raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
+        raise ValueError(
+            f"calibration must be one of {CALIBRATION}; got {calibration!r}.{meant(calibration, CALIBRATION)}"
+        )
     scored.check()
     known = dict.fromkeys((*COLUMNS, *layout_of(spec.family).shapes))
     if unknown := [name for name in scored.columns if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no column that an objective reads; those are {', '.join(known)}.")
+        raise ValueError(
+            f"{unknown[0]!r} is no column that an objective reads; those are {', '.join(known)}.{meant(unknown[0], known)}"
+        )
     made = family_batch(spec, scored, calibration=calibration)
     check_columns(spec, list(scored.columns), "the scored batch")
     return whole_batch(spec, made) if spec.coupled else objective(made)

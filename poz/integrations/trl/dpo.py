@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from poz import annotators
+from poz._nearest import meant
 from poz.columns import columns_read, needs_collision, needs_reference
 from poz.families import layout_of
 from poz.integrations.trl import data
@@ -133,9 +134,11 @@ class DPOTrainer(Learning, Accumulated, Counted, Shared, Base):  # type: ignore[
         self._spec = spec_of(self._objective)
         check_pairs(self._spec)
         if calibration not in CALIBRATION:
-            raise ValueError(f"calibration must be one of {CALIBRATION}; got {calibration!r}.")
+            raise ValueError(
+                f"calibration must be one of {CALIBRATION}; got {calibration!r}.{meant(calibration, CALIBRATION)}"
+            )
         if accumulation not in HOW:
-            raise ValueError(f"accumulation must be one of {HOW}; got {accumulation!r}.")
+            raise ValueError(f"accumulation must be one of {HOW}; got {accumulation!r}.{meant(accumulation, HOW)}")
         self._calibration = calibration
         required, optional = columns_read(self._spec)
         if self._annotators is None:  # of one reliability for all, ids say nothing

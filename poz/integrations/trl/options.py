@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from poz._nearest import meant
 from poz.combination import combine
 from poz.integrations.trl.seams import dpo_config, kto_config
 from poz.integrations.trl.shared import check_config
@@ -136,7 +137,7 @@ def _of_dpo(config: Any) -> Objective:
     if unknown := [kind for kind in kinds if kind not in _LOSSES]:
         raise ValueError(
             f"{_said(config, ['loss_type'])} has a loss that poz knows no objective for, {unknown[0]!r}; it knows "
-            f"{', '.join(_LOSSES)}. Give the objective that you mean, or train with trl.DPOTrainer."
+            f"{', '.join(_LOSSES)}. Give the objective that you mean, or train with trl.DPOTrainer.{meant(unknown[0], _LOSSES)}"
         )
     read = set().union(*(_READ.get(kind, ("beta",)) for kind in kinds))
     if config.f_divergence_type == "alpha_divergence":

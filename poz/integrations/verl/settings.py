@@ -6,6 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import poz
+from poz._nearest import meant
 from poz.objective import Objective, Values
 from poz.objectives.rollouts._steps import SHARED
 
@@ -148,7 +149,7 @@ def _clip_ratio(config: Any, field: str) -> Setting:
 def _mode(objective: Objective, config: Any, mode: str, given: Values) -> list[str]:
     """What to say of the aggregation."""
     if mode not in MODES:
-        raise ValueError(f"verl's loss_agg_mode must be one of {', '.join(MODES)}; got {mode!r}.")
+        raise ValueError(f"verl's loss_agg_mode must be one of {', '.join(MODES)}; got {mode!r}.{meant(mode, MODES)}")
     wanted, own = given.get("aggregation"), own_mode(objective)
     if wanted not in (None, MODES[mode]) or ("length" in given and mode != "seq-mean-token-sum-norm"):
         raise ValueError(

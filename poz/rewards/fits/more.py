@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from poz._extras import require
 from poz._given import given
+from poz._nearest import meant
 from poz.backends import Array, Namespace
 from poz.rewards._arrays import same_shape, scores
 from poz.rewards._host import Floats, finite
@@ -191,7 +192,7 @@ def _shortest(points: Floats) -> Floats:
 
 def _normalised(g: Floats, how: str, losses: Floats | None) -> Floats:
     if how not in NORMALISED:
-        raise ValueError(f"normalise is one of {', '.join(NORMALISED)}; got {how!r}.")
+        raise ValueError(f"normalise is one of {', '.join(NORMALISED)}; got {how!r}.{meant(how, NORMALISED)}")
     if how in ("l2", "loss+"):
         norms = np.linalg.norm(g, axis=1)
         g = g / np.where(norms > 0, norms, 1.0)[:, None]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from poz._extras import HAS_TRITON
 from poz._memory import bytes_of, text_of
+from poz._nearest import meant
 from poz.torch.head.implementations import implementation_of
 from poz.torch.head.tiles import ROW_QUANTUM, compute_dtype, padded
 from poz.torch.head.work import Size
@@ -47,7 +48,9 @@ def choose_implementation(asked: str, device: torch.device, dtype: torch.dtype, 
         RuntimeError: the device lacks the one asked for, or it cannot compute in `dtype`.
     """
     if asked not in known:
-        raise ValueError(f"`implementation` must be one of {', '.join(map(repr, known))}; got {asked!r}.")
+        raise ValueError(
+            f"`implementation` must be one of {', '.join(map(repr, known))}; got {asked!r}.{meant(asked, known)}"
+        )
     if asked == "torch":
         return asked
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
