@@ -61,7 +61,10 @@ audit-base: $(READY)
 	@set --; for one in $(CHECKOUTS); do set -- "$$@" --checkout "$$one"; done; \
 		OMP_NUM_THREADS=1 $(PY) -P -m poz audit "$$@" --json build/audit/base.json > /dev/null
 
-# That and every environment that brings another version, two at a time, whatever one of them does; then what was found goes to
+audit-check: audit-base ## whether the losses of what is installed in .venv are what docs/peers.md says
+	$(PY) tests/peers/check.py build/audit/base.json
+
+# audit-base and every environment that brings another version, two at a time, whatever one of them does; then what was found goes to
 # poz/peers/results.json, docs/peers.md and docs/reports.
 audit: $(READY) ## what every library's loss really is
 	@rm -rf build/audit

@@ -33,6 +33,7 @@ CLIP = (0.2, 0.28)
 STALE = 0.15
 IGNORED = -100
 TILE = 1 << 28
+SEED = 0
 
 
 class Inputs(NamedTuple):
@@ -60,7 +61,7 @@ class Inputs(NamedTuple):
     advantages: Tensor
 
 
-def make(case: Case, device: str | torch.device = "cpu", seed: int = 0) -> Inputs:
+def make(case: Case, device: str | torch.device = "cpu", seed: int = SEED) -> Inputs:
     """Return the inputs of a case; the same for the same case, seed and kind of device."""
     device, dtype = torch.device(device), getattr(torch, case.dtype)
     generator = torch.Generator(device).manual_seed(seed)

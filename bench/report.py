@@ -11,7 +11,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +20,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from poz._digest import digest
+from poz._versions import versions
+from poz.bench.inputs import SEED
 from poz.bench.measure import Measured, Row, plain
 
 PACKAGES = (
-    "poz", "numpy", "torch", "triton", "jax", "jaxlib", "optax", "trl", "transformers", "liger-kernel", "cut-cross-entropy",
+    "numpy", "torch", "triton", "jax", "jaxlib", "optax", "trl", "transformers", "liger-kernel", "cut-cross-entropy",
     "quack-kernels", "tokamax",
 )  # fmt: skip
 
@@ -69,20 +70,6 @@ def _processor() -> str:
     return name + "".join(f", {flag}" for flag in ("avx2", "avx512f", "amx_bf16") if f" {flag} " in f"{flags} ")
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of every library that takes part."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    # Where poz is on the path and not installed, its metadata is not there either.
-    if found["poz"] == "absent":
-        found["poz"] = __import__("poz").__version__
-    return found
-
-
 def commit() -> str:
     """The checkout's commit, with "+changes" where files differ from it; outside a checkout what POZ_COMMIT says."""
     root = Path(__file__).resolve().parents[1]
@@ -111,11 +98,12 @@ def document(measured: Sequence[Measured], dropped: Sequence[str], aims: Sequenc
     """All of a run as plain data."""
     return {
         "format": 1,
-        "versions": versions(),
+        "versions": versions(PACKAGES),
         "commit": commit(),
         "digest": digest(described(device)),
         "machine": machine(device),
         "device": device,
+        "seed": SEED,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "cases": [plain(one) for one in measured],
         "dropped": list(dropped),

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poz._demo_trainer import END, progress, settings
+from poz._demo_trainer import END, PACKAGES, progress, settings
+from poz._versions import made_with, versions
 from poz.objective import Objective
 
 DIGITS = "0123456789"
@@ -44,6 +45,9 @@ class Learnt(NamedTuple):
         entropy: For each logged step: step, and the mean entropy of a token in nats.
         samples: Some held-out prompts, with what is written before and after.
         picture: The file with the curves.
+        bound: The objective, as it was bound.
+        seed: Of the model, the split and what is written.
+        versions: Of Python, poz and what it trains with.
     """
 
     objective: str
@@ -56,6 +60,9 @@ class Learnt(NamedTuple):
     entropy: list[tuple[int, float]]
     samples: list[tuple[str, str, str]]
     picture: Path
+    bound: str
+    seed: int
+    versions: dict[str, str]
 
 
 def rule(prompts: Sequence[str], completions: Sequence[str], **_: Any) -> list[float]:
@@ -127,6 +134,9 @@ def learn(
         curves["entropy"],
         samples,
         out,
+        repr(spec),
+        seed,
+        versions(PACKAGES),
     )
     _draw(result, spec)
     show(f"{'held-out prompts':16}{'before':>16}{'after':>16}")
@@ -137,6 +147,7 @@ def learn(
     show(
         f"reward: the share of {WRITTEN} digits that follow the rule, ± its standard error; before training it is chance"
     )
+    show(made_with(result.seed, result.versions))
     show(f"curves: {out}")
     if save is not None:
         show(f"model: {save}")
@@ -245,4 +256,5 @@ def _draw(result: Learnt, spec: Objective) -> None:
     for axes in figure.axes:
         axes.grid(alpha=0.3)
     figure.suptitle(f"{spec.title}, a tiny Llama")
+    figure.supxlabel(made_with(result.seed, result.versions), fontsize="small", color="dimgray")
     figure.savefig(result.picture, dpi=120)

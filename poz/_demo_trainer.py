@@ -16,6 +16,8 @@ END = "<end>"
 """The token at the end of a completion, and of a policy's padding."""
 PAD = "<pad>"
 """A reward model's padding: its score is that of the last token that is none, which is to be the end."""
+PACKAGES = ("numpy", "torch", "transformers", "trl")
+"""What a result depends on."""
 WIDTH = 4
 """Of an embedding, where that takes the place of a score."""
 

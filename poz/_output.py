@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import math
 import os
 import unicodedata
 from itertools import groupby
@@ -102,3 +103,16 @@ def _spelling(character: str) -> str:
         return letter.capitalize() if " CAPITAL " in name else letter.lower()
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?" * (not unicodedata.combining(character))
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: names for the places of a NamedTuple, paths as text, None for what is no finite number."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

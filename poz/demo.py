@@ -17,8 +17,9 @@ from poz import preferences
 from poz._demo_pairs import ASSUMED, completed, of_known, read_alone
 from poz._demo_rewards import Judge, Judged
 from poz._demo_rollouts import Learnt, learn
-from poz._demo_trainer import shortened, trainer_of
+from poz._demo_trainer import PACKAGES, shortened, trainer_of
 from poz._output import PICTURES, check_output
+from poz._versions import made_with, versions
 from poz.demo_settings import BATCH_SIZE, LEARNING_RATE, PARAMS, STEPS
 from poz.families import Rollouts, layout_of
 from poz.objective import Objective
@@ -61,6 +62,9 @@ class Result(NamedTuple):
         reliability: What LCPO-EM found: of each annotator, by their id, or of all by None. Empty for other objectives.
         picture: The file with the curves.
         judged: What a reward model says of the policy, or None where none is asked.
+        bound: The objective, as it was bound.
+        seed: Of weights, split and order.
+        versions: Of Python, poz and what it trains with.
     """
 
     objective: str
@@ -72,7 +76,10 @@ class Result(NamedTuple):
     held_out: list[tuple[int, Measured]]
     reliability: dict[Any, float]
     picture: Path
-    judged: Judged | None = None
+    judged: Judged | None
+    bound: str
+    seed: int
+    versions: dict[str, str]
 
 
 def run(
@@ -196,7 +203,9 @@ def run(
         if save is not None:
             trainer.save_model(os.fspath(save))
     training, measured = (sorted(curve.items()) for curve in (curves[""], held_out_curve))
-    result = Result(name, len(train), len(held_out), before, after, training, measured, reliability, Path(out), judged)
+    counts = len(train), len(held_out)
+    how_made = repr(spec), seed, versions(PACKAGES)
+    result = Result(name, *counts, before, after, training, measured, reliability, Path(out), judged, *how_made)
     _draw(result, spec)
     for line in _report(result, "mean score" if rewards else "mean implicit reward"):
         show(line)
@@ -246,6 +255,7 @@ def _report(result: Result, reward: str) -> Iterator[str]:
         yield f"reliability of {len(found)} annotators: least {least:.3f}, mean {mean:.3f}, greatest {greatest:.3f}"
     for annotator, value in found.items() if len(found) <= FEW else ():
         yield f"reliability of {'the labels' if annotator is None else f'annotator {annotator}'}: {value:.3f}"
+    yield made_with(result.seed, result.versions)
     yield f"curves: {result.picture}"
 
 
@@ -299,6 +309,7 @@ def _draw(result: Result, objective: Objective) -> None:
         axes.grid(alpha=0.3)
     figure.axes[-1].legend()
     figure.suptitle(f"{objective.title}, a tiny Llama")
+    figure.supxlabel(made_with(result.seed, result.versions), fontsize="small", color="dimgray")
     figure.savefig(result.picture, dpi=120)
 
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from poz._nearest import nearest
+from poz._versions import versions
 from poz.cli import screen
-from poz.cli.screen import STDOUT, check_report, check_seed, find, say, stop, versions, write
+from poz.cli.screen import STDOUT, check_report, check_seed, find, say, stop, write
 
 
 def audit(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from poz._output import PICTURES
+from poz._versions import versions
 from poz.cli import screen
 from poz.cli.screen import check_report, check_seed, find, stop
 
@@ -43,4 +44,5 @@ def cases(
     from poz import testing
 
     check_seed(seed)
-    typer.echo(json.dumps(testing.cases(find([name])[0].name, count=count, seed=seed), indent=1, allow_nan=False))
+    found = {"versions": versions(["numpy"]), **testing.cases(find([name])[0].name, count=count, seed=seed)}
+    typer.echo(json.dumps(found, indent=1, allow_nan=False))

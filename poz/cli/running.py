@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 import poz
-from poz._output import PICTURES
+from poz._output import PICTURES, plain
 from poz.cli import screen
-from poz.cli.screen import WIDE, check_report, check_seed, find, stop
+from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, write
 from poz.demo_settings import STEPS
 from poz.objective import Base, Objective
 
@@ -36,6 +37,9 @@ def demo(
     reward_model: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A reward model that scores what the policy writes.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write every number here; - is standard output.")
+    ] = None,
 ) -> None:
     """Trains a tiny policy with TRL from preferences, or its own completions (grpo), or a reward model (bradley_terry).
 
@@ -44,13 +48,18 @@ def demo(
     from poz.demo import run
 
     check_seed(seed)
+    check_report(report)
     params = _params(find([objective])[0], param or [])
+    console = Console(stderr=True) if report == STDOUT else screen.out
+    more: dict[str, Any] = {"params": params, "save": save, "reward_model": reward_model}
     try:
-        run(objective, data, steps, output, seed, params=params, save=save, reward_model=reward_model, show=screen.say)
+        result = run(objective, data, steps, output, seed, **more, show=lambda line: screen.say(line, console))
     except FloatingPointError as error:
         stop(str(error), 1)
     except (TypeError, ValueError, OSError) as error:
         stop(str(error))
+    if report is not None:
+        write(report, json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n")
 
 
 def bench(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -102,14 +100,3 @@ def stop(message: str, code: int = 2) -> NoReturn:
     """Ends with a sentence on standard error."""
     say(message, Console(stderr=True), "red")
     raise typer.Exit(code)
-
-
-def versions() -> dict[str, str]:
-    """Of Python, poz and what it is built on."""
-    found = {"python": platform.python_version(), "poz": poz.__version__}
-    for package in ("numpy", "torch", "jax", "triton", "trl"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found

@@ -19,8 +19,9 @@ from rich.text import Text
 
 import poz
 from poz._nearest import nearest
+from poz._versions import versions
 from poz.cli import screen
-from poz.cli.screen import STDOUT, Names, check_report, check_seed, find, say, stop, versions, write
+from poz.cli.screen import STDOUT, Names, check_report, check_seed, find, say, stop, write
 
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 

@@ -279,7 +279,7 @@ def test_json_and_picture(tmp_path):
     row.to_floor = 1.5
     one = measure.Measured({}, "a case", {"seconds": math.nan}, {}, -1.5, [row])
     data = document([one], ["another"], [Aim("a / b", math.nan, 0.5)], "cpu")
-    assert {"versions", "commit", "digest", "machine", "cases", "dropped", "aims"} <= set(data)
+    assert {"versions", "commit", "digest", "seed", "machine", "cases", "dropped", "aims"} <= set(data)
     assert data["aims"][0]["met"] is False
     write(tmp_path / "sub" / "results.json", data)
     assert '"seconds": null' in (tmp_path / "sub" / "results.json").read_text()
