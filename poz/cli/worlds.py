@@ -14,8 +14,9 @@ from rich.table import Table
 
 from poz._nearest import nearest
 from poz._output import PICTURES
+from poz._versions import versions
 from poz.cli import screen
-from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, versions, write
+from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, write
 
 EVERY = 30.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 QUICK = {"seeds": 4, "settings": 4, "steps": 60}
