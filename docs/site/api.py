@@ -14,6 +14,7 @@ APART = re.compile(r"(<a\b.*?</a>|<pre\b.*?</pre>|<h\d.*?</h\d>)", re.DOTALL)
 NAMED = re.compile(r"(<code>(poz\.[\w.]+)</code>)")
 SOURCES = ROOT / "build/api"
 """The packages as they are installed: bench/, kernels/ and reference/ are parts of poz."""
+SOURCES.mkdir(parents=True, exist_ok=True)  # mkdocstrings forgets a path that is not there when it is configured
 FAMILIES = tuple(f"poz.{name}" for name in dir(poz.families) if hasattr(poz, name) and name[0].isupper())
 PARTS = {
     "poz": ("What all objectives have in common", "poz"),

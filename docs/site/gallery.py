@@ -93,7 +93,7 @@ def _boxes(name: str, what: str, options: Iterable[tuple[str, str, int]]) -> str
         for value, text, count in options
     )
     return (
-        f'<details><summary>{what}: <output class="poz-chosen"></output></summary>'
+        f'<details><summary>{what}: <span class="poz-chosen"></span></summary>'
         f'<fieldset class="poz-boxes poz-boxes-{name}"><legend>{what}: all of these</legend>{inner}</fieldset></details>'
     )
 

@@ -86,7 +86,7 @@
     }
     for (const box of form.querySelectorAll("details")) {
       const chosen = [...box.querySelectorAll(":checked")].map((one) => one.value);
-      box.querySelector("output").textContent = chosen.join(", ") || "any";
+      box.querySelector(".poz-chosen").textContent = chosen.join(", ") || "any";
     }
   }
 
