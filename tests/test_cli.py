@@ -44,13 +44,6 @@ def test_an_unknown_name_gets_the_nearest():
     assert "Traceback" not in result.stderr
 
 
-def test_plot_writes_a_picture(tmp_path):
-    target = tmp_path / "curves.png"
-    result = run.invoke(app, ["plot", "dpo", "pro", "cpl", "mnpo", "-o", str(target)])
-    assert result.exit_code == 0, result.output
-    assert target.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-
-
 def test_verify_writes_json_and_fails_on_a_miss(tmp_path):
     target = tmp_path / "out.json"
     result = run.invoke(app, ["verify", "dpo", "ipo", "--backend", "numpy", "--cases", "3", "--json", str(target)])

@@ -14,8 +14,9 @@ import typer
 import poz
 from poz.cli import screen
 from poz.cli.audit import audit
-from poz.cli.catalogue import cases, plot
+from poz.cli.catalogue import cases
 from poz.cli.listing import list_
+from poz.cli.pictures import plot
 from poz.cli.plain import Command, Group
 from poz.cli.running import bench, demo, scale
 from poz.cli.showing import show

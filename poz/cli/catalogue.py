@@ -1,38 +1,14 @@
-"""poz plot | cases: what an objective gives."""
+"""poz cases: what an objective gives."""
 
 from __future__ import annotations
 
 import json
-import math
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from poz._output import PICTURES
 from poz._versions import versions
-from poz.cli import screen
-from poz.cli.screen import check_report, check_seed, find, stop
-
-
-def plot(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Objectives.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG, PDF or SVG file.")] = Path("poz.png"),
-    widest: Annotated[float, typer.Option(help="Margins from minus this to this, in nats.")] = 10.0,
-) -> None:
-    """Loss and gradient against the margin."""
-    from poz.plotting import plot as draw
-
-    if not 0 < widest < math.inf:
-        stop(f"--widest must be a positive number of nats; got {widest}.")
-    check_report(output, PICTURES)
-    try:
-        draw(find(names), output, widest)
-    except ValueError as error:
-        stop(str(error))
-    except OSError as error:
-        stop(f"Cannot write {output}: {error}")
-    screen.out.print(f"Wrote {output}")
+from poz.cli.screen import check_seed, find
 
 
 def cases(

@@ -12,12 +12,11 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-import poz
 from poz._output import PICTURES, plain
 from poz.cli import screen
+from poz.cli.params import read_params
 from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, write
 from poz.demo_settings import STEPS
-from poz.objective import Base, Objective
 
 
 def demo(
@@ -49,7 +48,7 @@ def demo(
 
     check_seed(seed)
     check_report(report)
-    params = _params(find([objective])[0], param or [])
+    params = read_params(find([objective])[0], param or [], "--param")
     console = Console(stderr=True) if report == STDOUT else screen.out
     more: dict[str, Any] = {"params": params, "save": save, "reward_model": reward_model}
     try:
@@ -121,24 +120,3 @@ def scale(
     for row in rows:
         table.add_row(*row)
     Console(width=WIDE).print(table)
-
-
-def _params(objective: Objective, given: list[str]) -> dict[str, Any]:
-    """Hyper-parameters from texts, each read by its domain."""
-    values: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not (name and equals and value):
-            stop(f"--param takes a name and a value, as in beta=0.5; got {text!r}.")
-        if name in values:
-            stop(f"--param gives {name} twice. Leave one out.")
-        if name in objective.params:
-            domain = objective.params[name].domain
-            values[name] = poz.zoo.get(value, value) if isinstance(domain, Base) else domain.read(value)
-        else:
-            values[name] = value  # which `bind` refuses, by the name
-    try:
-        objective.bind(**values)
-    except (TypeError, ValueError) as error:
-        stop(str(error))
-    return values

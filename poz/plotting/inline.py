@@ -10,7 +10,7 @@ import numpy as np
 
 from poz.objective import Objective
 from poz.plotting.lines import Floats, label
-from poz.plotting.points import drawn
+from poz.plotting.points import drawn, inner
 from poz.plotting.words import alt, signed
 
 LOOKS = (
@@ -139,20 +139,15 @@ def labels(numbers: Sequence[float]) -> list[str]:
 
 def limits(drawn: Iterable[tuple[Floats, Floats]]) -> tuple[float, float]:
     """Of an axis, with some room; a pole at an end does not flatten the rest."""
-    whole, inner = [], []
-    for x, y in drawn:
-        x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-        ends = x[0] + 0.01 * np.ptp(x), x[-1] - 0.01 * np.ptp(x)
-        whole.append(y)
-        inner += [y[(x > ends[0]) & (x < ends[1])], np.interp(ends, x, y)]
-    low, high = (np.concatenate(whole).min(), np.concatenate(whole).max())
-    least, most = (np.concatenate(inner).min(), np.concatenate(inner).max())
-    if high - low > 10 * (most - least):
-        low, high = least, most
+    both = list(drawn)
+    whole = np.concatenate([y[np.isfinite(y)] for _, y in both])
+    core = np.concatenate([inner(x, y) for x, y in both])
+    used = whole if np.ptp(whole) <= 10 * np.ptp(core) else core
+    low, high = float(used.min()), float(used.max())
     pad = 0.04 * (high - low)
     if not pad > 1e-12 * abs(high):
         pad = 0.5 * max(abs(high), 1.0)
-    return float(low - pad), float(high + pad)
+    return low - pad, high + pad
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle") -> str:

@@ -143,7 +143,7 @@ def lines(objective: Objective) -> list[Line]:
     else:
         made = _alone(objective, layout)
     for line in made:
-        objective.check(line.batch(np.zeros(1)))
+        objective(line.batch(np.zeros(1)))
     alone = "; it is alone in its batch" if objective.coupled and len(next(iter(made[0].base.values()))) == 1 else ""
     return [replace(line, still=line.still + alone) for line in _distinct(made)]
 
@@ -265,7 +265,7 @@ def _plain(objective: Objective, layout: Layout, many: int = 1, tokens: int = 1)
     level = (
         ERROR if layout.errors else 0.0 if layout.scores else TOKEN if layout.per_token and not layout.paired else LOW
     )
-    fields = {}
+    fields: dict[str, npt.NDArray[Any]] = {}
     for name, (dims, content) in layout.shapes.items():
         if name not in objective.reads:
             continue
@@ -275,10 +275,17 @@ def _plain(objective: Objective, layout: Layout, many: int = 1, tokens: int = 1)
             )
         kind = {"integer": np.int64, "mask": np.bool_}.get(content, np.float64)
         plain = {"logp": level, "feature": 0.0, "integer": 0.0}.get(content, 1.0)
-        shape = [many if d == "k" else tokens if d in "tu" else 1 for d in dims]
+        sizes = {"k": many, "t": tokens, "u": tokens, "m": _opponents(objective)}
+        shape = [sizes.get(d, 1) for d in dims]
         fields[name] = np.full(shape, PLAIN.get(name, layout.plain.get(name, plain)), kind)
         if content == "logp" and tokens > 1:
             fields[name][..., 1:] = SURE
         if content == "number" and many > 1:
             fields[name][:] = np.linspace(1, 0, many)
     return fields
+
+
+def _opponents(objective: Objective) -> int:
+    """One, or as many as there are weights."""
+    weighed = [name for name, param in objective.params.items() if getattr(param.domain, "per", "") == "opponent"]
+    return max([1, *(np.size(objective.values[name]) for name in weighed if objective.values[name] is not None)])

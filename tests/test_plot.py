@@ -1,0 +1,150 @@
+"""`poz plot`: what is drawn of several objectives, on which scale, under which names; and the files."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import poz
+from poz.cli import app
+from poz.plotting import approaching, compare, plot
+from poz.plotting.figure import apart, look
+
+
+def value(curve, column, x):
+    return float(np.interp(x, curve.at.x, curve.at[column]))
+
+
+def test_unequal_scales_are_normalised_and_said():
+    """IPO, (z - 5)², is steepest at -10, by 30; DPO, log(1 + e^(-z/10)), there by σ(1) / 10."""
+    shown = compare([poz.dpo, poz.ipo])
+    assert (shown.scale, shown.names) == ("normalised", ("dpo", "ipo"))
+    assert (shown.loss, shown.gradient) == (
+        "loss − loss at 0, each by its largest slope", "gradient, each by its largest slope",
+    )  # fmt: skip
+    assert "224 times as high" in shown.why  # 225 over log(1 + e) - log(1 + 1/e) = 1, within the inner 98 hundredths
+    dpo, ipo = shown.curves
+    steep = 0.1 / (1 + np.exp(-1))
+    # points are within a third of a hundredth of a curve's height, and a pole's room takes a hundredth of the slope
+    for x in (-9.0, -3.0, 0.0, 4.0, 9.0):
+        assert value(ipo, 1, x) == pytest.approx(((x - 5) ** 2 - 25) / 30, abs=0.12)
+        assert value(ipo, 2, x) == pytest.approx(2 * (x - 5) / 30, abs=0.02)
+        assert value(dpo, 1, x) == pytest.approx((np.log1p(np.exp(-x / 10)) - np.log(2)) / steep, abs=0.2)
+        assert value(dpo, 2, x) == pytest.approx(-0.1 / (1 + np.exp(x / 10)) / steep, abs=0.02)
+    assert max(np.ptp(ipo.at.loss), np.ptp(dpo.at.loss)) < 2 * min(np.ptp(ipo.at.loss), np.ptp(dpo.at.loss))
+
+
+@pytest.mark.parametrize(("scale", "said"), [("shared", "one axis for all"), ("own", "an axis of its own")])
+def test_other_scales_draw_the_numbers_of_the_reference(scale, said):
+    shown = compare([poz.dpo, poz.ipo], scale=scale)
+    assert shown.loss == f"loss (nats), {said}"
+    for curve in shown.curves:
+        losses, slopes = curve.line.at(curve.at.x)
+        assert np.array_equal(curve.at.loss, losses)
+        assert np.array_equal(curve.at.slope, slopes)
+    assert compare([poz.dpo, poz.hinge]).scale == "shared"
+    assert compare([poz.dpo]).loss == "loss (nats)"
+
+
+def test_names_say_what_differs():
+    shown = compare([poz.dpo, poz.dpo.bind(beta=0.5), poz.simpo.bind(gamma=1.0), poz.hinge], (-2.0, 5.0), "shared")
+    assert shown.names == ("dpo (beta=0.1)", "dpo (beta=0.5)", "simpo (gamma=1)", "hinge")
+    assert {(curve.at.x[0], curve.at.x[-1]) for curve in shown.curves} == {(-2.0, 5.0)}
+    assert [curve.label for curve in compare([poz.kto, poz.npo]).curves] == [
+        "kto, desirable",
+        "kto, undesirable",
+        "npo",
+    ]
+    assert compare([poz.dpo, poz.plackett_luce]).along == "margin (nats)"
+
+
+def test_no_two_curves_differ_by_colour_alone():
+    curve = compare([poz.dpo]).curves[0]
+    looks = [look(place, curve) for place in range(40)]
+    assert len({(str(one["linestyle"]), one["marker"]) for one in looks}) == 40
+
+
+def test_names_beside_curves_keep_apart_and_in_order():
+    wanted = [0.0, 0.01, 0.02, 0.5, 0.9, 0.91]
+    placed = apart(wanted, 0.08)
+    assert np.diff(placed).min() >= 0.08 - 1e-12
+    assert np.abs(np.array(placed) - wanted).max() <= 0.08
+    assert placed[3] == 0.5
+    assert apart([0.2, 0.8], 0.1) == [0.2, 0.8]
+
+
+def test_limits_are_approached():
+    shown = compare(approaching(poz.robust_dpo), scale="shared")
+    assert shown.names == (
+        "robust_dpo", "robust_dpo (label_smoothing=0.05)", "robust_dpo (label_smoothing=0.01)", "dpo, where ε = 0: no flips",
+    )  # fmt: skip
+    far = [abs(value(curve, 2, 0.0) + 0.05) for curve in shown.curves]  # DPO's slope at 0 is -β/2
+    assert far == sorted(far, reverse=True)
+    assert far[-1] < 1e-12 < far[-2]
+    with pytest.raises(ValueError, match="`sft` becomes no other objective along what is drawn"):
+        approaching(poz.sft)
+    with pytest.raises(ValueError, match=r"On other data it does: dpo \(K = 2\)"):
+        approaching(poz.ranklist)
+
+
+def test_files_are_the_same_each_time_and_say_what_they_show(tmp_path):
+    given = [poz.dpo, poz.ipo]
+    first, second, letters, raster = (tmp_path / name for name in ("a.svg", "b.svg", "a.pdf", "a.png"))
+    plot(given, first, title="Two")
+    result = CliRunner().invoke(app, ["plot", "dpo", "ipo", "--title", "Two", "-o", str(second)])
+    assert result.exit_code == 0, result.output
+    assert "224 times as high" in " ".join(result.output.split())
+    plot(given, letters, what="loss", style="slide")
+    plot(given[:1], raster, what="gradient")
+    assert raster.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert first.read_bytes() == second.read_bytes()
+    root = ET.fromstring(first.read_text(encoding="utf-8"))
+    assert root.get("role") == "img"
+    assert root.find("{*}title").text == "Two"
+    assert "ipo: The loss falls from 225 to 0 at 5, then rises to 25" in root.find("{*}desc").text
+    words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"dpo", "ipo", "margin of chosen over rejected (nats)", "each by its largest slope"} <= set(words)
+    width, height = (float(root.get(side).removesuffix("pt")) / 72 for side in ("width", "height"))
+    assert (width, round(height, 1)) == (5.5, 2.1)
+    made = letters.read_bytes()
+    assert b"/CreationDate" not in made
+    assert b"/Type3" not in made
+    assert re.search(rb"/FontFile2", made)  # TrueType, as it is
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("dpoo", "There is no objective 'dpoo'. Did you mean 'dpo'"),
+        ("dpo:betta=2", "`dpo` has no hyper-parameter 'betta'"),
+        ("dpo:beta=-1", "`dpo` needs a number in (0, inf) for beta; got -1."),
+        ("dpo:beta", "dpo: takes a name and a value, as in beta=0.5; got 'beta'."),
+        ("dpo:beta=1,beta=2", "dpo: gives beta twice. Leave one out."),
+        ("dpo dpo", "dpo is there twice. Leave one out, or give it another hyper-parameter."),
+        ("dpo ppo_clip", "`ppo_clip` against the log-ratio of a token to the old policy. Plot them apart."),
+        ("gpm", "`gpm` reads no score, so there is no margin to draw it against."),
+        ("sft --limits", "`sft` becomes no other objective along what is drawn. Leave --limits out."),
+        ("dpo --scale normalized", "There is no scale 'normalized'. Did you mean 'normalised'?"),
+        ("dpo --what slope", "There is no panel 'slope'."),
+        ("dpo --style papers", "There is no style 'papers'. Did you mean 'paper'?"),
+        ("dpo --xlim 2 1", "--xlim must be two numbers, the smaller one first; got 2.0 1.0."),
+        ("dpo --xlim 1 2 --widest 3", "--widest and --xlim say the same. Leave one out."),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(command, sentence, tmp_path):
+    result = CliRunner().invoke(app, ["plot", *command.split(), "-o", str(tmp_path / "x.png")])
+    assert result.exit_code == 2, result.output
+    assert sentence in " ".join(result.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_value_may_have_commas_in_it(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("poz.plotting.plot", lambda given, *args, **more: drawn.extend(given) or compare(drawn))
+    command = ["plot", "mnpo:weights=0.25,0.75,eta=1", "--xlim", "-2", "5", "-o", str(tmp_path / "x.pdf")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert (drawn[0].values["weights"], drawn[0].values["eta"]) == ((0.25, 0.75), 1)
+    assert "mnpo (eta=1, weights=(0.25, 0.75)): all else stands at -10." in " ".join(result.output.split())
