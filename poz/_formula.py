@@ -54,7 +54,8 @@ def readable(latex: str) -> str:
 
 class _Reader:
     def __init__(self, latex: str) -> None:
-        self.tokens, self.place = _TOKEN.findall(latex), 0
+        self.tokens: list[str] = _TOKEN.findall(latex)
+        self.place = 0
         singles = re.findall(r"_(?:\{([a-z]{1,2})\}|([a-zA-Z])|\\([a-zA-Z]+))", latex)
         self.spelled = any(not {*"".join(found)} <= {*_SUB} for found in singles)
 

@@ -130,7 +130,7 @@ Objective._times = lambda objective, weight: combine([(objective, weight)])
 
 def _shown(part: Objective, weight: Weight) -> str:
     """A part and what it is bound to, for `help`."""
-    often = f"weights of shape {tuple(weight.shape)}" if hasattr(weight, "dtype") else weight
+    often = weight if isinstance(weight, int | float) else f"weights of shape {tuple(weight.shape)}"
     bound = ", ".join(f"{name}={value!r}" for name, value in part.values.items())
     return f"{often} of {part.name}, {part.title}" + f": {bound}" * bool(bound)
 

@@ -108,7 +108,7 @@ def _used(spec: Objective) -> Iterator[Fact]:
 def _under(record: Fact) -> str:
     bound = ", ".join(f"{name}={value!r}" for name, value in record["settings"].items())
     differs = record["verdict"] == "differs"
-    return record["function"] + " (differs)" * differs + f" (here {bound})" * bool(bound and not differs)
+    return f"{record['function']}" + " (differs)" * differs + f" (here {bound})" * bool(bound and not differs)
 
 
 def _files(spec: Objective) -> Iterator[str]:

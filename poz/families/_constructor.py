@@ -12,8 +12,8 @@ _MISSING = object()
 
 def constructor(made: type[Any], name: str) -> Any:
     """`made.__new__`, at its own speed: one function, written out as NamedTuple's is, which torch.compile reads as well."""
-    fields = made._fields  # type: ignore[attr-defined]
-    defaults = made._field_defaults  # type: ignore[attr-defined]
+    fields = made._fields
+    defaults = made._field_defaults
     required = [field for field in fields if field not in defaults]
     wrong = " or ".join(["_more", "_unknown", *(f"{field} is _missing" for field in required)])
     row = f"({', '.join(fields)},)"
