@@ -7,30 +7,35 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-"""Documents at the root, and the page that each becomes."""
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples.md",
+}
+"""Documents outside docs/, and the page that each becomes."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 HOME = {page: PurePosixPath(path) for path, page in PAGES.items()}
 
 
-def linked(markdown: str, page: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
+def linked(markdown: str, here: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
     """A page with its links into the repository turned to pages, and what these links name, from the root."""
     found = set()
-    source = HOME.get(str(page), _source(page))
+    source = HOME.get(str(here), _source(here))
 
     def turned(match: re.Match[str]) -> str:
         path = PurePosixPath(os.path.normpath(source.parent / match[1]))
         if path.is_relative_to("docs"):
             to = path.relative_to("docs")
-        elif str(path) in PAGES:
-            to = PurePosixPath(PAGES[str(path)])
+        elif page := PAGES.get(str(path)) or PAGES.get(f"{path}/README.md"):
+            to = PurePosixPath(page)
         elif (ROOT / path).exists():
             found.add(path)
             to = page_of(path)
         else:
             return match[0]
-        return os.path.relpath(to, page.parent) + (match[2] or "")
+        return os.path.relpath(to, here.parent) + (match[2] or "")
 
     return LINK.sub(turned, markdown), found
 
