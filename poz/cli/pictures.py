@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from poz._output import PICTURES, nearest
+from poz._nearest import nearest
+from poz._output import PICTURES
 from poz.cli import screen
 from poz.cli.params import read_params
 from poz.cli.screen import check_report, find, stop

@@ -107,7 +107,7 @@ def _used(spec: Objective) -> Iterator[Fact]:
 
 def _under(record: Fact) -> str:
     bound = ", ".join(f"{name}={value!r}" for name, value in record["settings"].items())
-    differs = record["verdict"] == "differs"
+    differs = bool(record["verdict"] == "differs")
     return f"{record['function']}" + " (differs)" * differs + f" (here {bound})" * bool(bound and not differs)
 
 
