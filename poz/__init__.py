@@ -40,6 +40,12 @@ _PARTS = (
     "preferences",
     "rewards",
     "worlds",
+    "domains",
+    "families",
+    "peers",
+    "plotting",
+    "purposes",
+    "terms",
 )
 """What else there is; `poz.torch` and so on are imported when they are asked for."""
 

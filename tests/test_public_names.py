@@ -31,13 +31,14 @@ def test_a_star_import_brings_public_names_alone():
 def test_dir_shows_what_there_is():
     shown = dir(poz)
     assert {"dpo", "Pairs", "combine", "torch", "jax", "testing", "kernels", "reference", "__version__"} <= set(shown)
+    assert {"domains", "families", "peers", "plotting", "purposes", "rewards", "terms", "worlds"} <= set(shown)
     assert not {"Any", "TYPE_CHECKING", "find_spec", "import_module", "get_close_matches"} & set(shown)
 
 
 @pytest.mark.parametrize(
     ("name", "meant"),
     [("Pair", "Pairs"), ("pairs", "Pairs"), ("TokenPair", "TokenPairs"), ("combin", "combine"), ("objectiv", "Objective"),
-     ("kernal", "kernels"), ("simp", "simpo")],
+     ("purpose", "purposes"), ("kernal", "kernels"), ("simp", "simpo")],
 )  # fmt: skip
 def test_a_misspelled_name_is_set_right(name, meant):
     with pytest.raises(AttributeError, match=f"`poz` has no attribute '{name}'. Did you mean '{meant}'"):
