@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 
-def near_to(name: str, known: Iterable[str]) -> list[str]:
-    """At most three of the known names, the nearest first; where none is near, of a mapping those whose text has the word."""
+def near_to(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[str]:
+    """At most three known names that begin so, or else are near; where none is, of a mapping those whose text has the word."""
     same = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), same, n=3, cutoff=0.5)
+    begun = [one for one in same if len(name) > 2 and one.startswith(name.lower())]
+    near = begun[:3] or difflib.get_close_matches(name.lower(), same, n=3, cutoff=cutoff)
     if not near and isinstance(known, Mapping) and len(name) > 3:
         near = [one for one in same if name.lower() in str(known[same[one]]).lower()][:3]
     return [same[one] for one in near]

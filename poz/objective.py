@@ -92,7 +92,10 @@ def _described(this: Objective) -> str:
     fields = [name for name in this.family._fields if name in this.reads]
     given = [name for name in this.family._fields if name in this.optional]
     lines = [inspect.cleandoc(this.function.__doc__ or ""), "", f"Formula: {readable(this.formula)}"]
-    lines += [f"Source: {this.paper}, {this.equation}", "", f"Reads {families.named(this.family)}: {', '.join(fields)}"]
+    lines += [f"Also called {', '.join(this.aliases)}."] * bool(this.aliases)
+    lines += [f"Source: {this.paper}, {this.equation}"]
+    lines += [f"For: {', '.join(one.to for one in this.answers)}"] * bool(this.answers)
+    lines += ["", f"Reads {families.named(this.family)}: {', '.join(fields)}"]
     lines += [f"Where given: {', '.join(given)}"] * bool(given) + ["", "Hyper-parameters:"] * bool(this.params)
     for name, (_, domain) in this.params.items():
         lines.append(f"    {name}: {domain.meaning}; {domain.describe()}, here {this.values[name]!r}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copyreg
-import difflib
 import functools
 import importlib
 import pickle
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from poz import objectives
-from poz._nearest import nearest
+from poz._nearest import near_to, nearest
 from poz.objective import Objective
 from poz.purposes import PURPOSES, other_policies
 
@@ -92,7 +91,7 @@ class Zoo(Mapping[str, Objective]):
         said = str(name).lower()
         if meant := AMBIGUOUS.get(said.replace("-", "_")):
             return f"That name has meant {meant}: say which."
-        near = difflib.get_close_matches(said, [*self._named, *self._aliases], n=3, cutoff=0.4)
+        near = near_to(said, [*self._named, *self._aliases], cutoff=0.4)
         return f"Did you mean {' or '.join(map(repr, near))}?" if near else "`poz list` shows all."
 
     def __contains__(self, name: object) -> bool:

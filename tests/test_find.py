@@ -108,6 +108,7 @@ def test_why_an_objective_answers_is_said_beside_it(monkeypatch):
     for row in rows:
         assert row["answers"] == {one.to: one.why for one in poz.zoo[row["name"]].answers}
         assert "label" in row["answers"]["ties"]
+        assert row["reference_free"] == ("reference-free" in row["answers"])
     monkeypatch.setattr("poz.cli.screen.out", Console(width=200, force_terminal=True, color_system=None))
     assert "ties: It reads label, the probability" in run.invoke(app, ["list", "--for", "ties"]).stdout
 

@@ -98,6 +98,7 @@ def test_in_modules(call, said):
         ("list --reads lable", "Did you mean 'label'"),
         ("list --fmily Pairs", "--family"),
         ("lst", "Did you mean 'list'"),
+        ("show dppo", "Did you mean 'dppo_tv' or 'dppo_kl'"),
         ("verify dpo --backend nump", "Did you mean 'numpy'"),
         ("demo --param betta=2", "Did you mean 'beta'"),
         ("audit --library TLR", "Did you mean 'TRL'"),

@@ -44,7 +44,11 @@ def list_(
 
 def _objectives(found: list[Objective], as_json: bool, asked: list[str]) -> None:
     if as_json:
-        rows = [_row(spec) | {"answers": {one.to: one.why for one in spec.answers}} for spec in found]
+        free = {spec.name for spec in poz.zoo.find(reference_free=True)}
+        rows = [
+            _row(spec) | {"reference_free": spec.name in free, "answers": {one.to: one.why for one in spec.answers}}
+            for spec in found
+        ]
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     elif not screen.out.is_terminal:
         for spec in found:
