@@ -10,6 +10,7 @@ from poz.objective import Objective
 
 NAMES = {"Pairs": "pairs", "TokenPairs": "pairs", "RewardPairs": "pairs", "Denoising": "pairs", "Ranked": "lists"}
 
+OWN = "call it in a loop of your own, as in the other tabs."
 TRL = """import poz
 from poz.integrations.trl import {trainer}
 from trl import {config}
@@ -98,13 +99,13 @@ def trainer(spec: Objective) -> tuple[str, str, str]:
         return "KTOTrainer", _columns("prompt, completion, label", *columns_read(spec)), ""
     try:
         check_pairs(spec)
-    except ValueError:
-        return "", "", _loop("what a trainer on pairs of completions does not have")
+    except ValueError as error:
+        return "", "", f"{str(error).split('. ')[0]}, and TRL's trainers no more: {OWN}"
     return "DPOTrainer", _columns("prompt, chosen, rejected", *columns_read(spec)), ""
 
 
 def _loop(what: str) -> str:
-    return f"It reads {what}, so no trainer of TRL's takes it: call it in a loop of your own, as in the other tabs."
+    return f"It reads {what}, so no trainer of TRL's takes it: {OWN}"
 
 
 def _columns(always: str, required: tuple[str, ...], optional: tuple[str, ...]) -> str:

@@ -10,6 +10,11 @@ return {
   unnamed: all("article img").filter((one) => !one.alt.trim()).length
     + all("article svg:not(.twemoji *)").filter((one) => !named(one)).length,
   formulas: all("math").map((one) => [one.getBoundingClientRect().width, one.getBoundingClientRect().height]),
+  programs: Object.fromEntries(all("article .tabbed-set").flatMap((set) => {
+    const blocks = [...set.querySelectorAll(".tabbed-block")]
+    return [...set.querySelectorAll(".tabbed-labels label")].map((label, i) => [label.textContent, blocks[i].textContent])
+  })),
+  values: all("#values-to-check-against ~ * td:nth-child(3)").map((cell) => cell.innerHTML.split("<br>")),
   text: article ? article.innerText : "",
   formula: all("math").map((one) => one.textContent).join("\n"),
 }
