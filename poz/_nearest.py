@@ -6,11 +6,18 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 
+class Unknown(KeyError):
+    """A name that a mapping has not, in a sentence."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def near_to(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[str]:
-    """At most three known names that begin so, or else are near; where none is, of a mapping those whose text has the word."""
+    """At most three known names that begin so, or are near; where none is, of a mapping those whose text has the word."""
     same = {one.lower(): one for one in known}
-    begun = [one for one in same if len(name) > 2 and one.startswith(name.lower())]
-    near = begun[:3] or difflib.get_close_matches(name.lower(), same, n=3, cutoff=cutoff)
+    begun = [one for one in same if len(name) > 3 and one.startswith(name.lower())]
+    near = list(dict.fromkeys([*begun, *difflib.get_close_matches(name.lower(), same, n=3, cutoff=cutoff)]))[:3]
     if not near and isinstance(known, Mapping) and len(name) > 3:
         near = [one for one in same if name.lower() in str(known[same[one]]).lower()][:3]
     return [same[one] for one in near]
@@ -20,6 +27,11 @@ def meant(name: object, known: Iterable[object]) -> str:
     """A question to be put behind a sentence, after a space, or "" where nothing is near."""
     near = near_to(name, [one for one in known if isinstance(one, str)]) if isinstance(name, str) else []
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def misspelt(wanted: str, given: Iterable[object]) -> str:
+    """The same of what is missing: which of those given it may be under."""
+    return meant(wanted, given).replace("?", " by it?")
 
 
 def nearest(what: str, name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poz._nearest import meant
+from poz._nearest import misspelt
 from poz.families import layout_of
 from poz.layouts import COLUMNS
 from poz.objective import Objective
@@ -56,7 +56,7 @@ def check_columns(objective: Objective, columns: Sequence[str], where: str) -> N
             raise ValueError(
                 f"`{objective.name}` reads the column {name!r}, which {where} does not have; it has "
                 f"{', '.join(sorted(given)) or 'no columns'}. Add it, {_MEANING[name]}."
-                + meant(name, given - {*required, *optional}).replace("?", " by it?")
+                + misspelt(name, given - {*required, *optional})
             )
 
 

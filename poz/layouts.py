@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from poz._nearest import misspelt
 from poz.dialogues import ASKED, BEGUN, DIALOGUES, SYSTEM, Row, columns, is_number, kind, prompted
 
 PAIRED = (
@@ -288,7 +289,8 @@ def _rated(row: Row, where: str) -> Iterator[_Answers]:
         return
     missing = "rejected" if "chosen" in row else "chosen"
     raise ValueError(
-        f"{where} has no {missing!r}; it has {columns(row)}. docs/data.md lists the layouts that are read."
+        f"{where} has no {missing!r}; it has {columns(row)}.{misspelt(missing, [*row])} docs/data.md lists the layouts that are "
+        "read."
     )
 
 

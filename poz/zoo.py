@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from poz import objectives
-from poz._nearest import near_to, nearest
+from poz._given import given
+from poz._nearest import Unknown, near_to, nearest
 from poz.objective import Objective
 from poz.purposes import PURPOSES, other_policies
 
@@ -44,6 +45,7 @@ class Zoo(Mapping[str, Objective]):
         """Whether it is one of these, however it is bound, and not another of that name."""
         return objective.name in self._named and self._named[objective.name].function is objective.function
 
+    @given
     def find(
         self,
         *,
@@ -62,6 +64,7 @@ class Zoo(Mapping[str, Objective]):
                 iteration; either where it is None.
 
         Raises:
+            TypeError: Something else than names.
             ValueError: There is no such purpose or family, or none of its fields has that name; the message has the nearest.
         """
         purposes = {answers} if isinstance(answers, str) else {*answers}
@@ -71,8 +74,6 @@ class Zoo(Mapping[str, Objective]):
         name = family if isinstance(family, str) else getattr(family, "__name__", None)
         if name is not None and name not in families:
             raise ValueError(nearest("family", name, [*families]))
-        if reference_free not in (None, True, False):
-            raise ValueError(f"reference_free must be True, False, or None for either; got {reference_free!r}.")
         fields = {field for one in families.values() if name in (None, one.__name__) for field in one._fields}
         wanted = {reads} if isinstance(reads, str) else {*reads}
         for field in sorted(wanted - fields):
@@ -104,11 +105,8 @@ class Zoo(Mapping[str, Objective]):
         return len(self._named)
 
 
-class UnknownObjective(KeyError):
+class UnknownObjective(Unknown):
     """No objective of that name; says which names are near."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 zoo = cast("_Zoo", Zoo())  # of which checkers know each name's signature

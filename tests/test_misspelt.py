@@ -11,6 +11,7 @@ import poz
 from poz import testing
 from poz.cli import app
 from poz.columns import check_columns
+from poz.layouts import read
 
 X = np.zeros(2)
 PAIRS = poz.Pairs(X, X, X, X)
@@ -45,6 +46,9 @@ FAMILIES = [
         (lambda: poz.Denoising(X, X, X, X, X, X), "poz.Denoising has 5 fields, chosen, rejected, ref_chosen"),
         (lambda: poz.Pairs.from_tokens(np.zeros((2, 3)), np.zeros((2, 3)), ref_choosen=X), "Did you mean 'ref_chosen'"),
         (lambda: poz.combine({"dpoo": 1.0}), "Did you mean 'dpo'"),
+        (lambda: poz.peers.libraries()["TLR"], "There is no library 'TLR'. Did you mean 'TRL'"),
+        (lambda: poz.zoo.find(answers=5), "Zoo.find needs a text or an Iterable for answers; got 5."),
+        (lambda: read({"prompt": "a", "choosen": "b", "rejected": "c"}, "line 1"), "Did you mean 'choosen' by it?"),
     ],
 )  # fmt: skip
 def test_in_python(call, said):

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from poz._nearest import Unknown, nearest
 from poz.peers._audit import audit as audit
 from poz.peers._audit import declared as declared
 from poz.peers._library import Absent as Absent
@@ -31,10 +32,15 @@ from poz.peers._words import together as together
 RESULTS = Path(__file__).with_name("results.json")
 
 
+class _Libraries(dict[str, Library]):
+    def __missing__(self, name: str) -> Library:
+        raise Unknown(nearest("library", name, self.keys()))
+
+
 @functools.cache
 def libraries() -> dict[str, Library]:
     """Every library of which something is known here, by name, whether it is installed or not."""
-    found: dict[str, Library] = {}
+    found = _Libraries()
     for _, module, _ in sorted(pkgutil.iter_modules(__path__), key=lambda one: one[1]):
         if module.startswith("_"):
             continue
