@@ -16,11 +16,13 @@ PAGES = {
 """Documents outside docs/, and the page that each becomes."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
+NAMED = re.compile(r"(?<!\[)`((?:[\w-]+/)*[\w-]+\.md|examples/)`")
+"""A document in code, as README names them: it has no links, for it is read elsewhere too."""
 HOME = {page: PurePosixPath(path) for path, page in PAGES.items()}
 
 
 def linked(markdown: str, here: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
-    """A page with its links into the repository turned to pages, and what these links name, from the root."""
+    """A page with its links into the repository turned to pages, documents in code too, and what these links name."""
     found = set()
     source = HOME.get(str(here), _source(here))
 
@@ -37,7 +39,12 @@ def linked(markdown: str, here: PurePosixPath) -> tuple[str, set[PurePosixPath]]
             return match[0]
         return os.path.relpath(to, here.parent) + (match[2] or "")
 
-    return LINK.sub(turned, markdown), found
+    def document(match: re.Match[str]) -> str:
+        path = match[1].rstrip("/")
+        page = (path.startswith("docs/") and (ROOT / path).exists()) or path in PAGES or f"{path}/README.md" in PAGES
+        return f"[{match[0]}]({os.path.relpath(path, source.parent)})" if page else match[0]
+
+    return LINK.sub(turned, NAMED.sub(document, markdown)), found
 
 
 def _source(page: PurePosixPath) -> PurePosixPath:

@@ -62,3 +62,9 @@ def test_none_is_without_a_text(texts):
 
 def test_names_in_a_text_are_links(texts):
     assert 'href="api/poz.families.html#poz.RewardPairs"><code>poz.RewardPairs</code></a>' in texts["index.html"]
+
+
+def test_documents_that_are_named_in_code_are_links(texts, root):
+    for path in (root / "docs").glob("*.md"):
+        assert f'<a href="{path.stem}.html"><code>docs/{path.name}</code></a>' in texts["index.html"], path.name
+    assert '<a href="examples.html"><code>examples/</code>' in texts["index.html"]
