@@ -15,7 +15,6 @@ import numpy as np
 
 from poz import families
 from poz._checks import another_family, prepared
-from poz._formula import readable
 from poz._nearest import meant
 from poz.backends import Array, Namespace, namespace
 from poz.counts import Counts
@@ -89,6 +88,8 @@ class Described:
 
 def _described(this: Objective) -> str:
     """What `help` shows: text, formula, fields, and hyper-parameters with their domains."""
+    from poz._formula import readable  # which nobody else waits for
+
     fields = [name for name in this.family._fields if name in this.reads]
     given = [name for name in this.family._fields if name in this.optional]
     lines = [inspect.cleandoc(this.function.__doc__ or ""), "", f"Formula: {readable(this.formula)}"]
