@@ -23,11 +23,19 @@ def test_lines_are_those_of_the_objective(name):
         parts = [line.batch(np.array([x])) for x in xs] if line.objective.coupled else [line.batch(xs)]
         own = [line.objective(part)[: len(xs) // len(parts)] for part in parts]  # those beside it stand still
         np.testing.assert_allclose(losses, np.concatenate(own), rtol=1e-11, atol=1e-12)
-        if not line.objective.gradient_stops:
+        assert not line.held or line.objective.gradient_stops
+        if not line.held:
             # Central differences: the square of the step, 1e-8 for nats, times the third derivative; rounding over the step.
             around = (line.at(xs + step)[0] - line.at(xs - step)[0]) / (2 * step)
             size = max(1.0, np.abs(losses).max(), np.abs(slopes).max())
             np.testing.assert_allclose(slopes, around, rtol=1e-6, atol=1e-6 * size)
+
+
+def test_gradients_that_are_no_slopes_are_told_from_others():
+    """r of CISPO and of its kin is a constant weight, and so are the weights of WPO and Nash-MD; PPO's ratio is not."""
+    said = "not the slope of that loss, parts of which are held constant"
+    assert all(said in alt(poz.zoo[name]) for name in ("cispo", "dppo_tv", "vespo", "wpo", "nash_md", "beta_dpo"))
+    assert not any(said in alt(poz.zoo[name]) for name in ("ppo_clip", "gspo", "sapo", "kto", "dpop", "simpo"))
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))

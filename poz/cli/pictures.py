@@ -18,7 +18,7 @@ from poz.objective import Objective
 
 def plot(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME[:PARAM=VALUE,...]...", help="Objectives, as in dpo dpo:beta=0.5.")
+        list[str], typer.Argument(metavar="NAME[:PARAM=VALUE,...]", help="Objectives, as in dpo dpo:beta=0.5.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG, PDF or SVG file.")] = Path("poz.png"),
     what: Annotated[str, typer.Option(help="loss, gradient or both.")] = "both",

@@ -12,7 +12,8 @@ import numpy as np
 from poz.domains import Real
 from poz.objective import Objective
 from poz.plotting.lines import Line, lines, with_values
-from poz.plotting.points import Points, inner, points
+from poz.plotting.points import Points, points, reach
+from poz.plotting.words import number
 from poz.zoo import zoo
 
 SCALES = ("shared", "normalised", "own")
@@ -89,15 +90,14 @@ def compare(
     low, high = ends or drawn[0][2].ends
     found = [(label, i, line, points(line, low, high)) for label, i, line in drawn]
     used, why = scale or "shared", ""
-    heights = [max(np.ptp(inner(at.x, at.loss)) for _, i, _, at in found if i == place) for place in range(len(every))]
+    own = [[at for _, i, _, at in found if i == place] for place in range(len(every))]
+    spans = [reach((at.x, at.loss) for at in each) for each in own]
+    heights = [most - least for least, most in spans]
     spread = max(heights) / min((h for h in heights if h > 0), default=1.0)
     if scale is None and spread > UNEQUAL:
         used = "normalised"
-        why = f'One loss is {spread:.0f} times as high as another, so each is normalised; scale="shared" and "own" do not.'
-    steepest = [
-        max(float(np.abs(inner(at.x, at.slope)).max()) for _, i, _, at in found if i == place) or 1.0
-        for place in range(len(every))
-    ]
+        why = f"One loss is {number(spread)} times as high as another, so each is normalised; scales shared and own do not."
+    steepest = [max(map(abs, reach((at.x, at.slope) for at in each))) or 1.0 for each in own]
     pivot = 0.0 if low <= 0 <= high else low
     curves = []
     for label, i, line, at in found:
@@ -116,6 +116,8 @@ def compare(
         who = still.setdefault(curve.line.still, [])
         who += [names[curve.of]] * (names[curve.of] not in who)
     said_still = " ".join(f"{', '.join(who)}: {what}." for what, who in still.items())
+    if len(still) == 1:
+        said_still = f"{next(iter(still)).capitalize()}."
     return Comparison(
         tuple(curves), tuple(names), f"{along} ({unit})", (low, high), used, loss, gradient, why, said_still
     )

@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-import numpy as np
-
 from poz.objective import Objective
 from poz.plotting.lines import Floats, label
-from poz.plotting.points import drawn, inner
+from poz.plotting.points import drawn, reach
 from poz.plotting.words import alt, signed
 
 LOOKS = (
@@ -139,11 +137,7 @@ def labels(numbers: Sequence[float]) -> list[str]:
 
 def limits(drawn: Iterable[tuple[Floats, Floats]]) -> tuple[float, float]:
     """Of an axis, with some room; a pole at an end does not flatten the rest."""
-    both = list(drawn)
-    whole = np.concatenate([y[np.isfinite(y)] for _, y in both])
-    core = np.concatenate([inner(x, y) for x, y in both])
-    used = whole if np.ptp(whole) <= 10 * np.ptp(core) else core
-    low, high = float(used.min()), float(used.max())
+    low, high = reach(drawn)
     pad = 0.04 * (high - low)
     if not pad > 1e-12 * abs(high):
         pad = 0.5 * max(abs(high), 1.0)

@@ -87,6 +87,16 @@ class Line:
         losses, slopes = self.at(np.linspace(*self.ends, 9))
         return bool(np.ptp(losses) == 0 and not slopes.any())
 
+    @property
+    def held(self) -> bool:
+        """Whether the gradient is not the slope of the loss, as far as nine points show: parts of it are held constant."""
+        span = self.ends[1] - self.ends[0]
+        xs, step = np.linspace(*self.ends, 11)[1:-1] + 5e-4 * span, 1e-5 * span
+        losses, slopes = self.at(xs)
+        around = (self.at(xs + step)[0] - self.at(xs - step)[0]) / (2 * step)
+        rounding = 1e-10 * np.abs(losses).max() / step
+        return bool((np.abs(slopes - around) > 0.01 * np.maximum(np.abs(slopes), np.abs(around)).max() + rounding).any())
+
     def same(self, other: Line) -> bool:
         """Whether the losses and gradients of two lines are the same at nine points."""
         xs = np.linspace(*self.ends, 9)
@@ -227,7 +237,7 @@ def _alone(objective: Objective, layout: Layout) -> list[Line]:
     along, still, ends = "log-ratio of the completion", f"every other policy stands at {LOW:g}", WIDEST
     if layout.per_token:
         along, ends = "log-ratio of a token to the old policy", RATIO
-        still = "it is a whole completion, to which the old policy gives probability 0.1, as the reference"
+        still = "a token alone, to which the old policy and the reference give probability 0.1"
     base = _plain(objective, layout)
     if layout.per_token and "old_logps" in objective.optional:
         base["old_logps"] = base[side]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -76,8 +77,14 @@ def _thinned(all_: Points) -> Points:
     return Points(*(column[kept] for column in all_))
 
 
-def inner(x: Floats, y: Floats) -> Floats:
-    """Finite numbers of a curve but for its first and last hundredth, where a pole may be."""
-    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-    ends = x[0] + 0.01 * np.ptp(x), x[-1] - 0.01 * np.ptp(x)
-    return np.concatenate([y[(x > ends[0]) & (x < ends[1])], np.interp(ends, x, y)])
+def reach(curves: Iterable[tuple[Floats, Floats]]) -> tuple[float, float]:
+    """The least and the most of curves (x, y); a pole in the first or last hundredth of one does not count."""
+    whole, inner = [], []
+    for x, y in curves:
+        x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+        ends = x[0] + 0.01 * np.ptp(x), x[-1] - 0.01 * np.ptp(x)
+        whole.append(y)
+        inner += [y[(x > ends[0]) & (x < ends[1])], np.interp(ends, x, y)]
+    every, core = np.concatenate(whole), np.concatenate(inner)
+    used = every if np.ptp(every) <= 10 * np.ptp(core) else core
+    return float(used.min()), float(used.max())

@@ -35,7 +35,8 @@ def described(line: Line, at: Points) -> Iterator[str]:
     if line.name:
         where = f"{'Where' if line.name.endswith('moves') else 'At'} {line.name}, the"
     yield f"{where} loss {_course(line, at)}."
-    yield f"Its gradient {_gradient(at)}."
+    held = ", and not the slope of that loss, parts of which are held constant" if line.held else ""
+    yield f"Its gradient {_gradient(at)}{held}."
 
 
 def number(x: float, scale: float = 0.0) -> str:
