@@ -18,7 +18,7 @@ LOOKS = (
     ("#b0609a", ' stroke-dasharray="8 3 2 3"'),
 )
 """Colour and dashes of each line of an objective: colours that the colour-blind tell apart, on white and on black."""
-WIDE, HIGH, LEFT, TOP, BOTTOM, GAP = 560, 240, 48, 40, 42, 62
+WIDE, HIGH, LEFT, TOP, BOTTOM, GAP = 520, 240, 54, 44, 46, 66
 
 
 def svg(objective: Objective) -> str:
@@ -35,7 +35,7 @@ def svg(objective: Objective) -> str:
     low, high = made[0][0].ends
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" role="img" class="poz-picture" '
-        'fill="none" stroke="currentColor" font-family="system-ui, sans-serif" font-size="12">',
+        'fill="none" stroke="currentColor" font-family="system-ui, sans-serif" font-size="13">',
         f"<title>{escape(label(objective))}: loss and gradient</title><desc>{escape(alt(objective))}</desc>",
     ]
     for left, of, column in ((LEFT, "loss (nats)", 1), (LEFT + width + GAP, "gradient", 2)):
@@ -50,7 +50,7 @@ def svg(objective: Objective) -> str:
         if line.name:
             parts.append(f'<path d="M{x} 10h26" stroke="{colour}" stroke-width="2"{dash}/>')
             parts.append(_text(x + 32, 14, signed(line.name), "start"))
-            x += 58 + 7 * len(line.name)
+            x += 52 + 7 * len(line.name)
     return "".join([*parts, "</svg>"])
 
 
@@ -103,7 +103,7 @@ class Box:
         across, up = ticks(self.low, self.high, 4), ticks(self.least, self.most, 4)
         d = "".join(f"M{self.x(t):.1f} {foot:g}v4" for t in across)
         d += "".join(f"M{self.left:g} {self.y(t):.1f}h-4" for t in up)
-        words = [_text(self.x(t), foot + 16, said) for t, said in zip(across, labels(across), strict=True)]
+        words = [_text(self.x(t), foot + 17, said) for t, said in zip(across, labels(across), strict=True)]
         words += [_text(self.left - 6, self.y(t) + 4, said, "end") for t, said in zip(up, labels(up), strict=True)]
         words.append(_text(self.left, self.top - 8, of, "start"))
         return self.frame() + f'<path d="{d}" opacity=".7"/>' + "".join(words)

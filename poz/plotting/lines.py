@@ -95,7 +95,9 @@ class Line:
         losses, slopes = self.at(xs)
         around = (self.at(xs + step)[0] - self.at(xs - step)[0]) / (2 * step)
         rounding = 1e-10 * np.abs(losses).max() / step
-        return bool((np.abs(slopes - around) > 0.01 * np.maximum(np.abs(slopes), np.abs(around)).max() + rounding).any())
+        return bool(
+            (np.abs(slopes - around) > 0.01 * np.maximum(np.abs(slopes), np.abs(around)).max() + rounding).any()
+        )
 
     def same(self, other: Line) -> bool:
         """Whether the losses and gradients of two lines are the same at nine points."""
