@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from objectives import table, text
+from repository import ROOT
 
 import poz
 from poz.objective import Objective
 from poz.purposes import PURPOSES, Answer
+from poz.worlds import report
 
 GUIDE = Path(__file__).parent / "choose.md"
-WORLDS = GUIDE.parents[1] / "worlds.md"
+RESULTS = ROOT / "tests/worlds/results.json"
+CAME = {
+    "supported": "better than {}",
+    "at a price": "as claimed, beside {}, but of less reward",
+    "undecided": "neither better nor worse than {}, beyond chance",
+    "FAILS": "worse than {}",
+}
+"""The verdicts of `poz.worlds.report`, about what an objective is compared with."""
 QUESTIONS = {
     "What is special about the preferences?": "noisy-labels annotators disagreement groups goals ties "
     "preference-strength uneven-pairs weak-completions prompts intransitive",
@@ -25,15 +37,19 @@ QUESTIONS = {
 """The purposes by what somebody would ask; those that stand nowhere come last."""
 
 
-def purposes() -> str:
+def purposes(results: dict[str, Any] | None) -> str:
     """The questions, below each its purposes, below each of these a table of objectives with the reasons, as Markdown."""
+    came = defaultdict(list)
+    for one in report.verdicts(results) if results else ():
+        said = CAME[one.verdict].format(report.baseline(one.objective))
+        came[one.objective, one.purpose].append(f"**World** [{one.world}](worlds.md#what-was-found): {text(said)}")
     asked = {question: words.split() for question, words in QUESTIONS.items()}
     asked["What else is wanted?"] = [one for one in PURPOSES if not any(one in words for words in asked.values())]
     parts = ["## What are you after?"]
     for question, words in asked.items():
         parts.append(f"{question} " + ", ".join(f"[{purpose}](#{purpose})" for purpose in words))
     for question, words in asked.items():
-        parts += [f"## {question}", *(_purpose(purpose) for purpose in words)]
+        parts += [f"## {question}", *(_purpose(purpose, came) for purpose in words)]
     silent = [_link(one) for one in poz.zoo.values() if not one.answers]
     if silent:
         parts.append(
@@ -42,13 +58,14 @@ def purposes() -> str:
     return "\n\n".join(parts)
 
 
-def _purpose(purpose: str) -> str:
+def _purpose(purpose: str, came: dict[tuple[str, str], list[str]]) -> str:
     head = f"### {PURPOSES[purpose].rstrip('.')} {{#{purpose} data-toc-label='{purpose}'}}"
     by_reason: dict[str, list[str]] = {}  # what the fields prove is the same sentence for many
     for one in poz.zoo.values():
         for answer in one.answers:
             if answer.to == purpose:
-                by_reason.setdefault("<br>".join(_reasons(one, answer)), []).append(_link(one))
+                reasons = [*_reasons(one, answer), *came[one.name, purpose]]
+                by_reason.setdefault("<br>".join(reasons), []).append(_link(one))
     if not by_reason:
         return f"{head}\n\n`{purpose}`: no objective gives a reason for this."
     ask = f"`{purpose}`: `poz list --for {purpose}`, or [the gallery](gallery.md?for={purpose})."
@@ -65,7 +82,7 @@ def _reasons(objective: Objective, answer: Answer) -> Iterator[str]:
         path, _, name = answer.test.partition("::")
         yield f"**Test**: [{name.removeprefix('test_').replace('_', ' ')}](../tests/{path})"
     if answer.world:
-        yield f"**World**: {f'[{answer.world}](worlds.md)' if WORLDS.exists() else answer.world}"
+        yield f"**World**: [{answer.world}](worlds.md#what-was-found)"
 
 
 def _link(objective: Objective) -> str:
@@ -74,4 +91,5 @@ def _link(objective: Objective) -> str:
 
 def pages() -> dict[str, str]:
     """The guide, which is written by hand, and the reasons."""
-    return {"choose.md": f"{GUIDE.read_text(encoding='utf-8')}\n{purposes()}\n"}
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
+    return {"choose.md": f"{GUIDE.read_text(encoding='utf-8')}\n{purposes(results)}\n"}

@@ -1,11 +1,14 @@
 """Which objective when, and the graph of limits, in a browser."""
 
+from pathlib import Path
+
 import pytest
 from selenium.webdriver.common.by import By
 
 import poz
 from poz.purposes import PURPOSES
 
+ROOT = Path(__file__).parents[2]
 BELOW = """const head = document.getElementById(arguments[0]); let text = ""; const names = [];
 for (let one = head.nextElementSibling; one && !/^H[23]$/.test(one.tagName); one = one.nextElementSibling) {
   text += " " + one.textContent;
@@ -26,6 +29,33 @@ def test_each_purpose_has_its_objectives_with_their_reasons(browser, opened):
             said = (answer.reads, answer.paper, answer.test.partition("::test_")[2].replace("_", " "), answer.world)
             for reason in said:
                 assert " ".join(reason.replace("`", "").split()) in plain, one.name
+
+
+def test_what_came_of_a_claim_in_a_world_stands_beside_it(monkeypatch):
+    """Made up: of flipped labels robust DPO is better than DPO on every seed, LCPO worse, and Dr. DPO now one, now the other."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs/site"))
+    import choose
+
+    regrets = {
+        "dpo": [2.0, 2.1, 2.2, 2.3],
+        "robust_dpo": [1.0, 1.0, 1.1, 1.1],
+        "lcpo": [3.0, 3.2, 3.2, 3.3],
+        "dr_dpo": [1.9, 2.2, 2.1, 2.4],
+    }
+    results = [{"objective": name, "world": "flips_30", "regret": regret} for name, regret in regrets.items()]
+    lines = choose.purposes({"results": results}).split("### ")
+    (noisy,) = (part for part in lines if "{#noisy-labels " in part)
+    came = {
+        line.split("]")[0].split("[")[1]: line.rpartition("): ")[2]
+        for line in noisy.splitlines()
+        if "**World**" in line
+    }
+    said = {
+        "robust_dpo": "better than dpo",
+        "lcpo": "worse than dpo",
+        "dr_dpo": "neither better nor worse than dpo, beyond chance",
+    }
+    assert {name.replace("\\", ""): text.rstrip(" |") for name, text in came.items()} == said
 
 
 def test_who_says_nothing_is_named(browser, opened):
