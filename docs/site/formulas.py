@@ -59,4 +59,18 @@ def drawn(page: str) -> str:
 
 def lines(latex: str) -> str:
     """A displayed formula, in pieces between which a line may break: the loss, and what its letters are."""
-    return "".join(f"<span>{mathml(piece.strip(), 'block')}</span>" for piece in re.split(r"(?<=[,;])\\quad", latex))
+    return "".join(f"<span>{mathml(piece, 'block')}</span>" for piece in pieces(latex))
+
+
+def pieces(latex: str) -> list[str]:
+    """A formula cut behind the commas and semicolons that have a space behind them and stand in no brackets."""
+    made, depth, start = [], 0, 0
+    for found in re.finditer(r"\\[{}]|[(\[{]|[)\]}]|[,;](?:\\quad|\\ )", latex):
+        mark = found[0]
+        if mark[0] in ",;":
+            if not depth:
+                made.append(latex[start : found.start() + 1])
+                start = found.end()
+        else:
+            depth += 1 if mark[-1] in "([{" else -1
+    return [piece.strip() for piece in (*made, latex[start:])]

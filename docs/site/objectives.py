@@ -17,7 +17,7 @@ from poz import peers
 from poz.families import layout_of
 from poz.objective import Limit, Objective
 from poz.plotting import alt, svg
-from poz.purposes import PURPOSES
+from poz.purposes import PURPOSES, other_policies
 
 SAME = Limit._field_defaults["batch"]
 TESTS = "../../tests/"
@@ -123,8 +123,8 @@ def _fields(spec: Objective) -> str:
         if name in spec.reads | spec.optional
     ]
     intro = f"A batch is a `poz.{spec.family.__name__}`, in which the other fields may stay empty."
-    if spec.reference_free:
-        intro += " No reference policy is needed." * layout_of(spec.family).tokens
+    if not (other_policies(spec.reads) or layout_of(spec.family).scores):
+        intro += " It needs no other policy than the one that learns."
     return f"## What it reads\n\n{intro}\n\n" + table(("field", "read", "what it is"), rows)
 
 

@@ -80,6 +80,8 @@ def opened(browser, address):
     """Opens a page; gives what the console said, and what was asked for in vain or outside the site."""
 
     def open_page(page: str) -> list[str]:
+        for log in ("browser", "performance"):  # of what was open before
+            browser.get_log(log)
         browser.get(address + page)
         said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] != "INFO"]
         asked = _asked(browser)

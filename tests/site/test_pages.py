@@ -3,6 +3,7 @@
 import posixpath
 import re
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import poz
 
@@ -23,6 +24,15 @@ def test_formulas_are_drawn(seen):
     assert flat == {}
     left = re.compile(r"\\[a-zA-Z,!;{}|]|\$\$")
     assert {page: left.findall(one["formula"]) for page, one in seen.items() if left.search(one["formula"])} == {}
+
+
+def test_formulas_are_mathml(site):
+    for name in poz.zoo:
+        found = re.findall("<math.*?</math>", (site / f"objectives/{name}.html").read_text(encoding="utf-8"), re.DOTALL)
+        assert found, name
+        for formula in found:
+            assert "merror" not in {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(formula).iter()}, name
+            assert "\\" not in formula, name
 
 
 def test_no_page_is_wider_than_a_phone(seen):
