@@ -32,6 +32,7 @@ PARTS = {
     "poz.algorithms": ("What carries state or spans iterations", "poz.algorithms"),
     "poz.games": ("Exact games of preferences", "poz.games"),
     "poz.plotting": ("Pictures", "poz.plotting"),
+    "poz.worlds": ("Small worlds whose best policy is known", "poz.worlds"),
     "poz.testing": ("To check a loss of yours", "poz.testing"),
     "poz.peers": ("What other libraries compute", "poz.peers"),
     "poz.objective": (
