@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 import poz
 from poz.cli import app
 from poz.plotting import approaching, compare, plot
-from poz.plotting.figure import apart, look
+
+SVG = "{http://www.w3.org/2000/svg}"
+PLAIN = "dpo", "simpo", "ipo"
 
 
 def value(curve, column, x):
@@ -59,21 +61,6 @@ def test_names_say_what_differs():
     assert compare([poz.dpo, poz.plackett_luce]).along == "margin (nats)"
 
 
-def test_no_two_curves_differ_by_colour_alone():
-    curve = compare([poz.dpo]).curves[0]
-    looks = [look(place, curve) for place in range(40)]
-    assert len({(str(one["linestyle"]), one["marker"]) for one in looks}) == 40
-
-
-def test_names_beside_curves_keep_apart_and_in_order():
-    wanted = [0.0, 0.01, 0.02, 0.5, 0.9, 0.91]
-    placed = apart(wanted, 0.08)
-    assert np.diff(placed).min() >= 0.08 - 1e-12
-    assert np.abs(np.array(placed) - wanted).max() <= 0.08
-    assert placed[3] == 0.5
-    assert apart([0.2, 0.8], 0.1) == [0.2, 0.8]
-
-
 def test_limits_are_approached():
     shown = compare(approaching(poz.robust_dpo), scale="shared")
     assert shown.names == (
@@ -89,28 +76,45 @@ def test_limits_are_approached():
 
 
 def test_files_are_the_same_each_time_and_say_what_they_show(tmp_path):
-    given = [poz.dpo, poz.ipo]
+    given = [poz.dpo, poz.simpo, poz.ipo]
     first, second, letters, raster = (tmp_path / name for name in ("a.svg", "b.svg", "a.pdf", "a.png"))
-    plot(given, first, title="Two")
-    result = CliRunner().invoke(app, ["plot", "dpo", "ipo", "--title", "Two", "-o", str(second)])
+    plot(given, first, scale="shared", title="Three")
+    command = ["plot", "dpo", "simpo", "ipo", "--scale", "shared", "--title", "Three", "-o", str(second)]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "225 times as high" in " ".join(result.output.split())
-    plot(given, letters, what="loss", style="slide")
-    plot(given[:1], raster, what="gradient")
-    assert raster.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert first.read_bytes() == second.read_bytes()
     root = ET.fromstring(first.read_text(encoding="utf-8"))
     assert root.get("role") == "img"
-    assert root.find("{*}title").text == "Two"
+    assert root.find("{*}title").text == "Three"
     assert "ipo: The loss falls from 225 to 0 at 5, then rises to 25" in root.find("{*}desc").text
-    words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"dpo", "ipo", "margin of chosen over rejected (nats)", "each by its largest slope"} <= set(words)
-    width, height = (float(root.get(side).removesuffix("pt")) / 72 for side in ("width", "height"))
-    assert (width, round(height, 1)) == (5.5, 2.1)
+    words = {text.text: text for text in root.iter(f"{SVG}text")}
+    assert {"dpo", "ipo", "simpo", "margin of chosen over rejected (nats)", "one axis for all"} <= set(words)
+    assert tuple(root.get(side) for side in ("width", "height")) == ("396pt", "151.2pt")  # 5.5 and 2.1 inches
+    names = sorted(float(words[name].get("y")) for name in PLAIN)
+    assert np.diff(names).min() > 8  # points, which letters are high, though DPO and SimPO end at 0 on the scale of IPO
+    plot(given, letters, what="loss", style="slide")
     made = letters.read_bytes()
     assert b"/CreationDate" not in made
     assert b"/Type3" not in made
-    assert re.search(rb"/FontFile2", made)  # TrueType, as it is
+    assert b"/FontFile2" in made  # TrueType, as it is
+    plot(given[:1], raster, what="gradient")
+    assert raster.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_no_two_curves_differ_by_colour_alone(tmp_path):
+    target = tmp_path / "many.svg"
+    every = [poz.dpo.bind(beta=0.1 + 0.1 * i) for i in range(9)]
+    plot(every, target, what="loss", scale="shared")
+    root = ET.fromstring(target.read_text(encoding="utf-8"))
+    curves = [
+        g for g in root.iter(f"{SVG}g") if (g.get("id") or "").startswith("line2d") and g.find(f"{SVG}path") is not None
+    ]
+    dashes = [re.search(r"stroke-dasharray: ([\d., ]+)", g.find(f"{SVG}path").get("style")) for g in curves]
+    assert len({one and one[1] for one in dashes}) == 6
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert [f"dpo (beta={0.1 + 0.1 * i:g})" in words for i in range(9)] == [True] * 9
+    marked = {re.search(r"stroke: (#\w+)", one.get("style"))[1] for one in root.iter(f"{SVG}use")} - {"#000000"}
+    assert len(marked) == 3  # the dashes come again from the seventh on, with markers
 
 
 @pytest.mark.parametrize(
