@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from selenium.webdriver.common.by import By
 
 import poz
@@ -125,9 +124,3 @@ def test_a_page_of_an_objective_has_its_part_of_the_graph(browser, opened):
     assert browser.current_url.endswith("objectives/inpo.html")
     assert opened("objectives/dpo.html") == []
     assert browser.find_elements(By.CSS_SELECTOR, ".poz-limits") == []
-
-
-@pytest.mark.parametrize("page", ["choose.html", "limits.html"])
-def test_they_fit_a_phone(phone, opened, page):
-    assert opened(page) == []
-    assert phone.execute_script("return document.documentElement.scrollWidth") <= 360

@@ -7,6 +7,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 PAGES = ("index.html", "objectives/dpo.html", "objectives/kl_cov.html", "peers.html", "trainers.html", "data.html")
+PAGES += ("gallery.html", "choose.html", "limits.html")
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 
 
