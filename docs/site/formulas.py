@@ -14,8 +14,9 @@ PLAINER = (
 BEFORE = (
     r"(<mrow>|<mo[^>]*>(?:[(\[{,;=<>+:]|&#x0(?:0028|005B|007B|002C|003D|003C|2208|2265|2264);)</mo>|<mspace[^>]*/>)"
 )
-NAME = "(?:log|exp|min|max|arctan|cos)"
+NAME = "(?:log|exp|min|max|arctan|cos|clip|sg|softmax|sign|std|logit)"
 SPACED = (
+    (re.compile(rf"(?<!<munder>)<mo>({NAME})</mo>"), r"<mi>\1</mi>"),  # a function, not a relation
     (re.compile(BEFORE + r"<mo>(?=&#x02212;)"), r'\1<mo form="prefix">'),  # a sign, not a difference
     (re.compile(r"<mo[^>]*>&#x0007C;</mo>"), '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'),
     (re.compile(rf"(<mi>{NAME}</mi>)(?!<mo)"), r'\1<mspace width="0.17em"/>'),

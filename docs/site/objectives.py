@@ -164,17 +164,17 @@ def _limits(spec: Objective) -> str:
     down: dict[str, list[str]] = {}
     up: dict[str, list[str]] = {}
     for limit in spec.reduces_to:
-        down.setdefault(limit.to, []).append(f"{text(limit.why)}.{_instance(spec, limit)}")
+        down.setdefault(limit.to, []).append(text(limit.why) + _instance(spec, limit))
     for other in poz.zoo.values():
         for limit in other.reduces_to:
             if limit.to == spec.name != other.name:
-                up.setdefault(other.name, []).append(f"{text(limit.why)}.")
+                up.setdefault(other.name, []).append(text(limit.why))
     drawing = limits.around(spec, lambda name: f"{name}.html")
     return _listed("What it reduces to", down) + _listed("What reduces to it", up) + drawing
 
 
 def _listed(title: str, found: dict[str, list[str]]) -> str:
-    rows = [f"* [`{name}`]({name}.md): {' '.join(reasons)}" for name, reasons in found.items()]
+    rows = [f"* [`{name}`]({name}.md): {'; or, '.join(reasons)}." for name, reasons in found.items()]
     return "\n".join((f"## {title}\n", *rows, "\n")) if rows else ""
 
 
@@ -184,7 +184,7 @@ def _instance(spec: Objective, limit: Limit) -> str:
         return ""
     values = dict(spec.values)
     changed = {name: value for name, value in limit.when(values).items() if value != values.get(name)}
-    return f" For one, {_call(spec.name, changed)} is {_call(limit.to, dict(limit.then(values)))}."
+    return f" ({_call(spec.name, changed)} is {_call(limit.to, dict(limit.then(values)))})"
 
 
 def _call(name: str, values: dict[str, Any]) -> str:

@@ -77,7 +77,9 @@ def test_instances_of_limits(seen):
     """Where a page says that one call is another, both give the same losses."""
     said = 0
     for page, one in seen.items():
-        for here, there in re.findall(r"For one, (poz\S.*?) is (poz\..*?)\.(?=$|\s)", one["text"], re.MULTILINE):
+        for here, there in re.findall(
+            r" \((poz\.[^ ]*(?:\(.*?\))?) is (poz\..*?)\)(?=; or, |\.$)", one["text"], re.MULTILINE
+        ):
             ours, theirs = eval(here), eval(there)
             batch, needed = (draw_batch(one, np.random.default_rng(0), 6, 10.0) for one in (ours, theirs))
             batch = type(batch)(*[x if x is not None else y for x, y in zip(batch, needed, strict=True)])

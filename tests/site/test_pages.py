@@ -15,6 +15,7 @@ def test_no_page_fails_or_asks_elsewhere(seen):
 def test_every_objective_has_a_page_with_its_formula_drawn(seen):
     drawn = {name: seen[f"objectives/{name}.html"]["formulas"] for name in poz.zoo}
     assert [name for name, formulas in drawn.items() if not formulas] == []
+    assert len(seen["rollouts.html"]["formulas"]) > 5  # which is written by hand
 
 
 def test_formulas_are_drawn(seen):
