@@ -39,10 +39,7 @@ QUESTIONS = {
 
 def purposes(results: dict[str, Any] | None) -> str:
     """The questions, below each its purposes, below each of these a table of objectives with the reasons, as Markdown."""
-    came = defaultdict(list)
-    for one in report.verdicts(results) if results else ():
-        said = CAME[one.verdict].format(report.baseline(one.objective))
-        came[one.objective, one.purpose].append(f"**World** [{one.world}](worlds.md#what-was-found): {text(said)}")
+    came = _came(results) if results else {}
     asked = {question: words.split() for question, words in QUESTIONS.items()}
     asked["What else is wanted?"] = [one for one in PURPOSES if not any(one in words for words in asked.values())]
     parts = ["## What are you after?"]
@@ -58,13 +55,25 @@ def purposes(results: dict[str, Any] | None) -> str:
     return "\n\n".join(parts)
 
 
+def _came(results: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
+    """By objective and purpose what came of it, each outcome with the worlds that had it."""
+    worlds: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for one in report.verdicts(results):
+        said = CAME[one.verdict].format(report.baseline(one.objective))
+        worlds[one.objective, one.purpose][said].append(f"[{one.world}](worlds.md#what-was-found)")
+    return {
+        about: [f"**World** {', '.join(where)}: {text(said)}" for said, where in outcomes.items()]
+        for about, outcomes in worlds.items()
+    }
+
+
 def _purpose(purpose: str, came: dict[tuple[str, str], list[str]]) -> str:
     head = f"### {PURPOSES[purpose].rstrip('.')} {{#{purpose} data-toc-label='{purpose}'}}"
     by_reason: dict[str, list[str]] = {}  # what the fields prove is the same sentence for many
     for one in poz.zoo.values():
         for answer in one.answers:
             if answer.to == purpose:
-                reasons = [*_reasons(one, answer), *came[one.name, purpose]]
+                reasons = [*_reasons(one, answer), *came.get((one.name, purpose), ())]
                 by_reason.setdefault("<br>".join(reasons), []).append(_link(one))
     if not by_reason:
         return f"{head}\n\n`{purpose}`: no objective gives a reason for this."

@@ -41,20 +41,23 @@ def test_what_came_of_a_claim_in_a_world_stands_beside_it(monkeypatch):
         "lcpo": [3.0, 3.2, 3.2, 3.3],
         "dr_dpo": [1.9, 2.2, 2.1, 2.4],
     }
-    results = [{"objective": name, "world": "flips_30", "regret": regret} for name, regret in regrets.items()]
-    lines = choose.purposes({"results": results}).split("### ")
-    (noisy,) = (part for part in lines if "{#noisy-labels " in part)
-    came = {
-        line.split("]")[0].split("[")[1]: line.rpartition("): ")[2]
-        for line in noisy.splitlines()
-        if "**World**" in line
-    }
+    results = [
+        {"objective": name, "world": world, "regret": regret}
+        for name, regret in regrets.items()
+        for world in ("flips_10", "flips_30")
+    ]
+    parts = choose.purposes({"results": results}).split("### ")
+    (noisy,) = (part for part in parts if "{#noisy-labels " in part)
     said = {
-        "robust_dpo": "better than dpo",
+        "robust\\_dpo": "better than dpo",
         "lcpo": "worse than dpo",
-        "dr_dpo": "neither better nor worse than dpo, beyond chance",
+        "dr\\_dpo": "neither better nor worse than dpo, beyond chance",
     }
-    assert {name.replace("\\", ""): text.rstrip(" |") for name, text in came.items()} == said
+    place = "](worlds.md#what-was-found)"
+    for name, outcome in said.items():
+        (row,) = (line for line in noisy.splitlines() if line.startswith(f"| [{name}]"))
+        assert row.endswith(f"**World** [flips_10{place}, [flips_30{place}: {outcome} |")
+    assert noisy.count("**World**") == len(said)
 
 
 def test_who_says_nothing_is_named(browser, opened):
