@@ -11,6 +11,11 @@ from poz.plotting import alt, lines, svg, thumbnail
 
 SVG = "{http://www.w3.org/2000/svg}"
 REFUSED = {"auxiliary", "gpm", "reward_contrastive"}
+TOLD = [  # of every family, and of every kind of course
+    "sft", "dpo", "ipo", "simpo", "dpop", "cpo", "exo", "apo_down", "arpo", "discopop", "aql",
+    "beta_dpo", "padll", "confpo", "bradley_terry", "mapo", "kto", "sppo", "qrpo", "rrhf", "pro", "exo_k",
+    "listnet", "lipo_lambda", "reward_partition", "ddo_rm", "ppo_clip", "grpo", "cispo", "aspo", "dppo_kl", "vespo",
+]  # fmt: skip
 DRAWN = [name for name in poz.zoo if name not in REFUSED]
 
 
@@ -102,3 +107,39 @@ def test_points_of_a_picture_are_the_objectives_numbers():
 def test_what_is_said_of_a_picture_is_so(objective, sentences):
     said = alt(objective)
     assert all(sentence in said for sentence in sentences), said
+
+
+def read(text):
+    """A number as it is written, or None."""
+    return None if text is None else 0.0 if text == "almost 0" else float(text.rstrip(",;.").replace("−", "-"))
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_each_loss_goes_as_its_picture_says(name):
+    """Read back from the words, and held against the objective itself between the places that they name."""
+    said = [part.split(". Its gradient")[0] for part in re.split(r"(?<=, t|\. T)he loss ", alt(poz.zoo[name]))[1:]]
+    for line, words in zip(lines(poz.zoo[name]), said, strict=True):
+        low, high = line.ends
+        course, _, middle = words.partition("; at 0 it is ")
+        xs = np.unique(np.append(np.linspace(low, high, 21), 0.0))
+        parts = [line.batch(np.array([x])) for x in xs] if line.objective.coupled else [line.batch(xs)]
+        losses = np.concatenate([line.objective(part)[: len(xs) // len(parts)] for part in parts])
+        size = np.abs(losses).max()
+        if middle:
+            assert read(middle) == pytest.approx(losses[xs == 0][0], rel=6e-3, abs=1e-6 * size)
+        if course.endswith("throughout"):
+            assert np.ptp(losses) <= 1e-12 * size
+            continue
+        start = low
+        for step in re.split(", then ", course):
+            place = re.search(r" (?:at|until) (\S+)$", step)
+            end = read(place[1]) if place else high
+            inside = losses[(xs >= start + 0.01 * (high - low)) & (xs <= end - 0.01 * (high - low))]
+            way = 1 if "rises" in step else -1 if "falls" in step else 0
+            apart = np.diff(inside)
+            assert (way * apart > -1e-9 * size).all() if way else (np.abs(apart) <= 1e-12 * size).all(), step
+            if first := re.search(r"(?:from|^is) (almost 0|\S+)", step):
+                assert read(first[1]) == pytest.approx(losses[0], rel=6e-3, abs=1e-6 * size)
+            start = end
+        if way and (last := re.search(r"to (almost 0|\S+)$", course)):
+            assert read(last[1]) == pytest.approx(losses[-1], rel=6e-3, abs=1e-6 * size)

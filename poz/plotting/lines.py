@@ -22,8 +22,8 @@ CONTRASTS: Mapping[str, Mapping[str, Any]] = {
     "label": {"label 1": 1.0, "label 0": 0.0},
 }
 """By field of completions without a rival: what it is on each line."""
-LOW, TOKEN, SURE = -10.0, float(np.log(0.1)), -1.0
-"""Log-probs in nats: of a completion, for none is positive; of a token that was sampled; of one that the policy is surer of."""
+LOW, TOKEN, SURE = -10.0, float(np.log(0.1)), 0.0
+"""Log-probs in nats: of a completion, for none is positive; of a token that was sampled; of one that is certain."""
 PLAIN = {"rejected_factors": 0.0, "chosen_collision": LOW, "rejected_collision": LOW}
 """Where `Layout.plain` would leave nothing to see: a factor decides, and a policy is as sure as its log-probs say."""
 ERROR = 0.1
@@ -191,7 +191,11 @@ def _pair(objective: Objective, layout: Layout) -> list[Line]:
         if layout.scores:
             moves = {chosen: up / 2, rejected: -up / 2}
             return [Line(objective, "", along, unit, "each score moves by half of the margin", ends, base, moves)]
-        still = f"all else stands at {ERROR if layout.errors else LOW:g}" + " but a second token" * (tokens - 1)
+        if tokens > 1:
+            ends = (-9.0, 9.0)  # a nat more, and the other token is certain too
+        still = f"all else stands at {ERROR if layout.errors else LOW:g}" + " but a second token, which is certain" * (
+            tokens - 1
+        )
         made = [
             Line(objective, f"{side} moves", along, unit, still, ends, base, {side: move})
             for side, move in ((chosen, up), (rejected, -up))
