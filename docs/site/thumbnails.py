@@ -9,10 +9,12 @@ import numpy as np
 from poz.objective import Objective
 from poz.plotting import alt
 from poz.plotting.lines import Floats
-from poz.plotting.points import drawn
+from poz.plotting.points import drawn, reach
 from poz.plotting.words import signed
 
 WIDTH, HEIGHT, GAP, EDGE = 92, 56, 16, 3
+KINDS = "first", "second", "third"
+"""Of lines, by what sets their looks apart in gallery.css."""
 USUAL = "margin of chosen over rejected"
 """What most are drawn against, which no card says."""
 
@@ -31,13 +33,13 @@ def thumbnail(objective: Objective) -> str:
         (WIDTH + GAP, "gradient", [at.slope for _, at in made]),
     ):
         parts.append(_panel(xs, ys, left))
-        scales.append(f"<span>{what} {_ends(ys)}</span>")
+        scales.append(f"<span>{what} {_ends(xs, ys)}</span>")
     along = (
         f"against the {signed(line.along)} ({_sign(line.ends[0])} to {line.ends[1]:g})" if line.along != USUAL else ""
     )
     keys = [
         f'<span class="poz-key poz-key-{kind}">{signed(escape(one.name))}</span>'
-        for kind, (one, _) in zip(("first", "second"), made, strict=False)
+        for kind, (one, _) in zip(KINDS, made, strict=False)
         if len(made) > 1
     ]
     said = " ".join((escape(along), *keys)).strip()
@@ -49,33 +51,31 @@ def thumbnail(objective: Objective) -> str:
 
 
 def _panel(xs: list[Floats], ys: list[Floats], left: float) -> str:
-    low, high = _range(ys)
+    low, high = _range(xs, ys)
     middle, tall = left + WIDTH / 2, HEIGHT - 2 * EDGE
 
     def height(y: Floats | float) -> Floats | float:
-        return EDGE + tall * ((high - y) / (high - low) if high > low else 0.5)
+        return EDGE + tall * ((high - np.clip(y, low, high)) / (high - low) if high > low else 0.5)
 
     parts = [f'<path class="poz-axis" d="M{middle:g} 0V{HEIGHT}"/>']
     if low < high and low <= 0 <= high:
         parts.append(f'<path class="poz-axis" d="M{left:g} {height(0):.1f}h{WIDTH}"/>')
-    for kind, x, y in zip(("first", "second"), xs, ys, strict=False):
+    for kind, x, y in zip(KINDS, xs, ys, strict=False):
         across = left + WIDTH * (x - x[0]) / (x[-1] - x[0])
         points = " ".join(f"{a:.1f} {b:.1f}" for a, b in zip(across, height(y) + 0 * x, strict=True) if np.isfinite(b))
         parts.append(f'<path class="poz-{kind}" d="M{points}"/>')
     return "".join(parts)
 
 
-def _range(ys: list[Floats]) -> tuple[float, float]:
-    """The lowest and the highest number, which are one where what is between them is rounding."""
-    every = np.concatenate(ys)
-    every = every[np.isfinite(every)]
-    low, high = float(every.min()), float(every.max())
+def _range(xs: list[Floats], ys: list[Floats]) -> tuple[float, float]:
+    """The lowest and the highest number but for a pole at an end, which are one where what is between them is rounding."""
+    low, high = reach(zip(xs, ys, strict=True))
     return (low, high) if high - low > 1e-9 * max(abs(low), abs(high)) else (high, high)
 
 
-def _ends(ys: list[Floats]) -> str:
+def _ends(xs: list[Floats], ys: list[Floats]) -> str:
     """Both ends, to a hundredth of what is between them."""
-    low, high = _range(ys)
+    low, high = _range(xs, ys)
     places = 2 - int(np.floor(np.log10(high - low or 1)))
     return f"{_sign(round(low, places))} to {_sign(round(high, places))}" if low < high else _sign(low)
 
