@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,9 @@ def address():
 def browser():
     """One for all tests."""
     options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    here = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    assert all(here), "chromium and chromedriver must be on the PATH; make docs-test says how they come there."
+    options.binary_location, driven = here
     for argument in (
         "headless=new",
         "no-sandbox",
@@ -70,7 +73,7 @@ def browser():
     ):
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(driven))
     yield driver
     driver.quit()
 
