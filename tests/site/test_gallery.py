@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 import poz
+from poz import plotting
 from poz.purposes import PURPOSES
 
 ROOT = Path(__file__).parents[2]
@@ -234,7 +235,8 @@ def test_each_card_has_a_picture_with_a_text_or_says_why_not(gallery):
           card.dataset.name,
           card.querySelector("svg")?.getAttribute("aria-label"),
           card.querySelector(".poz-no-curve")?.textContent,
-          [...card.querySelectorAll("svg path:not(.poz-axis)")].map((path) => path.getBBox().height)])"""
+          [...card.querySelectorAll("svg path:not(.poz-axis)")].map((path) => [
+            path.getBBox().height, getComputedStyle(path).strokeDasharray])])"""
     )
     texts = {name: text for name, text, _, _ in cards}
     assert [name for name, text, why, _ in cards if bool(text) == bool(why)] == []
@@ -242,8 +244,15 @@ def test_each_card_has_a_picture_with_a_text_or_says_why_not(gallery):
     assert "falls from 1.31 to 0.313; at 0 it is 0.693" in texts["dpo"]  # log(1 + e^(β m)) at 10, -10 and 0 nats
     assert "falls from 225 to 0" in texts["ipo"]  # (m - 1 / (2 τ))²
     assert {"advantage +1", "advantage \N{MINUS SIGN}1"} <= {*re.findall(r"advantage \S1", texts["grpo"])}
-    heights = {name: curves for name, _, _, curves in cards}
-    assert min(heights["dpo"] + heights["ipo"]) > 45  # neither is flattened by the other
+    curves = {name: found for name, _, _, found in cards}
+    assert (
+        min(height for name in ("dpo", "ipo") for height, _ in curves[name]) > 45
+    )  # neither is flattened by the other
+    for name in texts.keys() & {name for name, text in texts.items() if text}:
+        dashes = [dash for _, dash in curves[name]]
+        each = len(plotting.lines(poz.zoo[name]))
+        assert len(dashes) == 2 * each, name  # every line in both panels
+        assert len({*dashes}) == each, name  # and told apart without colour
 
 
 def test_it_fits_a_phone_with_all_that_can_be_opened(phone, opened):
