@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from together import together
 
 import poz
 from poz import games
@@ -56,8 +57,8 @@ def arguments(door):
     return {name: PLAIN.get(str(p.annotation)) for name, p in inspect.signature(door).parameters.items()}
 
 
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize(("name", "door"), DOORS, ids=[name for name, _ in DOORS])
+@together("wrong", WRONG.values())
 def test_is_refused_by_what_carries_state_and_by_games(name, door, wrong):
     for argument, parameter in inspect.signature(door).parameters.items():
         if "Array" in str(parameter.annotation).replace("ArrayLike", "") or parameter.annotation == "Any":

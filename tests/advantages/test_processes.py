@@ -1,16 +1,16 @@
 """Advantages of a batch that is spread over processes, in unequal shares, are those of the whole batch."""
 
 import json
-import subprocess
-import sys
+
+from ranks import ranks
 
 WORKER = """
 import json, sys
 import numpy as np, torch
 from poz import advantages as adv
 
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method="file://" + folder + "/store", rank=rank, world_size=2)
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
 world = torch.distributed.group.WORLD
 rng = np.random.default_rng(1)
 rewards, two = torch.tensor(rng.normal(size=7)), torch.tensor(rng.normal(size=(7, 2)))
@@ -51,14 +51,4 @@ print(json.dumps(wrong), flush=True)
 
 
 def test_processes_share_a_batch(tmp_path):
-    command = [sys.executable, "-c", WORKER]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        out, problem = worker.communicate(timeout=300)
-        assert out.strip(), problem
-        assert json.loads(out.splitlines()[-1]) == []
+    assert [json.loads(said) for said in ranks(WORKER, 2, tmp_path)] == [[], []]

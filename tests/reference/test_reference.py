@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import witness
+from together import together
 from witness._maths import exact, mp
 from witness.pairs.lcpo import both
 
@@ -40,7 +41,7 @@ BASES = [
 ]
 
 every_name = pytest.mark.parametrize("name", poz.zoo)
-every_seed = pytest.mark.parametrize("seed", SEEDS)
+every_seed = together("seed", SEEDS)
 
 
 class Drawn(NamedTuple):
@@ -122,21 +123,21 @@ def test_a_new_objective_changes_no_draw_of_another(name, monkeypatch):
     assert [case[2:] for case in draws.__wrapped__(name)] == [case[2:] for case in before]
 
 
-@every_seed
 @every_name
+@every_seed
 def test_losses_are_the_textbook_formula(name, seed):
     check_losses(drawn(name, seed))
 
 
-@every_seed
 @every_name
+@every_seed
 def test_losses_are_the_textbook_formula_at_huge_margins(name, seed):
     # the log of a sum of exponentials of 1e4 nats has lost 1e4 eps
     check_losses(extreme(name, seed), 2e-12 if poz.zoo[name].family is poz.Ranked else 0.0)
 
 
-@every_seed
 @every_name
+@every_seed
 def test_losses_and_gradients_are_finite_at_huge_margins(name, seed):
     objective, batch, *_ = extreme(name, seed)
     losses, gradients = reference(objective, batch)
@@ -144,8 +145,8 @@ def test_losses_and_gradients_are_finite_at_huge_margins(name, seed):
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
-@every_seed
 @every_name
+@every_seed
 def test_gradients_cover_every_log_prob_given(name, seed):
     objective, batch, *_ = drawn(name, seed)
     losses, gradients = reference(objective, batch)
@@ -195,14 +196,14 @@ def check_gradients(case, seed, rtol, atol):
                     assert gradient[place] == pytest.approx(float(slope), rel=rtol, abs=atol), f"{key}{place}"
 
 
-@every_seed
 @every_name
+@every_seed
 def test_gradients_are_the_derivative_of_the_textbook_formula(name, seed):
     check_gradients(drawn(name, seed), seed, 1e-12, 1e-15 if name in DIFFERENCES else 1e-25)
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("base", BASES)
+@together("seed", range(4))
 def test_lcpo_takes_every_base(base, seed):
     rng = np.random.default_rng([zlib.crc32(base.encode()), seed])
     bound = poz.zoo[base].bind(**draw_values(poz.zoo[base], rng))

@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from together import together
 
 import poz
 import poz.reference
@@ -19,9 +20,9 @@ def drawn(name, seed):
     return draw_case(poz.zoo[name], np.random.default_rng([zlib.crc32(name.encode()), seed]), 4, 30.0)
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", [name for name, spec in poz.zoo.items() if not spec.coupled])
+@together("poison", [np.nan, np.inf, -np.inf])
+@together("seed", range(4))
 def test_a_poisoned_example_stays_alone(name, seed, poison):
     objective, batch = drawn(name, seed)
     clean_losses, clean_gradients = reference(objective, batch)
@@ -40,8 +41,8 @@ def test_a_poisoned_example_stays_alone(name, seed, poison):
                 np.testing.assert_array_equal(gradient.take(rest, axis), expected, err_msg=f"{key}: {other}")
 
 
-@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("name", [name for name, spec in poz.zoo.items() if spec.family is poz.Pairs])
+@together("seed", range(8))
 def test_a_nan_log_prob_is_never_swallowed(name, seed):
     objective, batch = drawn(name, seed)
     losses, gradients = reference(objective, batch._replace(chosen=np.full(4, np.nan)))
@@ -70,8 +71,8 @@ def draw_masked(name, seed):
 masked = pytest.mark.parametrize("name", [n for n, spec in poz.zoo.items() if {"mask", "chosen_mask"} & spec.optional])
 
 
-@pytest.mark.parametrize("seed", range(12))
 @masked
+@together("seed", range(12))
 def test_masked_entries_do_not_exist(name, seed):
     objective, batch, masks = draw_masked(name, seed)
     poisoned = {}
@@ -85,8 +86,8 @@ def test_masked_entries_do_not_exist(name, seed):
         np.testing.assert_array_equal(gradients_again[key], gradient, err_msg=key)
 
 
-@pytest.mark.parametrize("seed", range(12))
 @masked
+@together("seed", range(12))
 def test_masked_entries_have_no_gradient_whatever_the_others_are(name, seed):
     objective, batch, masks = draw_masked(name, seed)
     unknown = {key: np.full(getattr(batch, key).shape, np.nan) for key in log_prob_fields(objective, batch)}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from together import together
 from torch.nn import functional
 
 import poz
@@ -154,7 +155,7 @@ def came(objective, case):
 
 
 @pytest.mark.parametrize("name", [name for name, objective in poz.zoo.items() if options(objective)])
-@pytest.mark.parametrize("seed", range(4))
+@together("seed", range(4))
 def test_every_option_is_run(name, seed):
     objective, deck, rng = poz.zoo[name], Deck(), np.random.default_rng(seed)
     found = set()

@@ -1,11 +1,10 @@
 """Two processes end with equal reliabilities, and with those of one process that saw all the data."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from ranks import ranks
 
 import poz
 from poz.torch.lcpo import LCPO
@@ -34,19 +33,7 @@ def test_ranks_hold_equal_reliabilities(tmp_path):
         [[([0.2, -1.5], [1, 1])], [([2.0, -0.3], [2, 0]), ([-4.0], [1])]],
         [[([1.0], [0])], [([-1.0, 2.5], [0, 2])]],
     ]
-    command = [sys.executable, "-P", "-c", WORKER]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path / "store"), json.dumps(steps)], stdout=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    try:
-        printed = [worker.communicate(timeout=120)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0]
+    printed = ranks(WORKER, 2, tmp_path, json.dumps(steps))
     first, second = map(json.loads, printed)
     assert first == second
 
@@ -76,16 +63,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_ranks_that_count_other_annotators_raise_everywhere(tmp_path):
-    command = [sys.executable, "-P", "-c", OTHERS]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    try:
-        printed = [worker.communicate(timeout=60)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
+    printed = ranks(OTHERS, 2, tmp_path)
     for rank, said in enumerate(printed):
         assert "All processes need the same annotators; they have 2 to 3 of them" in said
         assert f"this one has {2 + rank}" in said

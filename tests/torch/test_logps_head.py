@@ -1,12 +1,12 @@
 """The head as a module, and processes that should share their rows."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch.multiprocessing import start_processes
 
 import poz
 from poz.torch import linear_logps, linear_logps_plan
@@ -112,13 +112,8 @@ def one_refuses(rank, path):
 @pytest.mark.parametrize("work", ["other_rows", "one_refuses"])
 def test_processes(work, tmp_path):
     command = [sys.executable, __file__, work, str(tmp_path / "store")]
-    processes = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
-    try:
-        errors = [process.communicate(timeout=110)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(error[-2500:] for error in errors)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-2500:]
 
 
 def test_the_head_is_the_linear_layer_with_other_hands():
@@ -135,7 +130,6 @@ def test_the_head_is_the_linear_layer_with_other_hands():
         poz.torch.LogpsHead(torch.nn.Embedding(3, 4).weight)
 
 
-if __name__ == "__main__":
-    works = {"other_rows": other_rows, "one_refuses": one_refuses}
-    works[sys.argv[1]](int(sys.argv[3]), sys.argv[2])
-    os._exit(0)  # leaving the ordinary way, gloo's threads sometimes abort the interpreter as it ends
+if __name__ == "__main__":  # one imports everything, and splits
+    work = {"other_rows": other_rows, "one_refuses": one_refuses}[sys.argv[1]]
+    start_processes(work, (sys.argv[2],), 2, daemon=True, start_method="fork")

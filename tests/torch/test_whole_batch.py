@@ -1,12 +1,11 @@
 """Coupled objectives are the same for any split of the batch into processes and micro-batches."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from ranks import ranks
 
 import poz
 from poz.torch import slopes, whole_batch
@@ -68,20 +67,7 @@ def test_two_processes_see_one_batch(tmp_path):
         "dapo": rollouts(),
     }
     work = [[(name, {key: x[part].tolist() for key, x in given[name].items()}) for name in given] for part in share]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-P", "-c", WORKER, str(rank), str(tmp_path / "store"), json.dumps(work)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        printed = [worker.communicate(timeout=120)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0]
+    printed = ranks(WORKER, 2, tmp_path, json.dumps(work))
     first, second = map(json.loads, printed)
     for name, (losses, grads, means, sums), (more, further, others, totals) in zip(given, first, second, strict=True):
         family = poz.zoo[name].family

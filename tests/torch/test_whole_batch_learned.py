@@ -1,10 +1,9 @@
 """`whole_batch` and `slopes` over processes: hyper-parameters that are learned, and what must not leave a peer waiting."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from ranks import ranks
 
 WORKER = """
 import json, sys
@@ -73,16 +72,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes(tmp_path):
-    command = [sys.executable, "-P", "-c", WORKER]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], **pipes) for rank in range(2)]
-    try:
-        printed = [worker.communicate(timeout=90) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], [err[-2000:] for _, err in printed]
-    for answer in (json.loads(out) for out, _ in printed):
+    for answer in map(json.loads, ranks(WORKER, 2, tmp_path)):
         for name, (found, wanted) in answer["learned"].items():
             assert found == pytest.approx(wanted, rel=1e-12), name  # float64 in another order of summation
         said = answer["raised"]
