@@ -37,8 +37,9 @@ def of_objective(objective: Objective) -> str:
 
 
 def _plain(file: Path) -> str:
-    """The code without comments, layout, docstrings and decorators."""
+    """The code without comments, layout, docstrings, decorators (which declare) and imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             node.decorator_list = []

@@ -4,9 +4,10 @@ python tests/worlds/page.py             writes both
 """
 
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
+
+from found import found
 
 from poz import zoo
 from poz.worlds import WORLDS, budget, measure
@@ -16,12 +17,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS, PAGE, PICTURE = HERE / "results.json", ROOT / "docs/worlds.md", ROOT / "docs/worlds.svg"
 COMMAND = "poz worlds --seed 100 --json tests/worlds/results.json && python tests/worlds/page.py"
-
-
-def table(columns, rows):
-    lines = [[str(cell).replace("|", "\\|") for cell in row] for row in [columns, *rows]]
-    lines.insert(1, ["--"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def ticked(names):
@@ -77,8 +72,6 @@ def page(results=None):
     """The whole page."""
     if results is None:
         return protocol() + "\n## What was found\n\nNothing was run yet.\n"
-    from found import found
-
     return protocol() + "\n" + found(results)
 
 
@@ -88,7 +81,6 @@ def read():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE))
     given = read()
     PAGE.write_text(page(given), encoding="utf-8")
     if given is not None:
