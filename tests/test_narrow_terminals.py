@@ -8,7 +8,7 @@ from poz.cli import app
 
 WIDE, WIDTHS = 1000, (40, 60, 80)
 BORDERS = dict.fromkeys(map(ord, "┃│━─┡╇┩├┼┤└┴┘┏┳┓"), " ")
-COMMANDS = ("list", "show", "plot", "verify", "cases", "audit", "demo", "bench", "scale")
+COMMANDS = ("list", "show", "plot", "verify", "cases", "audit", "worlds", "demo", "bench", "scale")
 SAID = ["--help", *(f"{name} --help" for name in COMMANDS), "verify dpo ipo --backend numpy --cases 1", "scale"]
 SAID += ["list --for ties", "list --purposes", "show lcpo", "show mnpo"]
 REFUSED = [

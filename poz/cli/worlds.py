@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from poz._nearest import nearest
 from poz._output import PICTURES
 from poz._versions import versions
 from poz.cli import screen
-from poz.cli.screen import STDOUT, WIDE, check_report, check_seed, find, stop, write
+from poz.cli.screen import STDOUT, check_report, check_seed, find, say, stop, table, write
 
 EVERY = 30.0  # seconds between two lines of progress, where there is no terminal to draw a bar on
 QUICK = {"seeds": 4, "settings": 4, "steps": 60}
@@ -38,7 +37,7 @@ def worlds(
     check_seed(seed)
     check_report(report)
     check_report(picture, PICTURES)
-    say = Console(stderr=True) if report == STDOUT else screen.out
+    console = Console(stderr=True) if report == STDOUT else screen.out
     try:
         from poz.worlds import training  # noqa: F401 - which says that JAX is missing
     except ImportError as error:
@@ -53,8 +52,8 @@ def worlds(
     chosen = find(list(dict.fromkeys(objective))) if objective else budget.objectives()
     for one in chosen:
         if one.family not in budget.FAMILIES:
-            stop(f"`{one.name}` is on {one.family.__name__}, which no world fills; those of `poz list --family` "
-                 f"{', '.join(family.__name__ for family in budget.FAMILIES)} are run.")  # fmt: skip
+            known = ", ".join(family.__name__ for family in budget.FAMILIES)
+            stop(f"`{one.name}` is on {one.family.__name__}, which no world fills. Objectives on {known} are run.")
     if picture is not None:
         try:
             pictures.needs()
@@ -62,7 +61,7 @@ def worlds(
             stop(str(error))
     sizes = QUICK if quick else {"seeds": budget.SEEDS, "settings": budget.SETTINGS, "steps": budget.STEPS}
     results = _run(taken, chosen, seed, sizes)
-    _show(results, say)
+    _show(results, console)
     if report is not None:
         write(report, json.dumps(results, separators=(",", ":")).replace('{"objective"', '\n{"objective"') + "\n")
     if picture is not None:
@@ -110,19 +109,23 @@ def _run(taken: list[Any], chosen: list[Any], seed: int, sizes: dict[str, int]) 
     }
 
 
-def _show(results: dict[str, Any], say: Console) -> None:
+def _show(results: dict[str, Any], console: Console) -> None:
     from poz.worlds import report
 
     found = report.cells(results)
     there = list(dict.fromkeys(world for _, world in found))
-    table = Table(
-        "objective", *there, caption="regret over the reference's, mean of seeds: 0 is the best policy, 1 the reference; "
-        "+ better, - worse than the baseline of the family, beyond 95 %; ·: left out"
-    )  # fmt: skip
+    rows = []
     for name in dict.fromkeys(name for name, _ in found):
         row = (found.get((name, world)) for world in there)
-        table.add_row(name, *("·" if cell is None else f"{cell.share.mean:.2f}{report.mark(cell)}" for cell in row))
-    Console(file=say.file, width=max(WIDE, say.width)).print(table)
+        rows.append([name, *("·" if cell is None else f"{cell.share.mean:.2f}{report.mark(cell)}" for cell in row)])
+    table(["objective", *there], rows, console)
+    say(
+        "Regret over the reference's, mean of seeds: 0 is the best policy, 1 the reference; + better, - worse than the "
+        "baseline of the family, beyond 95 %; ·: left out.",
+        console,
+    )
     for name, where in results["left_out"].items():
         for why in dict.fromkeys(where.values()):
-            say.print(f"{name} is left out of {', '.join(w for w in where if where[w] == why)}: {why}.", soft_wrap=True)
+            say(f"{name} is left out of {', '.join(w for w in where if where[w] == why)}: {why}.", console)
+    used = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version != "absent")
+    say(f"seed {results['seed']}, {results['seeds']} of them; {used}; digest {results['digest']}", console)
