@@ -85,7 +85,7 @@ def draw_aim(rng: np.random.Generator) -> Aim:
 
 def wanted(aim: Aim, x: Floats) -> Floats:
     """(prompts,) how much more an `a` is wanted than a `b`."""
-    return np.tanh(aim.weights[0] * 0.5 + x @ aim.weights[1:])
+    return np.asarray(np.tanh(aim.weights[0] * 0.5 + x @ aim.weights[1:]))
 
 
 def reward(aim: Aim, x: Floats) -> Floats:
@@ -93,12 +93,12 @@ def reward(aim: Aim, x: Floats) -> Floats:
     letters = wanted(aim, x)[:, None] * SIGNS.sum(-1)
     turns = (SIGNS[:, 1:] * SIGNS[:, :-1] < 0).sum(-1)
     length = np.clip(3 + 1.5 * (x @ aim.length), 1, 5)[:, None]
-    return letters + aim.alternate * turns - 0.7 * np.abs(LETTERS_OF - length)
+    return np.asarray(letters + aim.alternate * turns - 0.7 * np.abs(LETTERS_OF - length))
 
 
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Floats) -> Floats:
     """1 / (1 + e^-x)."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
 
 
 def bradley_terry(r: Floats) -> Floats:
@@ -106,9 +106,14 @@ def bradley_terry(r: Floats) -> Floats:
     return sigmoid(r[..., :, None] - r[..., None, :])
 
 
-def by_utility(rng: np.random.Generator, rewards: Floats, places: Any = None, truth: Truth | None = None) -> Said:
-    """Scores with Gumbel noise: their order is Plackett-Luce's, so each pair is Bradley-Terry's."""
-    return of_scores(rewards + rng.gumbel(size=rewards.shape))
+def utilities(rng: np.random.Generator, rewards: Floats) -> Floats:
+    """Rewards with Gumbel noise: their order is Plackett-Luce's, so each pair is Bradley-Terry's."""
+    return rewards + rng.gumbel(size=rewards.shape)
+
+
+def by_utility(rng: np.random.Generator, rewards: Floats, places: Any, truth: Truth) -> Said:
+    """Scores that are utilities."""
+    return of_scores(utilities(rng, rewards))
 
 
 def of_scores(scores: Floats, annotator: Any = None) -> Said:

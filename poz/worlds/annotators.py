@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from poz.worlds._world import FIELDS, Floats, Said, Truth, World, bradley_terry, by_utility, of_scores, swapped
+from poz.worlds._world import FIELDS, Said, Truth, World, bradley_terry, of_scores, swapped, utilities
+from poz.worlds.language import Floats
 
 RELIABILITY = np.array([0.98, 0.9, 0.65, 0.5])
 """Share of each one's labels that are not flipped; the last tosses a coin. Each labels a fourth of the lists."""
@@ -12,13 +13,12 @@ RELIABILITY = np.array([0.98, 0.9, 0.65, 0.5])
 
 def _judges(r: Floats) -> Floats:
     clean = RELIABILITY.mean()
-    return 1 - clean + (2 * clean - 1) * bradley_terry(r)
+    return np.asarray(1 - clean + (2 * clean - 1) * bradley_terry(r))
 
 
 def _answers(rng: np.random.Generator, r: Floats, places: Floats, truth: Truth) -> Said:
     who = rng.permutation(len(r)) % len(RELIABILITY)
-    said = by_utility(rng, r)
-    return of_scores(swapped(said.scores, rng.random((len(r), 2)) > RELIABILITY[who, None]), who)
+    return of_scores(swapped(utilities(rng, r), rng.random((len(r), 2)) > RELIABILITY[who, None]), who)
 
 
 annotators = World(

@@ -56,7 +56,7 @@ def _pairs(xp: Any, objective: Objective, labels: Labels, logps: Logps) -> dict[
 
 def _token_pairs(xp: Any, objective: Objective, labels: Labels, logps: Logps) -> dict[str, Callable[[], Any]]:
     seen = labels.seen
-    own, here = logps(seen), seen.tokens.any(0)
+    own, here = logps(seen), seen.tokens.sum(0) > 0
     return {
         "chosen": lambda: own[0::2],
         "rejected": lambda: own[1::2],

@@ -11,8 +11,9 @@ import numpy as np
 
 from poz.domains import Real
 from poz.objective import Objective
-from poz.worlds._world import Floats, World
+from poz.worlds._world import World
 from poz.worlds.batches import FAMILIES, WIN_RATES
+from poz.worlds.language import Floats
 from poz.zoo import zoo
 
 SETTINGS = 8
@@ -82,8 +83,7 @@ def settings(objective: Objective, seed: int, count: int = SETTINGS) -> dict[str
     owner = objective.params["base"].default if objective.name == "lcpo" else objective
     found = {"learning_rate": _values(seed, "learning_rate", RATES, RATE, count)}
     for name, domain in drawn(objective).items():
-        default = owner.params[name].default
-        default = _PAPER.get((objective.name, name), default) if default is None else default
+        default: float = _PAPER.get((objective.name, name), owner.params[name].default)
         low, high = min(domain.usual[0], default), max(domain.usual[1], default)
         found[name] = _values(seed, name, (low, high), default, count)
     return found

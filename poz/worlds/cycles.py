@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from poz.worlds._world import FIELDS, Aim, Floats, Said, Truth, World, sigmoid, wanted
-from poz.worlds.language import LETTERS_OF, SIGNS
+from poz.worlds._world import FIELDS, Aim, Said, Truth, World, sigmoid, wanted
+from poz.worlds.language import LETTERS_OF, SIGNS, Floats
 
 _KIND = 2 * np.pi / 3 * ((SIGNS.sum(-1) - LETTERS_OF) / 2 % 3)
 """Rock, paper, scissors by the number of `b`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from poz.objective import Objective
 
-FILES = (
+FILES: tuple[str, ...] = (
     "_world",
     "annotators",
     "batches",

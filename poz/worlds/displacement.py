@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from poz.worlds._world import Aim, Floats, Truth, World, without_repeats
-from poz.worlds.language import COUNT, FEATURES, LETTERS_OF, SENTENCES, SIGNS, logps
+from poz.worlds._world import Aim, Truth, World, without_repeats
+from poz.worlds.language import COUNT, FEATURES, LETTERS_OF, SENTENCES, SIGNS, Floats, logps
 
 _LAST = SIGNS[np.arange(COUNT), LETTERS_OF.astype(int) - 1]
 _TWINS = np.array([(i, SENTENCES.index(s[:-1] + "b")) for i, s in enumerate(SENTENCES) if len(s) > 1 and s[-1] == "a"])

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poz.worlds._world import LIST, TRAIN, Floats, Truth, World
-from poz.worlds.language import FEATURES, LENGTHS, TOKENS, logps, token_logps
+from poz.worlds._world import LIST, TRAIN, Truth, World
+from poz.worlds.language import FEATURES, LENGTHS, TOKENS, Floats, logps, token_logps
 
 _NONE = np.zeros((2, FEATURES))
 

@@ -40,7 +40,7 @@ def _tables() -> tuple[Floats, Floats, Floats, Floats]:
             tokens[END, row, len(sentence)] = True
     here[..., 0] = np.arange(LONGEST) / (LONGEST - 1)
     here[:, 1:, 1] = signs[:, :-1]
-    here *= tokens.any(0)[..., None]
+    here *= tokens.sum(0)[..., None]
     return tokens, here, signs, tokens.sum((0, 2)).astype(float)
 
 

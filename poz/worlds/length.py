@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poz.worlds._world import World, bradley_terry, by_utility
+from poz.worlds._world import World, bradley_terry, of_scores, utilities
 from poz.worlds.language import LETTERS_OF
 
 LIKED = 1.0
@@ -13,5 +13,5 @@ length = World(
     "Annotators add 1 nat for each letter to the true reward, those who judge held-out prompts too.",
     ("length-bias",),
     lambda r: bradley_terry(r + LIKED * LETTERS_OF),
-    lambda rng, r, places, truth: by_utility(rng, r + LIKED * LETTERS_OF[places]),
+    lambda rng, r, places, truth: of_scores(utilities(rng, r + LIKED * LETTERS_OF[places])),
 )

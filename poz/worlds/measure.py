@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poz.worlds._world import Floats, Truth
+from poz.worlds._world import Truth
 from poz.worlds.labels import Labels
-from poz.worlds.language import FEATURES, Prompts, logps, token_logps
+from poz.worlds.language import FEATURES, Floats, Prompts, logps, token_logps
 
 JUDGEMENTS = 256
 """Comparisons with the reference by which each setting is judged."""
@@ -92,6 +92,6 @@ def _write(p: Floats, dice: Floats) -> Any:
 
 def choose(held_out: Prompts, judged: Floats, theta: Floats, seed: int) -> int:
     """The setting with the highest win rate; the first of equal ones, and the defaults where no policy is finite."""
-    finite = np.isfinite(theta).all((-1, -2))
+    finite = np.asarray(np.isfinite(theta).all((-1, -2)))
     rates = win_rates(held_out, judged, np.where(finite[:, None, None], theta, 0.0), seed)
     return int(np.argmax(np.where(finite, rates, -1.0)))

@@ -32,7 +32,7 @@ def heat_map(results: Results, path: Path) -> None:
     needs()
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "poz", "font.size": 7}):
+    with matplotlib.rc_context({"svg.hashsalt": "poz", "svg.fonttype": "none", "font.size": 7}):
         figure = _drawn(results)
         more = {"Date": None, "Description": results["digest"], "Title": TITLE} if path.suffix == ".svg" else {}
         figure.savefig(path, bbox_inches="tight", metadata=more, dpi=150)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def interval(values: Any, confidence: float = CONFIDENCE) -> Interval:
     """Student's interval of the mean of two values or more."""
     x = np.asarray(values, np.float64)
     half = student(len(x) - 1, confidence) * float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.inf
@@ -47,7 +47,7 @@ def student(freedom: int, confidence: float) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
 class Cell(NamedTuple):
@@ -87,7 +87,9 @@ def cells(results: Results) -> dict[tuple[str, str], Cell]:
             None if base is None or base is one else interval(_beyond(one, base, "regret") / scale),
             max(one["regret"]) / scale,
             interval(np.array(one["regret_at_defaults"]) / scale),
-            *(interval(one[what]) for what in ("kl", "accuracy", "raised")),
+            interval(one["kl"]),
+            interval(one["accuracy"]),
+            interval(one["raised"]),
             one["failed"],
         )
     return found

@@ -9,8 +9,9 @@ import numpy as np
 
 from poz.objective import Objective
 from poz.worlds import budget, measure
-from poz.worlds._world import Floats, Truth, World
+from poz.worlds._world import Truth, World
 from poz.worlds.labels import Labels, labels
+from poz.worlds.language import Floats
 
 Record = dict[str, Any]
 
@@ -26,7 +27,8 @@ class Draws:
 
     def stacked(self, worlds: Sequence[World]) -> Labels:
         """All labels, with leading (worlds, seeds)."""
-        return _stack([_stack(self.labels[world.name]) for world in worlds])
+        found: Labels = _stack([_stack(self.labels[world.name]) for world in worlds])
+        return found
 
 
 def _stack(these: Sequence[Any]) -> Any:
@@ -65,7 +67,7 @@ def record(one: Objective, world: World, draws: Draws, values: dict[str, Floats]
         theta: (seeds, settings, 2, FEATURES).
     """
     truths = draws.truths[world.name]
-    failed = ~np.isfinite(theta).all((-1, -2))
+    failed = np.asarray(~np.isfinite(theta).all((-1, -2)))
     picks, rows = [], []
     for place, truth in enumerate(truths):
         pick = measure.choose(truth.held_out, draws.judged[world.name][place], theta[place], truth.seed)

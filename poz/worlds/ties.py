@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from poz.worlds._world import FIELDS, Floats, Said, Truth, World, by_utility, of_scores, sigmoid
+from poz.worlds._world import FIELDS, Said, Truth, World, of_scores, sigmoid, utilities
+from poz.worlds.language import Floats
 
 LEAST = 1.5
 """What two utilities differ by, at least, for one to be preferred: Rao and Kupper's model of ties."""
@@ -12,11 +13,11 @@ LEAST = 1.5
 
 def _judges(r: Floats) -> Floats:
     gap = r[..., :, None] - r[..., None, :]
-    return 0.5 + 0.5 * (sigmoid(gap - LEAST) - sigmoid(-gap - LEAST))
+    return np.asarray(0.5 + 0.5 * (sigmoid(gap - LEAST) - sigmoid(-gap - LEAST)))
 
 
 def _answers(rng: np.random.Generator, r: Floats, places: Floats, truth: Truth) -> Said:
-    pairs = by_utility(rng, r).scores.reshape(-1, 2, 2)
+    pairs = utilities(rng, r).reshape(-1, 2, 2)
     tied = np.abs(pairs[..., :1] - pairs[..., 1:]) < LEAST
     return of_scores(np.where(tied, pairs.mean(-1, keepdims=True), pairs).reshape(r.shape))
 

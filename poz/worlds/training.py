@@ -63,7 +63,8 @@ def train(objective: Objective, labels: Labels, settings: dict[str, Any], steps:
 
     over_settings = jax.vmap(run, (None, 0))
     over_seeds = jax.vmap(over_settings, (0, 0))
-    return jax.jit(jax.vmap(over_seeds, (0, None)))(jax.tree.map(_single, labels), jax.tree.map(_single, settings))
+    found: tuple[Any, Any] = jax.jit(jax.vmap(over_seeds, (0, None)))(*jax.tree.map(_single, (labels, settings)))
+    return found
 
 
 def _single(x: Any) -> Any:
