@@ -25,15 +25,36 @@ def table(columns, rows):
 def found(results):
     """The half page: tail.md with the numbers in it."""
     cells = report.cells(results)
+    marks = {(name, world): report.mark(cell) for (name, world), cell in cells.items()}
     return (HERE / "tail.md").read_text(encoding="utf-8").format(
+        count=len({name for name, _ in cells}),
+        better={world: sum(m == "+" for (_, w), m in marks.items() if w == world) for world in WORLDS},
+        worse={world: sum(m == "-" for (_, w), m in marks.items() if w == world) for world in WORLDS},
+        named={world: better_than_dpo(cells, world) for world in WORLDS},
+        share={f"{n} {w}": f"{cell.share.mean:.2f}" for (n, w), cell in cells.items()},
+        kl={f"{n} {w}": f"{cell.kl.mean:.1f}" for (n, w), cell in cells.items()},
+        raised={f"{n} {w}": f"{cell.raised.mean:+.1f} ± {half(cell.raised):.1f}" for (n, w), cell in cells.items()},
+        cycles=lowest(cells, "cycles"),
         ran=ran(results, cells),
         picture=f"{TITLE}. {ALT}",
         best=best(results, cells),
-        claims=claims(results),
+        claims=claims(results, cells),
         regret=every(cells, lambda c: f"{c.share.mean:.2f} ± {half(c.share):.2f} ({c.worst:.2f}){report.mark(c)}"),
         spent=every(cells, lambda c: f"{c.kl.mean:.1f}, {c.accuracy.mean:.2f}"),
         defaults=every(cells, lambda c: f"{c.defaults.mean:.2f}, {c.raised.mean:+.1f}"),
     ).rstrip() + "\n"
+
+
+def better_than_dpo(cells, world):
+    """Those whose baseline is DPO, best first."""
+    found = [(c.beyond.mean, n) for (n, w), c in cells.items() if w == world and report.mark(c) == "+"]
+    return ", ".join(f"`{name}`" for _, name in sorted(found) if report.baseline(name) == "dpo") or "none"
+
+
+def lowest(cells, world):
+    """The three with the least regret, with their intervals."""
+    found = sorted((c.share.mean, n, c) for (n, w), c in cells.items() if w == world)[:3]
+    return ", ".join(f"`{name}` {share:.2f} ± {half(cell.share):.2f}" for share, name, cell in found)
 
 
 def half(interval):
@@ -89,7 +110,7 @@ def best(results, cells):
     return table(["world", "reference's regret", "`dpo`", *families, "better, worse"], rows)
 
 
-def claims(results):
+def claims(results, cells):
     verdicts = list(report.verdicts(results))
     counts = Counter(one.verdict for one in verdicts)
     order = ("supported", "at a price", "FAILS", "undecided")
@@ -104,7 +125,10 @@ def claims(results):
             named = [one for one in these if one.verdict == verdict]
             if not named:
                 continue
-            shown = (_difference(one, whole[world]) for one in sorted(named, key=lambda one: one.beyond.mean))
+            shown = (
+                _difference(one, whole[world]) + spent(one, cells)
+                for one in sorted(named, key=lambda one: one.beyond.mean)
+            )
             rows.append([purpose, f"`{world}`", verdict, "; ".join(shown)])
     return f"{summary}.\n\n" + table(["purpose", "world", "verdict", "objectives"], rows)
 
@@ -113,6 +137,14 @@ def _difference(one, whole):
     scale = 1.0 if one.measure == "raised" else whole
     mean, low, high = (x / scale for x in one.beyond)
     return f"`{one.objective}` {mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def spent(one, cells):
+    """The KL of both, where a verdict was reached."""
+    if one.verdict == "undecided":
+        return ""
+    own, base = (cells[name, one.world].kl.mean for name in (one.objective, report.baseline(one.objective)))
+    return f", KL {own:.1f} beside {base:.1f}"
 
 
 def every(cells, text):
