@@ -44,6 +44,7 @@ def worlds(
         stop(str(error))
     from poz.worlds import WORLDS, budget
     from poz.worlds import picture as pictures
+    from poz.worlds.batches import FAMILIES
 
     for name in world or []:
         if name not in WORLDS:
@@ -51,8 +52,8 @@ def worlds(
     taken = [WORLDS[name] for name in dict.fromkeys(world or WORLDS)]
     chosen = find(list(dict.fromkeys(objective))) if objective else budget.objectives()
     for one in chosen:
-        if one.family not in budget.FAMILIES:
-            known = ", ".join(family.__name__ for family in budget.FAMILIES)
+        if one.family not in FAMILIES:
+            known = ", ".join(family.__name__ for family in FAMILIES)
             stop(f"`{one.name}` is on {one.family.__name__}, which no world fills. Objectives on {known} are run.")
     if picture is not None:
         try:
@@ -60,7 +61,9 @@ def worlds(
         except ImportError as error:
             stop(str(error))
     sizes = QUICK if quick else {"seeds": budget.SEEDS, "settings": budget.SETTINGS, "steps": budget.STEPS}
-    results = _run(taken, chosen, seed, sizes)
+    given = [f"--world {name}" for name in world or []] + [f"--objective {name}" for name in objective or []]
+    command = " ".join(["poz worlds", *given, f"--seed {seed}", *["--quick"] * quick])
+    results = {"command": command, **_run(taken, chosen, seed, sizes)}
     _show(results, console)
     if report is not None:
         write(report, json.dumps(results, separators=(",", ":")).replace('{"objective"', '\n{"objective"') + "\n")
@@ -94,7 +97,6 @@ def _run(taken: list[Any], chosen: list[Any], seed: int, sizes: dict[str, int]) 
             console.print(f"Stopped; {done} of {len(chosen)} objectives are finished.")
     left = {one.name: {w.name: why for w in taken if (why := budget.reason(one, w))} for one in chosen}
     return {
-        "command": "poz worlds",
         "versions": versions(),
         "seed": seed,
         **sizes,

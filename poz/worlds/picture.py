@@ -67,13 +67,13 @@ def _drawn(results: Results) -> Any:
 
 
 def _groups(found: Mapping[tuple[str, str], Cell]) -> list[tuple[str, list[str]]]:
-    """Families, and in each the objectives, that with the least regret over all worlds first."""
+    """Families, and in each the objectives, that with the least regret first, over the worlds in which all of them run."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for name, _ in found):
         groups.setdefault(zoo[name].family.__name__, []).append(name)
 
     def left(name: str) -> float:
-        shares = [cell.share.mean for (other, _), cell in found.items() if other == name]
-        return sum(shares) / len(shares)
+        family = groups[zoo[name].family.__name__]
+        return sum(found[name, world].share.mean for world in WORLDS if all((one, world) in found for one in family))
 
     return [(family, sorted(names, key=left)) for family, names in groups.items()]
