@@ -11,7 +11,7 @@ import scipy.stats
 import poz
 from poz.purposes import PURPOSES
 from poz.worlds import WORLDS, budget, measure, report
-from poz.worlds.batches import batch
+from poz.worlds.batches import WIN_RATES, batch
 from poz.worlds.labels import labels
 from poz.worlds.language import END, FEATURES, LONGEST, SENTENCES, SIGNS, leaning, logps
 
@@ -186,7 +186,7 @@ def test_every_objective_has_the_same_budget_and_a_batch_or_a_reason(objective):
             given = given_by(name)
             losses = objective(batch(np, objective, given, lambda some: some.logps * 1.1))
             assert np.isfinite(losses).all()
-            if "margin" in objective.reads:
+            if "margin" in objective.reads and objective.name not in WIN_RATES:  # of two others chosen may beat fewer
                 assert (batch(np, objective, given, lambda some: some.logps).margin >= 0).all()
     assert (ran == 0) == (objective.name in {*budget.LEFT_OUT, "ddpo", "tdpo", "sampo", "tis_dpo", "wpo"})
 
