@@ -28,27 +28,27 @@ trainer.train()"""
 def numpy(spec: Objective, example: Example) -> str:
     """In NumPy, with what it gives."""
     given, params = _arguments(spec, example, "np.array({})")
-    batch = _batch(spec)
-    return "\n".join(("import numpy as np\nimport poz\n", given, f"losses = poz.{spec.name}({batch}{params})"))
+    call = _wrapped(f"losses = poz.{spec.name}", [_batch(spec), *params])
+    return "\n".join(("import numpy as np\nimport poz\n", given, call))
 
 
 def torch(spec: Objective, example: Example) -> str:
     """In torch, with gradients."""
     given, params = _arguments(spec, example, "torch.tensor({}, dtype=torch.float64)", ", requires_grad=True")
-    lines = ("import poz\nimport torch\n", given, f"losses = poz.{spec.name}({_batch(spec)}{params})")
-    return "\n".join((*lines, "losses.mean().backward()"))
+    call = _wrapped(f"losses = poz.{spec.name}", [_batch(spec), *params])
+    return "\n".join(("import poz\nimport torch\n", given, call, "losses.mean().backward()"))
 
 
 def jax(spec: Objective, example: Example) -> str:
     """In JAX, with gradients."""
     given, params = _arguments(spec, example, "jnp.array({})")
     batch, side = _batch(spec), _learnt(spec, example)[0]
-    bound = f"poz.{spec.name}" + f".bind({params[2:]})" * bool(params)
+    bound = _wrapped(f"objective = poz.{spec.name}.bind", params) if params else f"objective = poz.{spec.name}"
     return "\n".join(
         (
             "import jax\nimport jax.numpy as jnp\nimport poz\n",
             given,
-            f"objective = {bound}",
+            bound,
             f"losses = jax.jit(objective)({batch})",
             "",
             "",
@@ -123,8 +123,8 @@ def _learnt(spec: Objective, example: Example) -> list[str]:
     return sides or [name for name in example.fields if layout.shapes[name][1] in ("logp", "feature")]
 
 
-def _arguments(spec: Objective, example: Example, array: str, learnt: str = "") -> tuple[str, str]:
-    """The batch as Python makes it, and hyper-parameters as arguments."""
+def _arguments(spec: Objective, example: Example, array: str, learnt: str = "") -> tuple[str, list[str]]:
+    """The batch as Python makes it, and the hyper-parameters that are not at their defaults as arguments."""
     rows = []
     for name, value in example.fields.items():
         made = array.format(value)
@@ -137,8 +137,14 @@ def _arguments(spec: Objective, example: Example, array: str, learnt: str = "") 
     params = dict(example.params)
     base = {"base": params.pop("base"), **params.pop("base_params")} if "base_params" in params else {}
     words = [f"base=poz.{base.pop('base')}.bind({_keywords(base)})"] if base else []
-    words += [f"{key}={_parameter(key, value, array)}" for key, value in params.items()]
-    return given, "".join(f", {word}" for word in words)
+    changed = {key: value for key, value in params.items() if value != spec.values[key]}
+    return given, words + [f"{key}={_parameter(key, value, array)}" for key, value in changed.items()]
+
+
+def _wrapped(start: str, arguments: list[str]) -> str:
+    """A call, on one line where it fits."""
+    line = f"{start}({', '.join(arguments)})"
+    return line if len(line) <= 76 else "\n".join((f"{start}(", *(f"    {one}," for one in arguments), ")"))
 
 
 def _keywords(values: dict[str, Any]) -> str:

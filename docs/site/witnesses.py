@@ -20,9 +20,13 @@ class Example(NamedTuple):
 
 
 def examples(spec: Objective, count: int = 3) -> list[Example]:
-    """The rows with the fewest numbers of each set of hyper-parameters."""
+    """The rows nearest to the defaults, with the fewest numbers of each set of hyper-parameters."""
     found: dict[str, Any] = {}
-    for row in sorted(_witness().of(spec.name).ROWS, key=lambda row: len(str(row.fields))):
+
+    def effort(row: Any) -> tuple[int, int]:
+        return sum(value != spec.values.get(name) for name, value in row.params.items()), len(str(row.fields))
+
+    for row in sorted(_witness().of(spec.name).ROWS, key=effort):
         found.setdefault(str(row.params), row)
     return [_example(spec, row) for row in list(found.values())[:count]]
 
