@@ -110,7 +110,7 @@ mutants: $(READY) ## change one place at a time, in every formula and in 120 of 
 	$(PY) tests/mutants --plumbing --sample 120
 
 docs: $(READY) ## the site, into build/site
-	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(PY) -P -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(PY) -P -m mkdocs build
 
 # Selenium drives Debian's Chromium.
 docs-test: docs ## every page of the site in a real browser

@@ -33,7 +33,7 @@ def test_every_document_is_named(root, readme):
 
 
 def test_what_is_to_be_chosen_answers(readme):
-    rows = re.findall(r"`poz list --(for|family) ([\w-]+)` \| (.*) \|", readme)
+    rows = re.findall(r"`poz list --(for|family) ([\w-]+)` \| (`.*`) \|", readme)
     assert len(rows) == 10
     for option, asked, names in rows:
         found = poz.zoo.find(answers=asked) if option == "for" else poz.zoo.find(family=asked)

@@ -13,11 +13,12 @@ import api
 import choose
 import formulas
 import gallery
+import libraries
 import limits
 import objectives
 import repository
 
-GENERATORS = (objectives, choose, gallery, limits, api)
+GENERATORS = (objectives, choose, gallery, limits, libraries, api)
 """Modules with `pages()`, Markdown by path in docs/."""
 
 
@@ -26,6 +27,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     if not config.site_url:  # both need an address
         config.theme.static_templates -= {"404.html", "sitemap.xml"}
     objectives.nav(config.nav)
+    libraries.nav(config.nav)
     api.nav(config.nav)
     return config
 
@@ -48,7 +50,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links into the repository."""
+    """Links into the repository, and to the page of each library."""
+    if page.file.src_uri == "peers.md":
+        markdown = libraries.linked(markdown)
     return repository.linked(markdown, PurePosixPath(page.file.src_uri))[0]
 
 
