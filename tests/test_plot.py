@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 import poz
 from poz.cli import app
-from poz.plotting import approaching, compare, plot
+from poz.plotting import alt, approaching, compare, plot, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLAIN = "dpo", "simpo", "ipo"
@@ -132,7 +133,7 @@ def test_no_two_curves_differ_by_colour_alone(tmp_path):
         ("dpo --scale normalized", "There is no scale 'normalized'. Did you mean 'normalised'?"),
         ("dpo --what slope", "There is no panel 'slope'."),
         ("dpo --style papers", "There is no style 'papers'. Did you mean 'paper'?"),
-        ("dpo --xlim 2 1", "--xlim must be two numbers, the smaller one first; got 2.0 1.0."),
+        ("dpo --xlim 2 1", "compare needs two numbers for ends, the smaller one first; got 2.0 and 1.0."),
         ("dpo --xlim 1 2 --widest 3", "--widest and --xlim say the same. Leave one out."),
     ],
 )
@@ -151,3 +152,39 @@ def test_a_value_may_have_commas_in_it(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert (drawn[0].values["weights"], drawn[0].values["eta"]) == ((0.25, 0.75), 1)
     assert "All else stands at -10." in " ".join(result.output.split())
+
+
+def test_no_log_prob_is_positive_however_far_it_goes():
+    for name, ends in (
+        ("orpo", (-30.0, 20.0)),
+        ("rrhf", (-5.0, 15.0)),
+        ("dppo_tv", (-2.0, 3.0)),
+        ("mapo", (-0.01, 0.3)),
+    ):
+        for curve in compare([poz.zoo[name]], ends).curves:
+            batch = curve.line.batch(np.array(ends))
+            sides = [
+                getattr(batch, field) for field in ("chosen", "rejected", "logps", "old_logps") if hasattr(batch, field)
+            ]
+            signs = np.sign(np.concatenate([side.ravel() for side in sides if side is not None]))
+            assert set(signs) <= ({0.0, 1.0} if name == "mapo" else {0.0, -1.0})
+            assert np.isfinite(curve.at.loss).all()
+    assert compare([poz.dpo], (-30.0, 5.0)).still == "All else stands at -30."
+
+
+@pytest.mark.parametrize(
+    ("do", "error", "said"),
+    [
+        (lambda: svg("dpo"), TypeError, "svg needs an Objective for objective; got 'dpo'"),
+        (lambda: alt(poz.Pairs), TypeError, "alt needs an Objective for objective"),
+        (lambda: compare([]), ValueError, "compare needs an objective; got none"),
+        (lambda: compare("dpo"), TypeError, "for objectives; got 'dpo'"),
+        (lambda: compare([poz.dpo], scale="log"), ValueError, "There is no scale 'log'"),
+        (lambda: compare([poz.dpo], (1.0, float("nan"))), ValueError, "two numbers for ends, the smaller one first"),
+        (lambda: plot([poz.dpo], Path("x.svg"), style="slides"), ValueError, "no style 'slides'. Did you mean 'slide'"),
+        (lambda: plot([poz.dpo], Path("x.gif")), ValueError, "must end in .png, .pdf, .svg"),
+    ],
+)
+def test_what_is_given_is_looked_at(do, error, said):
+    with pytest.raises(error, match=re.escape(said)):
+        do()

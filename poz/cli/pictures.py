@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from poz._nearest import nearest
-from poz._output import PICTURES
 from poz.cli import screen
 from poz.cli.params import read_params
-from poz.cli.screen import check_report, find, stop
+from poz.cli.screen import find, stop
 from poz.objective import Objective
 
 
@@ -39,21 +37,13 @@ def plot(
     """Loss and gradient against the margin, or what else an objective is drawn along, by its float64 reference."""
     from poz.plotting import approaching
     from poz.plotting import plot as draw
-    from poz.plotting.compare import SCALES
-    from poz.plotting.figure import PANELS, STYLES
 
-    for option, value, known in (("scale", scale, SCALES), ("style", style, STYLES), ("panel", what, PANELS)):
-        if value is not None and value not in known:
-            stop(nearest(option, value, known))
     if widest is not None and not 0 < widest < math.inf:
         stop(f"--widest must be a positive number; got {widest}.")
     if widest is not None and xlim is not None:
         stop("--widest and --xlim say the same. Leave one out.")
-    if xlim is not None and not -math.inf < xlim[0] < xlim[1] < math.inf:
-        stop(f"--xlim must be two numbers, the smaller one first; got {xlim[0]} {xlim[1]}.")
     ends = (-widest, widest) if widest is not None else xlim
     asked = [_asked(name) for name in names]
-    check_report(output, PICTURES)
     try:
         shown = draw(
             [one for each in asked for one in (approaching(each) if limits else [each])],

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from poz._given import given
+from poz._nearest import nearest
 from poz.domains import Real
 from poz.objective import Objective
 from poz.plotting.lines import Line, lines, with_values
@@ -65,6 +67,7 @@ class Comparison:
     still: str
 
 
+@given
 def compare(
     objectives: Iterable[Objective | Named], ends: tuple[float, float] | None = None, scale: str | None = None
 ) -> Comparison:
@@ -79,12 +82,19 @@ def compare(
     Raises:
         ValueError: What cannot be drawn, or not along one axis; an objective that is there twice.
     """
-    given = list(objectives)
-    names, every = _named(given), [one.objective if isinstance(one, Named) else one for one in given]
+    if scale is not None and scale not in SCALES:
+        raise ValueError(nearest("scale", scale, SCALES))
+    if ends is not None and not -math.inf < ends[0] < ends[1] < math.inf:
+        raise ValueError(f"compare needs two numbers for ends, the smaller one first; got {ends[0]} and {ends[1]}.")
+    several = list(objectives)
+    if not several:
+        raise ValueError("compare needs an objective; got none.")
+    names, every = _named(several), [one.objective if isinstance(one, Named) else one for one in several]
+    widest = max(map(abs, ends)) if ends else 0.0
     drawn = [
         (label, i, line)
         for i, one in enumerate(every)
-        for label, line in _labelled(names[i] if len(every) > 1 else "", one)
+        for label, line in _labelled(names[i] if len(every) > 1 else "", one, widest)
     ]
     along, unit = _along([line for _, _, line in drawn])
     low, high = ends or drawn[0][2].ends
@@ -123,8 +133,8 @@ def compare(
     )
 
 
-def _labelled(name: str, objective: Objective) -> list[tuple[str, Line]]:
-    return [(", ".join(filter(None, (name, line.name))), line) for line in lines(objective)]
+def _labelled(name: str, objective: Objective, widest: float) -> list[tuple[str, Line]]:
+    return [(", ".join(filter(None, (name, line.name))), line) for line in lines(objective, widest)]
 
 
 def _along(made: Sequence[Line]) -> tuple[str, str]:
@@ -138,11 +148,11 @@ def _along(made: Sequence[Line]) -> tuple[str, str]:
     return made[0].along, made[0].unit
 
 
-def _named(given: Sequence[Objective | Named]) -> list[str]:
+def _named(several: Sequence[Objective | Named]) -> list[str]:
     """Names with the hyper-parameters that are not at their defaults, or in which objectives of one name differ."""
-    bare = [one for one in given if not isinstance(one, Named)]
+    bare = [one for one in several if not isinstance(one, Named)]
     names = []
-    for one in given:
+    for one in several:
         if isinstance(one, Named):
             names.append(one.name)
             continue
@@ -164,6 +174,7 @@ def _equal(a: object, b: object) -> bool:
     return a is b or bool(np.array_equal(a, b))  # type: ignore[arg-type]
 
 
+@given
 def approaching(objective: Objective) -> list[Named | Objective]:
     """An objective, the same half and most of the way to each of its limits that is another objective, and that one.
 

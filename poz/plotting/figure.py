@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from poz._extras import require
+from poz._given import given
+from poz._nearest import nearest
+from poz._output import PICTURES, check_output
 from poz.objective import Objective
 from poz.plotting.compare import Comparison, Curve, Named, compare
 from poz.plotting.inline import limits
@@ -33,6 +36,7 @@ BESIDE = 7, 18
 """Curves, and letters of a name, up to which names stand beside the curves; else below the picture."""
 
 
+@given
 def plot(
     objectives: Iterable[Objective | Named],
     path: Path,
@@ -60,6 +64,10 @@ def plot(
     Raises:
         ValueError: What cannot be drawn, or not along one axis.
     """
+    for what_it_is, asked, known in (("panel", what, PANELS), ("style", style, STYLES)):
+        if asked not in known:
+            raise ValueError(nearest(what_it_is, asked, known))
+    check_output(path, PICTURES)
     require("A plot", "plot", "matplotlib")
     import matplotlib
     from matplotlib.figure import Figure

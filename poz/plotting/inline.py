@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from poz._given import given
 from poz.objective import Objective
 from poz.plotting.lines import Floats, label
 from poz.plotting.points import drawn, reach
@@ -21,6 +22,7 @@ LOOKS = (
 WIDE, HIGH, LEFT, TOP, BOTTOM, GAP = 520, 240, 54, 44, 46, 66
 
 
+@given
 def svg(objective: Objective) -> str:
     """Loss and gradient of an objective as an `<svg>` that goes into a page as it is: text and axes in the page's colour.
 
@@ -54,6 +56,7 @@ def svg(objective: Objective) -> str:
     return "".join([*parts, "</svg>"])
 
 
+@given
 def thumbnail(objective: Objective) -> str:
     """The loss alone, without words but `<title>`, 120 by 72.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
 from poz.families import Layout, layout_of
 from poz.objective import Objective
 from poz.testing.answers import reference
@@ -24,8 +25,6 @@ CONTRASTS: Mapping[str, Mapping[str, Any]] = {
 """By field of completions without a rival: what it is on each line."""
 LOW, TOKEN, SURE = -10.0, float(np.log(0.1)), 0.0
 """Log-probs in nats: of a completion, for none is positive; of a token that was sampled; of one that is certain."""
-PLAIN = {"rejected_factors": 0.0, "chosen_collision": LOW, "rejected_collision": LOW}
-"""Where `Layout.plain` would leave nothing to see: a factor decides, and a policy is as sure as its log-probs say."""
 ERROR = 0.1
 """Mean squared error of a denoised image."""
 WIDEST, RATIO, ERRORS = (-10.0, 10.0), (-2.0, 2.0), (-0.01, 0.01)
@@ -130,7 +129,8 @@ def with_values(name: str, values: Mapping[str, Any]) -> str:
     return name + f" ({', '.join(f'{key}={value}' for key, value in said.items())})" * bool(said)
 
 
-def lines(objective: Objective) -> list[Line]:
+@given
+def lines(objective: Objective, widest: float = 0.0) -> list[Line]:
     """What is drawn of an objective: where its loss depends on more than what moves, a line for each.
 
     * Pairs: the margin, the log-prob (of a reward model, the score) of chosen minus that of rejected. Every other log-prob stands
@@ -143,17 +143,18 @@ def lines(objective: Objective) -> list[Line]:
 
     What couples a batch is given each example alone.
 
+    Args:
+        objective: Whose.
+        widest: How far they are to go, where that is further than their ends: what stands still is the lower, so that no
+            log-prob is positive, and the larger, so that no error is negative.
+
     Raises:
         ValueError: There is nothing to draw it against; the message says why.
         TypeError: It has no reference.
     """
     layout = layout_of(objective.family)
-    if layout.paired:
-        made = _pair(objective, layout)
-    elif layout.lists and layout.ranked:
-        made = _list(objective, layout)
-    else:
-        made = _alone(objective, layout)
+    make = _pair if layout.paired else _list if layout.lists and layout.ranked else _alone
+    made = make(objective, layout, _level(layout, widest))
     for line in made:
         objective(line.batch(np.zeros(1)))
     alone = "; it is alone in its batch" if objective.coupled and len(next(iter(made[0].base.values()))) == 1 else ""
@@ -172,7 +173,14 @@ def _distinct(made: list[Line]) -> list[Line]:
     return kept if len(kept) > 1 else [replace(kept[0], name="")]
 
 
-def _pair(objective: Objective, layout: Layout) -> list[Line]:
+def _level(layout: Layout, widest: float) -> float:
+    """What stands still: errors, scores or log-probs."""
+    if layout.errors or layout.scores:
+        return max(ERROR, widest) if layout.errors else 0.0
+    return min(TOKEN if layout.per_token and not layout.paired else LOW, -widest)
+
+
+def _pair(objective: Objective, layout: Layout, level: float) -> list[Line]:
     chosen, rejected = layout.sides
     if not objective.reads & {chosen, rejected}:
         raise ValueError(
@@ -184,18 +192,16 @@ def _pair(objective: Objective, layout: Layout) -> list[Line]:
     else:
         along, unit, ends = "margin of chosen over rejected", "nats", WIDEST
     if rejected not in objective.reads:
-        return list(_single(objective, layout, ends))
+        return list(_single(objective, layout, level))
     for tokens in (1, 2) if layout.per_token else (1,):
-        base = _plain(objective, layout, tokens=tokens)
+        base = _plain(objective, layout, level, tokens=tokens)
         up = -_first(base[chosen]) if layout.errors else _first(base[chosen])
         if layout.scores:
             moves = {chosen: up / 2, rejected: -up / 2}
             return [Line(objective, "", along, unit, "each score moves by half of the margin", ends, base, moves)]
         if tokens > 1:
             ends = (-9.0, 9.0)  # a nat more, and the other token is certain too
-        still = f"all else stands at {ERROR if layout.errors else LOW:g}" + " but a second token, which is certain" * (
-            tokens - 1
-        )
+        still = f"all else stands at {level:g}" + ", but for a second token, which is certain" * (tokens - 1)
         made = [
             Line(objective, f"{side} moves", along, unit, still, ends, base, {side: move})
             for side, move in ((chosen, up), (rejected, -up))
@@ -205,27 +211,27 @@ def _pair(objective: Objective, layout: Layout) -> list[Line]:
     return made
 
 
-def _single(objective: Objective, layout: Layout, ends: tuple[float, float]) -> Iterator[Line]:
+def _single(objective: Objective, layout: Layout, level: float) -> Iterator[Line]:
     """Of pairs of which only chosen is read."""
-    base, side = _plain(objective, layout), layout.sides[0]
-    along, still = f"log-prob of the completion above {LOW:g}", f"at 0 it is {LOW:g}"
+    base, side = _plain(objective, layout, level), layout.sides[0]
+    along, still = f"log-prob of the completion above {level:g}", f"at 0 it is {level:g}"
     if not objective.reference_free:
-        along, still = "log-ratio of the completion", f"the reference stands at {LOW:g}"
+        along, still = "log-ratio of the completion", f"the reference stands at {level:g}"
     moves = {side: _first(base[side])}
     for name, fields in _contrasted(objective, base):
-        yield Line(objective, name, along, "nats", still, ends, fields, moves)
+        yield Line(objective, name, along, "nats", still, WIDEST, fields, moves)
 
 
-def _list(objective: Objective, layout: Layout) -> list[Line]:
+def _list(objective: Objective, layout: Layout, level: float) -> list[Line]:
     side = layout.sides[0]
     for many in (LISTED, LISTED + 1):
-        base = _plain(objective, layout, many=many)
+        base = _plain(objective, layout, level, many=many)
         try:
             objective.check(objective.family(**base))
         except ValueError as error:  # not a list of this size
             refusal = error
             continue
-        still = f"the others of {many} stand at {LOW:g}"
+        still = f"the others of {many} stand at {level:g}"
         along = "margin of one completion over the others"
         return [
             Line(objective, f"{_ordinal(i)} moves", along, "nats", still, WIDEST, base, {side: np.eye(many)[[i]]})
@@ -238,13 +244,13 @@ def _ordinal(i: int) -> str:
     return ("1st", "2nd", "3rd", "4th")[i]
 
 
-def _alone(objective: Objective, layout: Layout) -> list[Line]:
+def _alone(objective: Objective, layout: Layout, level: float) -> list[Line]:
     side = layout.sides[0]
-    along, still, ends = "log-ratio of the completion", f"every other policy stands at {LOW:g}", WIDEST
+    along, still, ends = "log-ratio of the completion", f"every other policy stands at {level:g}", WIDEST
     if layout.per_token:
         along, ends = "log-ratio of a token to the old policy", RATIO
-        still = "a token alone, to which the old policy and the reference give probability 0.1"
-    base = _plain(objective, layout)
+        still = f"a token alone, to which the old policy and the reference give probability {np.exp(level):.3g}"
+    base = _plain(objective, layout, level)
     if layout.per_token and "old_logps" in objective.optional:
         base["old_logps"] = base[side]
     if grouped := "groups" in objective.reads:  # nobody is compared with himself
@@ -276,11 +282,12 @@ def _first(x: npt.NDArray[Any]) -> Floats:
     return moved
 
 
-def _plain(objective: Objective, layout: Layout, many: int = 1, tokens: int = 1) -> dict[str, npt.NDArray[Any]]:
+def _plain(
+    objective: Objective, layout: Layout, level: float, many: int = 1, tokens: int = 1
+) -> dict[str, npt.NDArray[Any]]:
     """What the objective reads, of one example that has nothing special."""
-    level = (
-        ERROR if layout.errors else 0.0 if layout.scores else TOKEN if layout.per_token and not layout.paired else LOW
-    )
+    # where `Layout.plain` would leave nothing to see: a factor decides, and a policy is as sure as its log-probs say
+    special = {"rejected_factors": 0.0, "chosen_collision": level, "rejected_collision": level}
     fields: dict[str, npt.NDArray[Any]] = {}
     for name, (dims, content) in layout.shapes.items():
         if name not in objective.reads:
@@ -293,7 +300,7 @@ def _plain(objective: Objective, layout: Layout, many: int = 1, tokens: int = 1)
         plain = {"logp": level, "feature": 0.0, "integer": 0.0}.get(content, 1.0)
         sizes = {"k": many, "t": tokens, "u": tokens, "m": _opponents(objective)}
         shape = [sizes.get(d, 1) for d in dims]
-        fields[name] = np.full(shape, PLAIN.get(name, layout.plain.get(name, plain)), kind)
+        fields[name] = np.full(shape, special.get(name, layout.plain.get(name, plain)), kind)
         if content == "logp" and tokens > 1:
             fields[name][..., 1:] = SURE
         if content == "number" and many > 1:

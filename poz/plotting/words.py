@@ -9,11 +9,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from poz._given import given
 from poz.objective import Objective
 from poz.plotting.lines import Line, label
 from poz.plotting.points import Points, drawn, height
 
 
+@given
 def alt(objective: Objective) -> str:
     """A text for those who do not see the picture of `svg`: what moves, how the loss goes, where the gradient is 0 or jumps.
 
