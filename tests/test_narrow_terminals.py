@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from poz import peers
 from poz.cli import app
 
 WIDE, WIDTHS = 1000, (40, 60, 80)
@@ -50,3 +51,20 @@ def test_no_word_is_cut_or_lost(told, command):
         # a word longer than the terminal, such as a path, is left to it
         assert [line for line in lines if len(line) > width and len(line.split()) > 1] == []
         assert set(wide) <= set(words(lines)), width
+
+
+def test_what_the_demo_reports(told, monkeypatch):
+    lines = [
+        "poz.lcpo.bind(base=poz.dpo.bind(beta=0.1), reliability=0.9, mode='gibbs'), whose reliability is learnt",
+        f"{'held-out pairs':16}{'before':>16}{'after':>16}",
+        f"{'accuracy':16}{'0.5 ± 0.102':>16}{'0.6667 ± 0.096':>16}",
+    ]
+    monkeypatch.setattr("poz.demo.run", lambda *_, show, **__: [show(line) for line in lines])
+    test_no_word_is_cut_or_lost(told, "demo")
+
+
+def test_what_an_audit_found(told, monkeypatch):
+    found = [record for record in peers.results()["records"] if record["library"] == "TRL"]
+    assert len(found) > 50  # of which some have programs and examples
+    monkeypatch.setattr("poz.peers.audit", lambda *_, **__: found[:50])
+    test_no_word_is_cut_or_lost(told, "audit --library TRL")

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from poz._nearest import nearest
 from poz._versions import versions
@@ -120,7 +119,7 @@ def _show(records: list[dict[str, Any]], console: Console, examples: bool) -> No
         for what in ("with", "example"):
             if what in record:
                 said = f"{record['library']}, {record['function']}, {what}: {record[what]}"
-                console.print(Text(said), soft_wrap=True)
+                say(said, console)
 
 
 def _plain(name: str) -> str:
