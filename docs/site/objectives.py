@@ -138,7 +138,7 @@ def meanings(family: type[Any]) -> dict[str, str]:
 def _calls(spec: Objective) -> str:
     example = witnesses.examples(spec, 1)[0]
     name, program = calls.trl(spec)
-    gives = ", ".join(loss[:9] for loss in example.losses)
+    gives = ", ".join(f"{float(loss):.8g}" for loss in example.losses)
     blocks = {
         "NumPy": f"```python\n{calls.numpy(spec, example)}\nprint(losses)  # {gives}\n```",
         "torch": f"```python\n{calls.torch(spec, example)}\n```",

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
 from repository import ROOT
 
 from poz.objective import Objective
@@ -23,8 +24,13 @@ def examples(spec: Objective, count: int = 3) -> list[Example]:
     """The rows nearest to the defaults, with the fewest numbers of each set of hyper-parameters."""
     found: dict[str, Any] = {}
 
-    def effort(row: Any) -> tuple[int, int]:
-        return sum(value != spec.values.get(name) for name, value in row.params.items()), len(str(row.fields))
+    def effort(row: Any) -> tuple[bool, int, int]:
+        changed = sum(value != spec.values.get(name) for name, value in row.params.items())
+        return (
+            abs(float(np.max(row.losses))) > 1e6,
+            changed,
+            len(str(row.fields)),
+        )  # no overflow, where there is another
 
     for row in sorted(_witness().of(spec.name).ROWS, key=effort):
         found.setdefault(str(row.params), row)
