@@ -131,7 +131,7 @@ for name in ("aot", "relative_po", "reward_contrastive", "gvpo", "kl_cov"):
 
 def test_two_axes_of_an_explicit_mesh_give_what_the_dense_formula_gives():
     """Values and gradients, float64; axes of both kinds, and of one kind each; with mesh= and read from the arrays."""
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=300

@@ -50,7 +50,7 @@ def dense(hidden, weight, targets, upstream, bias=None, temperature=1.0, logit_s
 
 
 # LLVM's optimisations take longer than such small arrays are worth.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
+UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def compiled(function, *arrays):
@@ -513,7 +513,7 @@ def extra_bytes(kind, rows, width, vocabulary, function):
         return jnp.vdot(g, function(h, w, t))
 
     program = {"train": jax.value_and_grad(loss, (0, 1)), "frozen": jax.value_and_grad(loss), "forward": loss}[kind]
-    built = jax.jit(program).lower(*arrays).compile(compiler_options=UNOPTIMISED)
+    built = jax.jit(program).lower(*arrays).compile(compiler_options={"xla_backend_optimization_level": 0})
     return built.memory_analysis().temp_size_in_bytes
 
 
@@ -644,7 +644,7 @@ def test_targets_of_narrow_integers(dtype, vocabulary):
 
 def test_eight_devices_agree_with_one():
     """Data and vocabulary axes, and either alone; float32 sums in another order."""
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         [sys.executable, "-P", "-c", SHARDED], env=environment, capture_output=True, text=True, check=False
