@@ -1,6 +1,8 @@
 """Any objective on pairs as a loss function of NeMo-RL's DPO.
 
+```python
 loss_fn = poz.integrations.nemo_rl.Loss("simpo", beta=2.0)  # in examples/run_dpo.py, after setup, before dpo_train
+```
 """
 
 from __future__ import annotations

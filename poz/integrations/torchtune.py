@@ -1,9 +1,11 @@
 """Objectives that read lengths in torchtune's recipes, which hand a loss sums over tokens alone.
 
+```yaml
 loss:
   _component_: poz.integrations.torchtune.PreferenceLoss
   objective: simpo
   beta: 2.0
+```
 
 Where the objective reads none, as `dpo`, `poz.torch.PreferenceLoss` in its place needs nothing of this.
 """

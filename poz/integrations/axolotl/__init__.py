@@ -1,7 +1,9 @@
 """Any objective on pairs in Axolotl, by a field of its yaml beside `rl: dpo`; an installed poz is among its plugins by itself.
 
+```yaml
 plugins: [poz.integrations.axolotl.Plugin]
 poz: simpo beta=2 gamma=1
+```
 """
 
 from __future__ import annotations

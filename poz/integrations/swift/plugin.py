@@ -1,6 +1,8 @@
 """What `--external_plugins` names, with an objective in POZ_OBJECTIVE; as a command it prints where it is.
 
+```bash
 POZ_OBJECTIVE="simpo beta=2 gamma=1" swift rlhf --rlhf_type dpo --external_plugins "$(python -m poz.integrations.swift.plugin)"
+```
 """
 
 import os

@@ -1,8 +1,8 @@
 """TRL's own trainers with any objective of poz, and poz's token log-probs under all of TRL's trainers.
 
-from poz.integrations.trl import DPOTrainer
+    from poz.integrations.trl import DPOTrainer
 
-DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
+    DPOTrainer(model=..., objective="simpo", args=DPOConfig(...), train_dataset=...).train()
 
 Where no objective is given, the options of DPOConfig say which one it is, and `objective_of` shows it. `RankedTrainer` is the
 same for lists of K completions, `RewardTrainer` for reward models, `GRPOTrainer` for completions that the policy writes

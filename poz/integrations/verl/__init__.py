@@ -1,8 +1,8 @@
 """Objectives on rollouts as policy losses of verl, under names such as "poz:gspo_token".
 
-import poz.integrations.verl
+    import poz.integrations.verl
 
-poz.integrations.verl.register()  # with verl's registry, in each of its processes
+    poz.integrations.verl.register()  # with verl's registry, in each of its processes
 
 verl does that itself where `actor_rollout_ref.model.external_lib=poz.integrations.verl.external`; then
 `actor_rollout_ref.actor.policy_loss.loss_mode=poz:gspo_token` trains with it.
