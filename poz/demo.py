@@ -204,8 +204,20 @@ def run(
             trainer.save_model(os.fspath(save))
     training, measured = (sorted(curve.items()) for curve in (curves[""], held_out_curve))
     counts = len(train), len(held_out)
-    how_made = repr(spec), seed, versions(PACKAGES)
-    result = Result(name, *counts, before, after, training, measured, reliability, Path(out), judged, *how_made)
+    result = Result(
+        name,
+        *counts,
+        before,
+        after,
+        training,
+        measured,
+        reliability,
+        Path(out),
+        judged,
+        repr(spec),
+        seed,
+        versions(PACKAGES),
+    )
     _draw(result, spec)
     for line in _report(result, "mean score" if rewards else "mean implicit reward"):
         show(line)

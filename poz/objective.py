@@ -120,7 +120,8 @@ class Objective:
         params: Hyper-parameters with default and domain.
         aliases: Other names in use.
         published: Values of the hyper-parameters in the paper and the released code, with where they were read.
-        said: The purposes that its file says it serves, with reasons; `answers` has also those that its fields prove.
+        said: What its file says of the purposes it serves, with reasons; `answers` has also those that its fields prove, and
+            not those that are contradicted.
         reduces_to: Limits that are other objectives.
         deviations: How named peers differ.
         gradient_stops: What is held constant under differentiation, beyond the inputs that are data.
@@ -185,7 +186,7 @@ class Objective:
     def answers(self) -> tuple[Answer, ...]:
         """The purposes it serves with the hyper-parameters bound so far, with reasons."""
         why = proved(families.layout_of(self.family), self.reads, self.optional)
-        said = tuple(one._replace(reads=why.pop(one.to, "")) for one in self.said)
+        said = tuple(one._replace(reads=why.pop(one.to, "")) for one in self.said if not one.against)
         return (*said, *(Answer(purpose, reads=reason) for purpose, reason in why.items()))
 
     @property

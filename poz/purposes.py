@@ -58,6 +58,8 @@ class Answer(NamedTuple):
             "second hand: ..." where others say so of them.
         test: The test that reproduces it, as file::function below tests/.
         world: The world of `poz worlds` that shows it.
+        under: The hyper-parameters that it takes, where the defaults do not do it.
+        against: The world of `poz worlds` in which it is contradicted; such an answer is kept as a claim, and counts as none.
         reads: What the objective is given, which proves it; nobody writes that, `proved` finds it.
     """
 
@@ -65,13 +67,19 @@ class Answer(NamedTuple):
     paper: str = ""
     test: str = ""
     world: str = ""
+    under: str = ""
+    against: str = ""
     reads: str = ""
 
     @property
     def why(self) -> str:
         """All its reasons, in a line."""
         test, world = f"tests/{self.test}" * bool(self.test), f"`poz worlds`: {self.world}" * bool(self.world)
-        return "; ".join(filter(None, (self.reads, self.paper, test, world)))
+        under, against = (
+            f"under {self.under}" * bool(self.under),
+            f"against it `poz worlds`: {self.against}" * bool(self.against),
+        )
+        return "; ".join(filter(None, (self.reads, under, self.paper, test, world, against)))
 
 
 def other_policies(reads: Collection[str]) -> list[str]:

@@ -40,6 +40,9 @@ def test_an_objective_answers_something_once(name):
     said = [answer.to for answer in poz.zoo[name].said]
     assert {*said} <= PURPOSES.keys()
     assert len({*said}) == len(said) <= 4
+    assert {answer.to for answer in poz.zoo[name].said if answer.against}.isdisjoint(
+        a.to for a in poz.zoo[name].answers
+    )
     assert (name in SILENT) == (not poz.zoo[name].answers)
 
 

@@ -71,7 +71,7 @@ def _purpose(purpose: str, came: dict[tuple[str, str], list[str]]) -> str:
     head = f"### {PURPOSES[purpose].rstrip('.')} {{#{purpose} data-toc-label='{purpose}'}}"
     by_reason: dict[str, list[str]] = {}  # what the fields prove is the same sentence for many
     for one in poz.zoo.values():
-        for answer in one.answers:
+        for answer in (*one.answers, *(said for said in one.said if said.against)):
             if answer.to == purpose:
                 reasons = [*_reasons(one, answer), *came.get((one.name, purpose), ())]
                 by_reason.setdefault("<br>".join(reasons), []).append(_link(one))
@@ -90,6 +90,10 @@ def _reasons(objective: Objective, answer: Answer) -> Iterator[str]:
     if answer.test:
         path, _, name = answer.test.partition("::")
         yield f"**Test**: [{name.removeprefix('test_').replace('_', ' ')}](../tests/{path})"
+    if answer.under:
+        yield f"**Under** {text(answer.under)}"
+    if answer.against:
+        yield "**Contradicted**, so that no filter has it"
     if answer.world:
         yield f"**World**: [{answer.world}](worlds.md#what-was-found)"
 

@@ -75,13 +75,19 @@ def _head(spec: Objective) -> str:
 
 def _purposes(spec: Objective) -> str:
     lines = []
-    for answer in spec.answers:
+    for answer in (*spec.answers, *(one for one in spec.said if one.against)):
         reasons = [f"Its paper: {text(answer.paper)}"] if answer.paper else []
         if answer.test:
             path, _, name = answer.test.partition("::")
             reasons.append(f"reproduced by [`{name}`]({TESTS}{path})")
         if answer.world:
             reasons.append(f"the world `{answer.world}` of `poz worlds`")
+        if answer.under:
+            reasons.append(f"under {text(answer.under)}")
+        if answer.against:
+            reasons.append(
+                f"**against it** the world [`{answer.against}`](../worlds.md#what-papers-claim), so it counts as a claim alone"
+            )
         reasons += [f"by what it reads: {text(answer.reads)}"] if getattr(answer, "reads", "") else []
         lines.append(f"**{answer.to}**\n:   {text(PURPOSES[answer.to])} <small>{'; '.join(reasons)}</small>")
     return "\n\n".join(("## What it is for", *lines)) if lines else ""

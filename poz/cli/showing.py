@@ -22,6 +22,7 @@ from poz.objective import Objective
 Fact = dict[str, Any]
 TABLES = {
     "answers": ("for", "because"),
+    "claims": ("said to be for", "because"),
     "parameters": ("parameter", "default", "domain", "meaning"),
     "reduces_to": ("reduces to", "when"),
     "deviations": ("who", "does what", "here"),
@@ -62,6 +63,7 @@ def _facts(spec: Objective) -> Fact:
         "reads": [field for field in spec.family._fields if field in spec.reads],
         "optional": [field for field in spec.family._fields if field in spec.optional],
         "answers": [{**one._asdict(), "because": one.why} for one in spec.answers],
+        "claims": [{**one._asdict(), "because": one.why} for one in spec.said if one.against],
         "parameters": [
             {
                 "name": parameter,
@@ -123,7 +125,7 @@ def _files(spec: Objective) -> Iterator[str]:
 def _rows(facts: Fact) -> dict[str, list[tuple[str, ...]]]:
     """What is listed, as cells."""
     return {
-        "answers": [(one["to"], one["because"]) for one in facts["answers"]],
+        **{key: [(one["to"], one["because"]) for one in facts[key]] for key in ("answers", "claims")},
         "parameters": [
             (
                 one["name"],
@@ -184,7 +186,7 @@ def _draw(facts: Fact, latex: bool) -> None:
     given = f"; where given: {', '.join(facts['optional'])}" * bool(facts["optional"])
     say(f"Reads {facts['family']}: {', '.join(facts['reads'])}{given}")
     rows = _rows(facts)
-    for key in ("answers", "parameters"):
+    for key in ("answers", "claims", "parameters"):
         _table(key, rows)
     for text in _published(facts):
         say(f"Published: {text}.")

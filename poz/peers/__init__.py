@@ -66,7 +66,7 @@ def results() -> dict[str, Any]:
 
 def aged(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Records, each with whether it is of an `older` state of its files; None where it has no digest."""
-    rows = {name: [*one.losses, *one.logps, *one.facts] for name, one in libraries().items()}
+    rows: dict[str, list[Any]] = {n: [*one.losses, *one.logps, *one.facts] for n, one in libraries().items()}
 
     def older(record: dict[str, Any]) -> bool | None:
         if "digest" not in record:

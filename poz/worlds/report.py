@@ -116,10 +116,10 @@ class Verdict(NamedTuple):
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
-    """Of every purpose that an objective is said to serve and that a world tests."""
+    """Of every purpose that an objective is, or was, said to serve and that a world tests."""
     records = {(one["objective"], one["world"]): one for one in results["results"]}
     for spec in zoo.values():
-        for answer in spec.answers:
+        for answer in (*spec.answers, *(one for one in spec.said if one.against)):
             for world in (world for world in WORLDS.values() if answer.to in world.purposes):
                 one, base = records.get((spec.name, world.name)), records.get((baseline(spec.name), world.name))
                 if one is None or base is None or one is base:

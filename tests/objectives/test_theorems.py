@@ -52,7 +52,7 @@ def test_conservative_dpo_minimiser():
         assert loss.item() == pytest.approx(-eps * math.log(eps) - (1 - eps) * math.log(1 - eps), rel=1e-14)
 
 
-def test_conservative_dpo_undoes_known_flips():
+def test_conservative_dpo_stays_finite_where_all_labels_agree():
     # The same in a population of two actions, the first always preferred: a finite gap of logit(1 - eps) / beta.
     always = np.array([[0.0, 1.0], [0.0, 0.0]])
     found = fit(poz.dpo.bind(beta=0.5, label_smoothing=0.2), np.array([0.5, 0.5]), always, reference=[0.3, 0.7])

@@ -26,9 +26,15 @@ from poz.purposes import Answer
     ],
     answers=[
         Answer(
-            "noisy-labels", paper="the authors' README: label smoothing is the share of preferences that are flipped"
+            "noisy-labels",
+            under="label_smoothing above 0",
+            paper="the authors' README: label smoothing is the share of preferences that are flipped",
         ),
-        Answer("overfitting", test="objectives/test_theorems.py::test_conservative_dpo_undoes_known_flips"),
+        Answer(
+            "overfitting",
+            under="label_smoothing above 0",
+            test="objectives/test_theorems.py::test_conservative_dpo_stays_finite_where_all_labels_agree",
+        ),
     ],
     basis="Paper, and the authors' code, executed in float64 (eric-mitchell/direct-preference-optimization@f8b8c0f): tests/authors/dpo.json.",
 )

@@ -23,6 +23,7 @@ def _alone(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
     answers=[
         Answer(
             "noisy-labels",
+            under="flip_below or smooth_below",
             paper="abstract: incorrect and ambiguous preferences, found by the strength on which several reward models vote",
             test="rewards/test_rewards_fits_claims.py::test_flipping_the_least_sure_labels_helps_until_the_noise_is_gone",
         ),
