@@ -92,7 +92,10 @@ def proved(layout: Layout, reads: Collection[str], optional: Collection[str]) ->
     used = {*reads, *optional}
     found = {
         "ties": ("label" in used, "It reads label, the probability that chosen is better: 1/2 where neither is."),
-        "reference-free": (not (layout.scores or other_policies(reads)), "It reads nothing of any other policy."),
+        "reference-free": (
+            not (layout.scores or other_policies(reads)),
+            "It reads nothing of a reference, an opponent or a policy of the last round.",
+        ),
         "k-responses": (
             layout.lists and not used.isdisjoint((*layout.masks.values(), "winrates")),
             "It reads a list of completions for each prompt, of any length.",
@@ -101,7 +104,7 @@ def proved(layout: Layout, reads: Collection[str], optional: Collection[str]) ->
         "unpaired-data": ("desirable" in used, "It reads completions without a rival, and desirable."),
         "engine-mismatch": (
             "sampler_logps" in used,
-            "It reads sampler_logps, by which correction=... corrects.",
+            "It reads sampler_logps, by which any correction but 'none', its default, corrects.",
         ),
         "images": (layout.errors, "It reads errors of denoising."),
         "reward-model": (layout.scores, "It reads outputs of a model of rewards or preferences."),

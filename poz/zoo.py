@@ -59,7 +59,7 @@ class Zoo(Mapping[str, Objective]):
         Args:
             answers: Purposes that each of them serves, of `poz.purposes.PURPOSES`.
             family: On this one, by name or class.
-            reads: Fields that each of them reads, or uses where they are given.
+            reads: Fields that each of them reads with its defaults, or uses where they are given.
             reference_free: Whether no policy but the one that learns is needed, neither a reference nor that of the last
                 iteration; either where it is None.
 

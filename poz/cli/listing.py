@@ -16,10 +16,13 @@ from poz.purposes import PURPOSES
 
 def list_(
     answers: Annotated[
-        list[str] | None, typer.Option("--for", metavar="PURPOSE", help="Only what answers this, such as ties.")
+        list[str] | None,
+        typer.Option("--for", metavar="PURPOSE", help="Only what answers this, such as ties; repeatable."),
     ] = None,
     family: Annotated[str | None, typer.Option(help="Only objectives on this family, such as Ranked.")] = None,
-    reads: Annotated[list[str] | None, typer.Option(help="Only those that read this field, or may.")] = None,
+    reads: Annotated[
+        list[str] | None, typer.Option(help="Only those that read this field at their defaults, or may; repeatable.")
+    ] = None,
     reference_free: Annotated[
         bool | None, typer.Option("--reference-free/--with-reference", help="Whether no reference policy is needed.")
     ] = None,
@@ -30,16 +33,31 @@ def list_(
 ) -> None:
     """Objectives, in order of publication: a table, or, where it is piped, a line each with tabs between its fields."""
     asked: dict[str, Any] = {"answers": answers or (), "family": family, "reads": reads or ()}
+    asked["reference_free"] = reference_free
     try:
-        found = poz.zoo.find(**asked, reference_free=reference_free)
+        found = poz.zoo.find(**asked)
     except ValueError as error:
         stop(str(error))
+    if not found and not as_json:
+        stop(f"No objective is all of that with its defaults. {_way_out(asked)}")
     if purposes:
         _purposes(found, as_json)
     else:
         _objectives(found, as_json, answers or [])
     if not found:
-        stop("No objective is all of that. Leave one of the options out.")
+        raise typer.Exit(2)
+
+
+def _way_out(asked: dict[str, Any]) -> str:
+    """Which option to leave out, and how many are left then."""
+    options = {"answers": "--for", "family": "--family", "reads": "--reads", "reference_free": "--reference-free"}
+    left = {
+        option: len(poz.zoo.find(**{key: one for key, one in asked.items() if key != name}))
+        for name, option in options.items()
+        if asked[name] not in ((), None)
+    }
+    ways = [f"{option} (then {count})" for option, count in left.items() if count]
+    return f"Leave out {' or '.join(ways)}." if ways else "Leave out two of the options."
 
 
 def _objectives(found: list[Objective], as_json: bool, asked: list[str]) -> None:
@@ -52,7 +70,7 @@ def _objectives(found: list[Objective], as_json: bool, asked: list[str]) -> None
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     elif not screen.out.is_terminal:
         for spec in found:
-            row = _row(spec) | {"answers": [one.to for one in spec.answers]}
+            row = _row(spec) | {"answers": [one.to for one in spec.answers]} | dict(enumerate(_because(spec, asked)))
             line(*(" ".join(cell) if isinstance(cell, list) else cell for cell in row.values()))
     else:
         screen.table(
