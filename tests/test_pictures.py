@@ -57,6 +57,7 @@ def test_an_inline_picture_stands_alone(name):
     assert root.get("role") == "img"
     assert root.find(f"{SVG}desc").text == alt(poz.zoo[name])
     assert name in root.find(f"{SVG}title").text
+    assert {"loss", "gradient"} <= {words.text for words in root.iter(f"{SVG}text")}  # a loss may be in nats squared
     assert not re.search(r'\bid="|href|<style|<script', text)
     assert len(text) < 8000
     drawn = [path for path in root.iter(f"{SVG}path") if path.get("stroke-width") == "2"]

@@ -41,13 +41,13 @@ def test_unequal_scales_are_normalised_and_said():
 @pytest.mark.parametrize(("scale", "said"), [("shared", "one axis for all"), ("own", "an axis of its own")])
 def test_other_scales_draw_the_numbers_of_the_reference(scale, said):
     shown = compare([poz.dpo, poz.ipo], scale=scale)
-    assert shown.loss == f"loss (nats), {said}"
+    assert shown.loss == f"loss, {said}"
     for curve in shown.curves:
         losses, slopes = curve.line.at(curve.at.x)
         assert np.array_equal(curve.at.loss, losses)
         assert np.array_equal(curve.at.slope, slopes)
     assert compare([poz.dpo, poz.hinge]).scale == "shared"
-    assert compare([poz.dpo]).loss == "loss (nats)"
+    assert compare([poz.dpo]).loss == "loss"
 
 
 def test_names_say_what_differs():
@@ -133,7 +133,9 @@ def test_no_two_curves_differ_by_colour_alone(tmp_path):
         ("dpo --scale normalized", "There is no scale 'normalized'. Did you mean 'normalised'?"),
         ("dpo --what slope", "There is no panel 'slope'."),
         ("dpo --style papers", "There is no style 'papers'. Did you mean 'paper'?"),
-        ("dpo --xlim 2 1", "compare needs two numbers for ends, the smaller one first; got 2.0 and 1.0."),
+        ("dpo --xlim 2 1", "--xlim takes two numbers, the smaller one first, as in --xlim -5 5; got 2 1."),
+        ("dpo --xlim -5,5", "--xlim takes two numbers, the smaller one first, as in --xlim -5 5; got -5,5 -o."),
+        ("dpo --xlim -inf inf", "--xlim takes two numbers, the smaller one first, as in --xlim -5 5; got -inf inf."),
         ("dpo --xlim 1 2 --widest 3", "--widest and --xlim say the same. Leave one out."),
     ],
 )

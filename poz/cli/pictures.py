@@ -30,7 +30,9 @@ def plot(
         bool, typer.Option("--limits", help="On the way to each objective that it has as a limit.")
     ] = False,
     style: Annotated[str, typer.Option(help="paper (5.5 inches wide, letters of 8 points) or slide.")] = "paper",
-    xlim: Annotated[tuple[float, float] | None, typer.Option(help="From where to where.")] = None,
+    xlim: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="LOW HIGH", help="From where to where, as in --xlim -5 5.")
+    ] = None,
     widest: Annotated[float | None, typer.Option(help="From minus this to this, in place of --xlim.")] = None,
     title: Annotated[str, typer.Option(help="Above the picture.")] = "",
 ) -> None:
@@ -42,7 +44,7 @@ def plot(
         stop(f"--widest must be a positive number; got {widest}.")
     if widest is not None and xlim is not None:
         stop("--widest and --xlim say the same. Leave one out.")
-    ends = (-widest, widest) if widest is not None else xlim
+    ends = (-widest, widest) if widest is not None else xlim and _ends(*xlim)
     asked = [_asked(name) for name in names]
     try:
         shown = draw(
@@ -54,6 +56,17 @@ def plot(
     except OSError as error:
         stop(f"Cannot write {output}: {error}")
     screen.say("\n".join(filter(None, [shown.why, shown.still, f"Wrote {output}"])))
+
+
+def _ends(*given: str) -> tuple[float, float]:
+    """The two numbers of --xlim."""
+    try:
+        low, high = map(float, given)
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        stop(f"--xlim takes two numbers, the smaller one first, as in --xlim -5 5; got {' '.join(given)}.")
+    return low, high
 
 
 def _asked(text: str) -> Objective:

@@ -116,7 +116,7 @@ def compare(
             start = line.at(np.array([pivot]))[0][0]
             shown = Points(at.x, (at.loss - start) / steepest[i], at.slope / steepest[i])
         curves.append(Curve(label, i, line, at, shown))
-    loss, gradient, said = "loss (nats)", "gradient", "one axis for all" if used == "shared" else "an axis of its own"
+    loss, gradient, said = "loss", "gradient", "one axis for all" if used == "shared" else "an axis of its own"
     if used == "normalised":
         loss, said = f"loss \N{MINUS SIGN} loss at {pivot:g}", "each by its largest slope"
     if len(every) > 1 or used == "normalised":

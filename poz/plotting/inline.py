@@ -40,7 +40,7 @@ def svg(objective: Objective) -> str:
         'fill="none" stroke="currentColor" font-family="system-ui, sans-serif" font-size="13">',
         f"<title>{escape(label(objective))}: loss and gradient</title><desc>{escape(alt(objective))}</desc>",
     ]
-    for left, of, column in ((LEFT, "loss (nats)", 1), (LEFT + width + GAP, "gradient", 2)):
+    for left, of, column in ((LEFT, "loss", 1), (LEFT + width + GAP, "gradient", 2)):
         box = Box(left, TOP, width, HIGH - TOP - BOTTOM, low, high, *limits((at.x, at[column]) for _, at in made))
         parts += [
             box.axes(of),

@@ -16,7 +16,7 @@ START, ROUNDS, NEAR = 33, 24, 0.003
 
 
 class Points(NamedTuple):
-    """Where a line goes through: (points,) each, in order; losses in nats and their slopes."""
+    """Where a line goes through: (points,) each, in order; losses and their slopes."""
 
     x: Floats
     loss: Floats
