@@ -118,6 +118,36 @@ def test_no_two_curves_differ_by_colour_alone(tmp_path):
     assert len(marked) == 3  # the dashes come again from the seventh on, with markers
 
 
+def test_a_picture_of_one_names_it_and_says_what_stands_still(tmp_path):
+    """With what is bound; a title that is given stands in its place."""
+    for command, title, there in (
+        (["simpo:gamma=1"], "simpo (gamma=1)", True),
+        (["dpo", "--title", "Mine"], "Mine", True),
+        (["dpo", "--title", "Mine"], "dpo", False),
+        (["dpo", "hinge"], "dpo, hinge", False),
+    ):
+        target = tmp_path / "one.svg"
+        result = CliRunner().invoke(app, ["plot", *command, "-o", str(target)])
+        assert result.exit_code == 0, result.output
+        assert "All else stands at -10" in result.output
+        root = ET.fromstring(target.read_text(encoding="utf-8"))
+        assert (title in [text.text for text in root.iter(f"{SVG}text")]) == there
+        assert re.match(r"All else stands at −10[^.]*\. (dpo: )?The loss falls", root.find("{*}desc").text)
+
+
+def test_a_gradient_that_is_no_slope_is_said(tmp_path):
+    """LCPO weighs the gradient of its base by a constant; DPO holds nothing."""
+    said = "the gradient is not the slope of the loss, parts of which are held constant."
+    for names, sentence in (
+        (["lcpo:base=simpo"], f"Of lcpo (base=simpo) {said}"),
+        (["dpo", "lcpo:base=simpo", "wpo"], f"Of lcpo (base=simpo), wpo {said}"),
+        (["dpo"], ""),
+    ):
+        result = CliRunner().invoke(app, ["plot", *names, "-o", str(tmp_path / "x.svg")])
+        assert result.exit_code == 0, result.output
+        assert [line for line in result.output.splitlines() if "slope" in line] == [sentence] * bool(sentence)
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [

@@ -34,7 +34,7 @@ def plot(
         tuple[str, str] | None, typer.Option(metavar="LOW HIGH", help="From where to where, as in --xlim -5 5.")
     ] = None,
     widest: Annotated[float | None, typer.Option(help="From minus this to this, in place of --xlim.")] = None,
-    title: Annotated[str, typer.Option(help="Above the picture.")] = "",
+    title: Annotated[str, typer.Option(help="Above the picture; the name of an objective that is alone.")] = "",
 ) -> None:
     """Loss and gradient against the margin, or what else an objective is drawn along, by its float64 reference."""
     from poz.plotting import approaching
@@ -55,7 +55,7 @@ def plot(
         stop(str(error))
     except OSError as error:
         stop(f"Cannot write {output}: {error}")
-    screen.say("\n".join(filter(None, [shown.why, shown.still, f"Wrote {output}"])))
+    screen.say("\n".join(filter(None, [shown.why, shown.still, shown.held, f"Wrote {output}"])))
 
 
 def _ends(*given: str) -> tuple[float, float]:

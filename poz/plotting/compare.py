@@ -66,6 +66,13 @@ class Comparison:
     why: str
     still: str
 
+    @property
+    def held(self) -> str:
+        """Of which objectives the gradient is not the slope of the loss, in a sentence; "" where it is of all."""
+        who = dict.fromkeys(self.names[curve.of] for curve in self.curves if curve.line.held)
+        said = "the gradient is not the slope of the loss, parts of which are held constant."
+        return f"Of {', '.join(who)} {said}" if who else ""
+
 
 @given
 def compare(

@@ -56,7 +56,7 @@ def plot(
         what: "loss", "gradient" or "both".
         scale: "shared", "normalised" or "own"; see `poz.plotting.compare`.
         style: "paper" or "slide".
-        title: Above it.
+        title: Above it; the name where it is "" and one objective is drawn.
 
     Returns:
         What was drawn.
@@ -97,8 +97,8 @@ def plot(
         upper.supxlabel(signed(shown.along), fontsize=looks["font"])
         for part in lower:
             _legend(part, shown.curves, labels, across, looks)
-        if title:
-            figure.suptitle(title, fontsize=1.2 * looks["font"])
+        if above := title or (signed(shown.names[0]) if len(shown.names) == 1 else ""):
+            figure.suptitle(above, fontsize=1.2 * looks["font"])
         _save(figure, path, shown, title)
     return shown
 
@@ -218,7 +218,10 @@ def _save(figure: Any, path: Path, shown: Comparison, title: str) -> None:
         return
     made = io.StringIO()
     figure.savefig(made, format="svg", metadata=about[kind])
-    said = signed(" ".join(f"{c.label}: {' '.join(described(replace(c.line, name=''), c.raw))}" for c in shown.curves))
+    curves = [
+        f"{c.label}: " * bool(c.label) + " ".join(described(replace(c.line, name=""), c.raw)) for c in shown.curves
+    ]
+    said = signed(" ".join([shown.still, *curves]))
     end = f"<title>{escape(name, quote=False)}</title>"
     path.write_text(
         made.getvalue().replace(end, f"{end}<desc>{escape(said)}</desc>", 1).replace("<svg ", '<svg role="img" ', 1)
