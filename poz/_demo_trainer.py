@@ -8,7 +8,6 @@ from typing import Any
 from poz.families import layout_of
 from poz.objective import Objective
 from poz.preferences import Pair
-from poz.zoo import zoo
 
 VOCABULARY = 1024
 """Tokens. Of bytes alone a model this small would have to learn words first, from rows three times as long."""
@@ -23,7 +22,7 @@ WIDTH = 4
 
 
 def trainer_of(
-    objective: str | Objective,
+    spec: Objective,
     train: list[Pair],
     held_out: list[Pair],
     folder: str,
@@ -32,8 +31,12 @@ def trainer_of(
     batch_size: int,
     learning_rate: float,
     max_length: int,
+    learns: bool = False,
 ) -> Any:
-    """poz's trainer of a tiny Llama: a policy, or a reward model where the objective is on scores."""
+    """poz's trainer of a tiny Llama: a policy, or a reward model where the objective is on scores.
+
+    Where it `learns`, the objective is LCPO, whose reliabilities are found.
+    """
     import torch
     from datasets import Dataset
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
@@ -41,8 +44,15 @@ def trainer_of(
     from trl.trainer.reward_config import RewardConfig
 
     from poz.integrations.trl import DPOTrainer, RewardTrainer
+    from poz.torch import LCPO
 
-    spec = zoo[objective] if isinstance(objective, str) else objective
+    class Over(DPOTrainer):
+        """LCPO-EM over the base that is bound."""
+
+        def named(self, name: str, dataset: Any) -> Any:
+            made: Any = super().named(name, dataset)
+            return LCPO(spec.values["base"], len(made.reliability), mode=spec.values["mode"])
+
     rewards = layout_of(spec.family).scores
     tokenizer = _tokenizer(train, PAD if rewards else END)
     torch.manual_seed(seed)
@@ -59,13 +69,13 @@ def trainer_of(
         bos_token_id=None,
     )
     shape.num_labels = WIDTH if "chosen_embedding" in spec.reads else 1
-    classes: tuple[Any, Any, Any] = (DPOTrainer, DPOConfig, LlamaForCausalLM)
+    classes: tuple[Any, Any, Any] = (Over, DPOConfig, LlamaForCausalLM)
     if rewards:
         classes = (RewardTrainer, RewardConfig, LlamaForSequenceClassification)
     make, configure, model = classes
     trainer = make(
         model(shape),
-        objective=objective,
+        objective=spec.name if learns else spec,
         args=configure(
             folder,
             per_device_train_batch_size=batch_size,

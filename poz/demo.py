@@ -105,7 +105,7 @@ def run(
     the end of the prompt and the beginning of the completions are kept.
 
     "lcpo", "lcpo_em" and "re_po" learn how reliable each id in the column `annotator` is, as in `DPOTrainer`; held-out
-    pairs of those who labelled no other pair are trained on. With `params` they are the loss of a given reliability.
+    pairs of those who labelled no other pair are trained on. With a `reliability` in `params` they are the loss of that one.
 
     Of an objective on rollouts, such as "grpo", it is a policy that reads no pairs: it learns a rule, to count on, from the
     rewards of what it writes itself (`GRPOTrainer`). Its prompts are three digits, a quarter of which are held out.
@@ -137,7 +137,7 @@ def run(
     """
     spec, notes = _bound(objective, params)
     name = objective if isinstance(objective, str) else objective.name
-    learns = isinstance(objective, str) and spec.name == "lcpo" and not params
+    learns = isinstance(objective, str) and spec.name == "lcpo" and "reliability" not in params
     if steps < 1:
         raise ValueError(f"The demo takes at least 1 step; got {steps}.")
     with suppress(OSError):  # the check below says what is wrong
@@ -177,8 +177,9 @@ def run(
             notes += more
         short = [shortened(pair, max_length) for pair in held_out]
         judge = None if reward_model is None else Judge(Path(reward_model), short)
-        trained = name if learns else spec
-        trainer = trainer_of(trained, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length)
+        trainer = trainer_of(
+            spec, train, held_out, folder, steps, seed, batch_size, learning_rate, max_length, learns=learns
+        )
         show(f"{spec.title} ({spec.paper}), {steps} steps of {batch_size} pairs, learning rate {learning_rate:g}")
         show(f"{spec!r}{', whose reliability is learnt' * learns}")
         for note in notes:
@@ -238,11 +239,16 @@ def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objec
     if not isinstance(objective, str):
         return objective.bind(**params), []
     spec = zoo[objective]
-    spec = spec.bind(**{**PARAMS.get(spec.name, {}), **params})
+    settings = {name: value for name, value in PARAMS.get(spec.name, {}).items() if name not in params}
+    changed = (f"{name}={value!r} (default {spec.values[name]!r})" for name, value in settings.items())
+    notes = [f"set for a tiny model and few steps: {', '.join(changed)}"] if settings else []
+    spec = spec.bind(**settings, **params)
+    if spec.name == "lcpo" and "reliability" in params:
+        notes += ["the reliability is the given one; leave it out, and it is learnt"]
     if "kl_logps" not in spec.reads or "estimator" in params:
-        return spec, []
+        return spec, notes
     said = f"{objective} reads samples for K, the KL of policy and reference, which pairs do not bring: K is 0"
-    return spec.bind(estimator="zero"), [said]
+    return spec.bind(estimator="zero"), [*notes, said]
 
 
 def _report(result: Result, reward: str) -> Iterator[str]:

@@ -221,6 +221,16 @@ def test_em_runs_and_says_what_it_learnt(tmp_path, lines, some, name):
     assert any(line.endswith("whose reliability is learnt") for line in lines)
 
 
+def test_em_learns_over_the_base_that_is_given(tmp_path, lines, some):
+    data = by(some, tmp_path, ["al", "bo"] * 4)
+    params = {"base": poz.simpo.bind(beta=1.5), "mode": "weighted"}
+    result = demo.run("lcpo_em", data, 2, tmp_path / "x.png", batch_size=4, params=params, show=lines.append)
+    assert result.reliability.keys() == {"al", "bo"}
+    assert 0.9 not in result.reliability.values()
+    assert any("poz.simpo" in line and line.endswith("whose reliability is learnt") for line in lines)
+    assert result.before.margin != 0  # DPO's is 0, of a policy that is its own reference
+
+
 def test_em_without_annotators_learns_one_reliability(tmp_path, lines, some):
     result = demo.run("lcpo_em", some, 1, tmp_path / "x.png", batch_size=2, show=lines.append)
     assert list(result.reliability) == [None]
@@ -230,7 +240,8 @@ def test_em_without_annotators_learns_one_reliability(tmp_path, lines, some):
 def test_lcpo_with_hyper_parameters_is_the_loss_of_a_given_reliability(tmp_path, lines, some):
     result = demo.run("lcpo", some, 1, tmp_path / "x.png", batch_size=2, params={"reliability": 0.8}, show=lines.append)
     assert result.reliability == {}
-    assert not any("is learnt" in line for line in lines)
+    assert not any(line.endswith("whose reliability is learnt") for line in lines)
+    assert "the reliability is the given one; leave it out, and it is learnt" in lines
     assert any("reliability=0.8" in line for line in lines)
 
 
@@ -275,6 +286,10 @@ def test_a_nan_in_the_data_is_found_by_the_reader(tmp_path):
 def test_settings_differ_from_the_defaults(name):
     bound, default = (poz.zoo[name].bind(**more).values for more in (PARAMS[name], {}))
     assert all(bound[key] == value != default[key] for key, value in PARAMS[name].items())
+    (said,) = demo._bound(name, {})[1]
+    assert said.startswith("set for a tiny model and few steps: ")
+    assert all(f"{key}={value!r} (default {default[key]!r})" in said for key, value in PARAMS[name].items())
+    assert demo._bound(name, PARAMS[name])[1] == []  # what the caller asked for is no news
 
 
 def test_hyper_parameters_go_before_the_settings(tmp_path, lines, some):
