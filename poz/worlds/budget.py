@@ -18,7 +18,7 @@ from poz.zoo import zoo
 
 SETTINGS = 8
 """Draws of all hyper-parameters, the learning rate among them; the first are the defaults."""
-SEEDS = 16
+SEEDS = 32
 """Draws of a world: prompts, reward, reference, labels and draws of hyper-parameters."""
 STEPS = 150
 """Of Adam, over all labels at once."""

@@ -53,13 +53,13 @@ def _right(log_p: Floats, better: Floats, weight: Floats) -> Floats:
 
 
 def raised(labels: Labels, theta: Floats) -> Floats:
-    """(...,) by how many nats chosen sentences of the training are likelier than under the reference; displacement is below 0."""
+    """(...,) the share of chosen sentences of the training that are likelier than under the reference; where displaced, 0."""
     seen = labels.seen
     policies = np.moveaxis(np.asarray(theta, np.float64), -2, 0)
     own = token_logps(
         np, seen.features, seen.reference[:, None], seen.tokens[:, None], policies.reshape(2, -1, FEATURES)
     )
-    gap = (own - seen.logps).sum(-1)[:, 0::2].mean(-1)
+    gap = ((own - seen.logps).sum(-1)[:, 0::2] > 0).mean(-1)
     return np.asarray(gap.reshape(policies.shape[1:-1]))
 
 

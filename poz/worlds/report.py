@@ -60,7 +60,7 @@ class Cell(NamedTuple):
         defaults: `share` with the default hyper-parameters.
         kl: KL spent, in nats.
         accuracy: How often the policy finds the better sentence likelier.
-        raised: By how much chosen sentences became likelier, in nats.
+        raised: The share of chosen sentences that became likelier.
         failed: Runs that were not finite.
     """
 

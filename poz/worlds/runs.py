@@ -14,6 +14,8 @@ from poz.worlds.labels import Labels, labels
 from poz.worlds.language import Floats
 
 Record = dict[str, Any]
+DIGITS = 3
+"""That are kept: of rewards, whose standard deviation is 1.5, of nats and of shares."""
 
 
 class Draws:
@@ -78,7 +80,8 @@ def record(one: Objective, world: World, draws: Draws, values: dict[str, Floats]
         rows.append((worth.regret[0], worth.regret[1], worth.kl[0], worth.accuracy[0], raised[0]))
     names = ("regret", "regret_at_defaults", "kl", "accuracy", "raised")
     found = {
-        name: [round(float(x), 4) for x in column] for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        name: [round(float(x), DIGITS) for x in column]
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
     return {
         "objective": one.name,
@@ -94,6 +97,6 @@ def reference(world: World, draws: Draws) -> Record:
     found = [measure.worth(truth, measure.REFERENCE) for truth in draws.truths[world.name]]
     return {
         "world": world.name,
-        "regret": [round(float(one.regret), 4) for one in found],
-        "accuracy": [round(float(one.accuracy), 4) for one in found],
+        "regret": [round(float(one.regret), DIGITS) for one in found],
+        "accuracy": [round(float(one.accuracy), DIGITS) for one in found],
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
-from statistics import median
 
 from poz import zoo
 from poz.worlds import WORLDS, digest, report
@@ -34,18 +33,16 @@ def found(results):
         named={world: better_than_dpo(cells, world) for world in WORLDS},
         share={f"{n} {w}": f"{cell.share.mean:.2f}" for (n, w), cell in cells.items()},
         kl={f"{n} {w}": f"{cell.kl.mean:.1f}" for (n, w), cell in cells.items()},
-        raised={f"{n} {w}": f"{cell.raised.mean:+.1f} ± {half(cell.raised):.1f}" for (n, w), cell in cells.items()},
+        raised={f"{n} {w}": f"{cell.raised.mean:.2f} ± {half(cell.raised):.2f}" for (n, w), cell in cells.items()},
         cycles=lowest(cells, "cycles"),
         seeds=results["seeds"],
-        raised_dpo=sum(x > 0 for x in _raised(results)["dpo"]),
-        counted=counted(results, cells),
         ran=ran(results, cells),
         picture=f"{TITLE}. {ALT}",
         best=best(results, cells),
         claims=claims(results, cells),
         regret=every(cells, lambda c: f"{c.share.mean:.2f} ± {half(c.share):.2f} ({c.worst:.2f}){report.mark(c)}"),
         spent=every(cells, lambda c: f"{c.kl.mean:.1f}, {c.accuracy.mean:.2f}"),
-        defaults=every(cells, lambda c: f"{c.defaults.mean:.2f}, {c.raised.mean:+.1f}"),
+        defaults=every(cells, lambda c: f"{c.defaults.mean:.2f}, {c.raised.mean:.2f}"),
     ).rstrip() + "\n"
 
 
@@ -59,28 +56,6 @@ def lowest(cells, world):
     """The three with the least regret, with their intervals."""
     found = sorted((c.share.mean, n, c) for (n, w), c in cells.items() if w == world)[:3]
     return ", ".join(f"`{name}` {share:.2f} ± {half(cell.share):.2f}" for share, name, cell in found)
-
-
-def _raised(results):
-    return {one["objective"]: one["raised"] for one in results["results"] if one["world"] == "displacement"}
-
-
-def counted(results, cells):
-    """Of what claims to avert displacement, the seeds in which it did, most first."""
-    raised, rows = _raised(results), []
-    for name in {one.objective for one in report.verdicts(results) if one.purpose == "displacement"}:
-        own, base = raised[name], raised[report.baseline(name)]
-        counts = sum(x > 0 for x in own), sum(x > y for x, y in zip(own, base, strict=True))
-        rows.append((*counts, f"{median(own):+.1f}", f"{cells[name, 'displacement'].share.mean:.2f}", f"`{name}`"))
-    rows.sort(key=lambda row: (-row[0], -row[1], row[-1]))
-    heads = [
-        "objective",
-        "likelier than under the reference",
-        "than under the baseline",
-        "median, nats",
-        "share of regret",
-    ]
-    return table(heads, [[row[-1], *row[:-1]] for row in rows])
 
 
 def half(interval):
