@@ -55,6 +55,8 @@ def worlds(
         if one.family not in FAMILIES:
             known = ", ".join(family.__name__ for family in FAMILIES)
             stop(f"`{one.name}` is on {one.family.__name__}, which no world fills. Objectives on {known} are run.")
+    names = {*(objective or []), *(one.name for one in chosen)}
+    chosen = [one for one in budget.objectives() if one.name in names]
     if picture is not None:
         try:
             pictures.needs()

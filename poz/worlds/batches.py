@@ -105,7 +105,9 @@ def _samples(xp: Any, objective: Objective, labels: Labels, logps: Logps) -> dic
         "logps": lambda: logps(seen).sum(-1).reshape(shape),
         "anchor_logps": lambda: seen.logps.sum(-1).reshape(shape),
         "ref_logps": lambda: seen.logps.sum(-1).reshape(shape),
-        "winrates": lambda: labels.winrates,
+        "winrates": lambda: (
+            labels.winrates - (0.5 if objective.name == "gpo" else 0.0)
+        ),  # which reads antisymmetric scores
     }
 
 

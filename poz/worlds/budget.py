@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,25 @@ LEFT_OUT = {
 """Objectives whose fields mean something that no world has."""
 STATE = {"lcpo": ("reliability",), "beta_dpo": ("mean_gap",), "bco": ("baseline",)}
 """Hyper-parameters that are state, and follow the batch as the paper has it."""
+VARIANTS: dict[str, dict[str, Any]] = {"vpo": {"sign": -1}}
+"""Choices that are not the defaults: VPO is pessimistic where the data are given."""
+CONSERVATIVE = "cdpo"
+"""DPO with label smoothing, which is drawn of it alone: by default it is 0, which is off, and there it stays."""
+RANGES = {("rebel", "eta"): (0.5, 100.0), ("onpo", "eta"): (0.5, 100.0)}
+"""Of what multiplies a target that others divide by their β: the inverse of β's."""
 TUNED = {"simpo": ("gamma_beta_ratio",)}
 """Numbers that are None by default, and drawn all the same: without it simpo is another objective."""
 
 
 def objectives() -> list[Objective]:
     """Those on families that a world can fill."""
-    return [one for one in zoo.values() if one.family in FAMILIES]
+    found = []
+    for one in zoo.values():
+        if one.family in FAMILIES:
+            found += [one.bind(**VARIANTS[one.name]) if one.name in VARIANTS else one]
+        if one.name == "dpo":
+            found += [replace(one, name=CONSERVATIVE)]
+    return found
 
 
 def reason(objective: Objective, world: World) -> str:
@@ -72,6 +85,7 @@ def drawn(objective: Objective) -> dict[str, Real]:
         and not param.domain.whole
         and name not in state
         and (param.default is not None or name in tuned)
+        and (name != "label_smoothing" or param.default > 0 or objective.name == CONSERVATIVE)
     }
 
 
@@ -85,7 +99,8 @@ def settings(objective: Objective, seed: int, count: int = SETTINGS) -> dict[str
     found = {"learning_rate": _values(seed, "learning_rate", RATES, RATE, count)}
     for name, domain in drawn(objective).items():
         default: float = _PAPER.get((objective.name, name), owner.params[name].default)
-        low, high = min(domain.usual[0], default), max(domain.usual[1], default)
+        usual = RANGES.get((objective.name, name), domain.usual)
+        low, high = min(usual[0], default), max(usual[1], default)
         found[name] = _values(seed, name, (low, high), default, count)
     return found
 

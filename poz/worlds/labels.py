@@ -40,7 +40,7 @@ class Labels(NamedTuple):
         scores: (lists, LIST) of annotators, as `seen` stands; zeros where there are none.
         winrates: (lists, LIST) share of the list that each beats, itself one half.
         order: (lists, LIST) places in the list, best first.
-        label: (2 · lists,) 1, or 1/2 of a tie.
+        label: (2 · lists,) 1, or 1/2 of a tie where the world has such labels.
         annotator: (2 · lists,) who said so, 0 where that is not known.
         entropy: (2 · lists,) of the reference, as `poz.Pairs` has it.
         x: (2 · lists, WIDTH) the prompts.
@@ -95,6 +95,7 @@ def labels(world: World, truth: Truth) -> Labels:
     scores = np.zeros((TRAIN, LIST)) if said.scores is None else np.take_along_axis(said.scores, within, 1)
     winrates = np.take_along_axis(said.wins.mean(-1), within, 1)
     kept = np.arange(TRAIN) % world.lists
+    tied = (pair == 0.5) & ("label" in world.supplies)
     annotator = np.zeros(TRAIN, int) if said.annotator is None else said.annotator
     p = np.exp(logps(truth.train, _NONE)).cumsum(-1)
     samples = np.minimum((p < drawn[:, None]).sum(-1), p.shape[-1] - 1)
@@ -108,7 +109,7 @@ def labels(world: World, truth: Truth) -> Labels:
         scores[kept],
         winrates[kept],
         order[kept],
-        np.where(pair == 0.5, 0.5, 1.0)[kept].reshape(-1),
+        np.where(tied, 0.5, 1.0)[kept].reshape(-1),
         np.repeat(annotator[kept], 2),
         entropy,
         np.repeat(truth.train.x[kept], 2, 0),

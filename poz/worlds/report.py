@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poz.purposes import Answer
 from poz.worlds import WORLDS
+from poz.worlds.budget import CONSERVATIVE, VARIANTS
 from poz.zoo import zoo
 
 Results = dict[str, Any]
@@ -18,6 +20,8 @@ BASELINE = {"Ranked": "plackett_luce"}
 """What an objective is compared with, by its family; dpo where it is not said."""
 MEASURES = {"displacement": "raised", "no-tuning": "regret_at_defaults"}
 """What decides whether a purpose is served; regret where it is not said."""
+NOT_JUDGED = {("spce", "preference-strength"): "its strengths are labels, which are all 1 here"}
+"""Claims of what no world gives; nor are those judged that need hyper-parameters which are not run."""
 CONFIDENCE, CLAIMED = 0.95, 0.99
 """Of intervals, and of those by which a claim is judged: there are many."""
 
@@ -118,10 +122,12 @@ class Verdict(NamedTuple):
 def verdicts(results: Results) -> Iterator[Verdict]:
     """Of every purpose that an objective is, or was, said to serve and that a world tests."""
     records = {(one["objective"], one["world"]): one for one in results["results"]}
+    start = {one["world"]: np.array(one["regret"]) for one in results.get("reference", ())}
     for spec in zoo.values():
         for answer in (*spec.answers, *(one for one in spec.said if one.against)):
-            for world in (world for world in WORLDS.values() if answer.to in world.purposes):
-                one, base = records.get((spec.name, world.name)), records.get((baseline(spec.name), world.name))
+            name = runs_as(spec.name, answer)
+            for world in (world for world in WORLDS.values() if answer.to in world.purposes and name):
+                one, base = records.get((name, world.name)), records.get((baseline(spec.name), world.name))
                 if one is None or base is None or one is base:
                     continue
                 measure = MEASURES.get(answer.to, "regret")
@@ -129,9 +135,16 @@ def verdicts(results: Results) -> Iterator[Verdict]:
                 better = gap.low > 0 if measure == "raised" else gap.high < 0
                 worse = gap.high < 0 if measure == "raised" else gap.low > 0
                 verdict = "supported" if better else "FAILS" if worse else "undecided"
-                if better and interval(_beyond(one, base, "regret"), CLAIMED).low > 0:
+                if better and measure == "raised" and interval(one["regret"] - start[world.name], CLAIMED).high >= 0:
                     verdict = "at a price"
-                yield Verdict(spec.name, answer.to, world.name, measure, gap, verdict)
+                yield Verdict(name, answer.to, world.name, measure, gap, verdict)
+
+
+def runs_as(name: str, answer: Answer) -> str:
+    """The name under which what an objective is said to be for is run; "" where nothing of the kind is."""
+    if (name, answer.to) in NOT_JUDGED:
+        return ""
+    return CONSERVATIVE if answer.under and name == "dpo" else "" if answer.under and name not in VARIANTS else name
 
 
 def mark(cell: Cell) -> str:

@@ -19,10 +19,15 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "overfitting",
+            under="link='hinge', 'square' or 'truncated_quadratic'",
             paper="abstract: the convex function of the margin is how an offline loss regularises",
             test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin",
         ),
-        Answer("noisy-labels", test="objectives/test_link_laws.py::test_savage_is_bounded_and_forgets_both_ends"),
+        Answer(
+            "noisy-labels",
+            under="link='savage'",
+            test="objectives/test_link_laws.py::test_savage_is_bounded_and_forgets_both_ends",
+        ),
     ],
     reduces_to=[
         Limit("dpo", "logistic", lambda p: {**p, "link": "logistic"}, lambda p: {"beta": p["beta"]}),

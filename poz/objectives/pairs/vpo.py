@@ -29,7 +29,8 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
         Answer(
             "over-optimisation",
-            paper="abstract: and with the other sign for pessimism offline",
+            under="sign=-1",
+            paper="abstract: and with the other sign it is pessimistic offline",
             test="objectives/test_theorems.py::test_vpo_incentive_is_monotone",
         ),
     ],
