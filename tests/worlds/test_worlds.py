@@ -213,3 +213,25 @@ def test_without_jax_there_is_a_sentence(monkeypatch):
     monkeypatch.delitem(sys.modules, "poz.worlds.training", raising=False)
     with pytest.raises(ImportError, match=r"The training of worlds needs optax: pip install 'poz\[jax\]'"):
         import poz.worlds.training  # noqa: F401
+
+
+def test_fields_mean_what_the_objective_reads():
+    for name in ("clean", "certain", "cycles", "ties"):
+        world = WORLDS[name]
+        said = labels(world, world.truth(3))
+        given = {one: batch(np, poz.zoo[one], said, lambda some: some.logps) for one in ("gpo", "sppo", "spce")}
+        assert np.abs(given["gpo"].winrates.mean(-1)).max() < 1e-12  # scores of a pair are one another's negative
+        assert np.abs(given["sppo"].winrates.mean(-1) - 0.5).max() < 1e-12
+        np.testing.assert_array_equal(given["sppo"].winrates - given["gpo"].winrates, 0.5)
+        assert ((given["spce"].label == 0.5).any()) == ("label" in world.supplies)
+
+
+def test_a_claim_is_judged_of_what_it_is_about():
+    run = {one.name: one for one in budget.objectives()}
+    assert run["vpo"].values["sign"] == -1  # the data are given
+    assert ("label_smoothing" in budget.drawn(run["dpo"]), "label_smoothing" in budget.drawn(run["cdpo"])) == (0, 1)
+    names = {(name, answer.to): report.runs_as(name, answer) for name, one in poz.zoo.items() for answer in one.said}
+    assert names["dpo", "noisy-labels"] == "cdpo"
+    assert names["gpo_link", "noisy-labels"] == names["spce", "preference-strength"] == ""
+    assert names["vpo", "over-optimisation"] == "vpo"
+    assert names["r_dpo", "length-bias"] == "r_dpo"
