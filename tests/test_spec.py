@@ -97,7 +97,7 @@ def test_objective_files_stay_short(root):
             elif not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
                 code += node.end_lineno - node.lineno + 1
         assert code <= 50, path.name
-        assert len(path.read_text().splitlines()) <= (170 if path.stem == "mnpo" else 115), path.name
+        assert len(path.read_text().splitlines()) <= (175 if path.stem == "mnpo" else 120), path.name
 
 
 def test_no_function_of_an_objective_is_long(root):

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from poz import zoo
-from poz.worlds import WORLDS, digest, report
+from poz.worlds import WORLDS, budget, digest, report
 from poz.worlds.picture import TITLE
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ def found(results):
         kl={f"{n} {w}": f"{cell.kl.mean:.1f}" for (n, w), cell in cells.items()},
         raised={f"{n} {w}": f"{cell.raised.mean:.2f} ± {half(cell.raised):.2f}" for (n, w), cell in cells.items()},
         cycles=lowest(cells, "cycles"),
-        seeds=results["seeds"],
+        rate=budget.RATE,
         ran=ran(results, cells),
         picture=f"{TITLE}. {ALT}",
         best=best(results, cells),

@@ -64,6 +64,14 @@ def test_a_world_that_is_a_reason_supports_it(results):
     assert named <= supported
 
 
+def test_what_fails_counts_as_a_claim_alone(results):
+    failed = {(one.objective, one.purpose, one.world) for one in report.verdicts(results) if one.verdict == "FAILS"}
+    against = {(o.name, answer.to, answer.against) for o in poz.zoo.values() for answer in o.said if answer.against}
+    assert against <= failed
+    still = {(o.name, answer.to) for o in poz.zoo.values() for answer in o.answers if not answer.reads}
+    assert not {(name, purpose) for name, purpose, _ in failed} & still
+
+
 @pytest.mark.parametrize(("gap", "verdict"), [(-0.5, "supported"), (0.5, "FAILS"), (0.0, "undecided")])
 def test_a_verdict_is_about_differences_on_the_same_seeds(results, gap, verdict):
     """Of numbers made up: seeds differ by far more than the objectives, but alike."""

@@ -29,6 +29,7 @@ from poz.purposes import Answer
         ),
         Answer(
             "displacement",
+            world="displacement",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],

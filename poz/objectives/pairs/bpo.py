@@ -25,6 +25,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "displacement",
+            world="displacement",
             paper="abstract: degraded chosen responses, which the smaller of both sides' margins prevents",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),

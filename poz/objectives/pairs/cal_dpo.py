@@ -30,6 +30,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "displacement",
+            world="displacement",
             paper="abstract: a contrast ignores the actual values of rewards, which are calibrated here",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),

@@ -32,6 +32,7 @@ from poz.purposes import Answer
         ),
         Answer(
             "displacement",
+            world="displacement",
             paper="the authors' README: the NLL of chosen keeps the policy near to what was preferred",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),

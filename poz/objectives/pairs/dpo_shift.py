@@ -29,6 +29,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "displacement",
+            world="displacement",
             paper="the authors' README: it balances the probability of chosen, which often falls, with the margin",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),

@@ -23,6 +23,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "displacement",
+            world="displacement",
             paper="abstract: DPO may make chosen less likely as long as the ratio grows, and the penalty averts it",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),

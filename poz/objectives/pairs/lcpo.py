@@ -59,6 +59,7 @@ def _constraint(p: Values) -> str | None:
     answers=[
         Answer(
             "noisy-labels",
+            world="flips_10",
             paper="eq. 2 to 5: whether a label is the clean one is latent, and inferred in each step",
             test="algorithms/test_lcpo_em.py::test_calibrated_model_identifies_the_reliability",
         ),

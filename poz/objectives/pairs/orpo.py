@@ -36,6 +36,7 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
         ),
         Answer(
             "displacement",
+            world="displacement",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],

@@ -22,7 +22,6 @@ from poz.purposes import Answer
             "length-bias",
             paper="abstract: DPO exploits length, and a simple regulariser prevents it",
             test="objectives/test_length_laws.py::test_length_is_paid_for",
-            world="length",
         ),
     ],
     reduces_to=[

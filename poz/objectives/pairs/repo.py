@@ -21,7 +21,7 @@ from poz.purposes import Answer
         Published("junkangwu/RePO@79cdf5b, training_configs/llama-3-8b-instruct-repo.yaml", {"gamma": (0.6,)}),
     ],
     answers=[
-        Answer("no-tuning", paper="abstract: one hyper-parameter, where SimPO has two"),
+        Answer("no-tuning", against="clean", paper="abstract: one hyper-parameter, where SimPO has two"),
         Answer("uneven-pairs", paper="abstract: trivial pairs are filtered by the hinge"),
         Answer("overfitting", test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin"),
     ],

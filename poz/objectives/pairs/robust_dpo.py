@@ -26,6 +26,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "noisy-labels",
+            world="annotators",
             paper="abstract: the loss is unbiased under random flips of preferences",
             test="objectives/test_label_laws.py::test_robust_dpo_is_unbiased_under_flips",
         ),

@@ -19,9 +19,14 @@ def _check_values(xp: Namespace, pairs: Pairs, values: Values) -> None:
     formula=r"-e^{\bar p_w}+e^{\bar p_l},\quad\bar p=\tfrac{1}{|y|}\log\pi(y)",
     reads="chosen rejected chosen_len rejected_len",
     answers=[
-        Answer("no-tuning", paper="the authors' README: better than DPO and SimPO without hyper-parameters"),
+        Answer(
+            "no-tuning",
+            against="clean",
+            paper="the authors' README: better than DPO and SimPO without hyper-parameters",
+        ),
         Answer(
             "displacement",
+            world="displacement",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],

@@ -26,6 +26,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "preference-strength",
+            against="clean",
             paper="abstract: rewards are given as scalars, for which preferences are a special case",
         ),
         Answer(

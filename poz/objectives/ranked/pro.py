@@ -31,6 +31,7 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     answers=[
         Answer(
             "preference-strength",
+            against="clean",
             paper="second hand: eq. 7 to 9, where the gaps in rewards are the temperatures of the contrasts",
             test="objectives/test_theorems.py::test_pro_with_equal_rewards_is_a_constant",
         ),

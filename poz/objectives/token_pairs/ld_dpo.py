@@ -22,6 +22,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "length-bias",
+            world="length",
             paper="abstract: what length alone contributes is decoupled, as the implicit reward follows it",
             test="objectives/test_token_laws.py::test_tokens_beyond_the_shorter_length_weigh_alpha",
         ),
