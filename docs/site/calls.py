@@ -20,9 +20,13 @@ trainer = {trainer}(
 {middle}    args={config}("{folder}"),
     train_dataset=dataset,  # {columns}
     processing_class=tokenizer,
-    objective={objective},
+{objective},
 )
 trainer.train()"""
+LEARNT = """\
+    # learns how reliable each annotator is, over DPO; over another base, with
+    # annotators numbered from 0: poz.torch.LCPO(base, num_annotators)
+    objective="lcpo_em\""""
 
 
 def numpy(spec: Objective, example: Example) -> str:
@@ -69,7 +73,8 @@ def trl(spec: Objective) -> tuple[str, str]:
     config = {"RankedTrainer": "DPOConfig"}.get(name, name.replace("Trainer", "Config"))
     middle = "    reward_funcs=rule,\n" * (name == "GRPOTrainer")
     bound = ", ".join(f"{key}={_value(value)}" for key, value in list(spec.values.items())[:2])
-    objective = f"poz.{spec.name}" + f".bind({bound})" * bool(bound)
+    objective = f"    objective=poz.{spec.name}" + f".bind({bound})" * bool(bound)
+    objective = LEARNT if spec.name == "lcpo" else objective
     return name, TRL.format(
         trainer=name, config=config, middle=middle, folder=spec.name, columns=columns, objective=objective
     )
@@ -101,7 +106,8 @@ def trainer(spec: Objective) -> tuple[str, str, str]:
         check_pairs(spec)
     except ValueError as error:
         return "", "", f"{str(error).split('. ')[0]}, and TRL's trainers no more: {OWN}"
-    return "DPOTrainer", _columns("prompt, chosen, rejected", *columns_read(spec)), ""
+    columns = _columns("prompt, chosen, rejected", *columns_read(spec))
+    return "DPOTrainer", columns + ", else the reference is the opponent" * ("opponents_chosen" in spec.reads), ""
 
 
 def _loop(what: str) -> str:

@@ -21,12 +21,13 @@ class Example(NamedTuple):
 
 
 def examples(spec: Objective, count: int = 3) -> list[Example]:
-    """The rows nearest to the defaults, with the fewest numbers of each set of hyper-parameters."""
+    """The rows nearest to the defaults, with the fewest numbers of each set of hyper-parameters; zeros where nothing else is."""
     found: dict[str, Any] = {}
 
-    def effort(row: Any) -> tuple[bool, int, int]:
+    def effort(row: Any) -> tuple[bool, bool, int, int]:
         changed = sum(value != spec.values.get(name) for name, value in row.params.items())
         return (
+            not np.any(row.losses),
             abs(float(np.max(row.losses))) > 1e6,
             changed,
             len(str(row.fields)),

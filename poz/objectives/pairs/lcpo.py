@@ -89,9 +89,10 @@ def lcpo(
         str, Choice("'gibbs', the paper's, or 'weighted', w L + (1-w) L of the swapped pair", ("gibbs", "weighted"))
     ] = "gibbs",
 ) -> Array:
-    """The M-step loss of EM over clean and flipped labels, for any base objective on pairs.
+    """The M-step loss of EM over clean and flipped labels, for any base objective on pairs, at given reliabilities.
 
-    `poz.algorithms` updates the reliabilities from the same posterior. The paper's RE-CPO is over `poz.cpo.bind(nll='sum')`.
+    `poz.torch.LCPO(base, num_annotators)` learns them, as `objective="lcpo_em"` does in `poz.integrations.trl.DPOTrainer`,
+    over DPO: `poz.algorithms.lcpo_em`, from the same posterior. The paper's RE-CPO is over `poz.cpo.bind(nll='sum')`.
     u is a difference of two losses and carries their rounding: over a squared base with target t = 1/(2τ) some
     t² roundings (in float32 1e-7 t², 1e-3 nats at τ = 0.005). Where that is too much, give float64 log-probs.
     """
