@@ -91,23 +91,38 @@ def test_points_of_a_picture_are_the_objectives_numbers():
         (poz.ipo.bind(tau=0.25), ["against the margin of chosen over rejected, from −10 to 10 nats", "ipo (tau=0.25)",
                                    "falls from 144 to 0 at 2, then rises to 64; at 0 it is 4", "is −4 at 0 and 0 at 2"]),
         # log(1 + e^(-z / 10)): log(1 + e) and log(1 + 1/e)
-        (poz.dpo, ["falls from 1.31 to 0.313; at 0 it is 0.693", "is −0.05 at 0 and 0 nowhere"]),
+        (poz.dpo, ["falls from 1.31 to 0.313; at 0 it is 0.693", "is −0.05 at 0 and never 0"]),
         (poz.hinge.bind(beta=0.5), ["falls from 6 to 0 at 2, then stays there until 10; at 0 it is 1",
                                     "is −0.5 at 0 and 0 from 2 to 10, with a jump at 2"]),
         # -min(r, 1.2) and max(r, 0.8): clipped at log 1.2 and log 0.8
-        (poz.ppo_clip, ["At advantage +1, the loss falls from −0.135 to −1.2 at 0.182, then stays there until 2; at 0 it is −1",
+        (poz.ppo_clip, ["With advantage +1, the loss falls from −0.135 to −1.2 at 0.182, then stays there until 2; at 0 it is −1",
                         "is −1 at 0 and 0 from 0.182 to 2, with a jump at 0.182",
-                        "At advantage −1, the loss is 0.8 until −0.223, then rises to 7.39; at 0 it is 1",
+                        "With advantage −1, the loss is 0.8 until −0.223, then rises to 7.39; at 0 it is 1",
                         "is 1 at 0 and 0 from −2 to −0.223, with a jump at −0.223"]),
         # σ of a tenth at ±10
-        (poz.kto, ["At desirable, the loss falls from 0.731 to 0.269; at 0 it is 0.5", "the loss rises from 0.269 to 0.731"]),
+        (poz.kto, ["For a desirable completion, the loss falls from 0.731 to 0.269; at 0 it is 0.5", "For an undesirable completion, the loss rises from 0.269 to 0.731"]),
         # the penalty of DPOP, 50 times the shortfall of chosen, is in the logit: log(1 + e^(β (10 + 500)))
-        (poz.dpop.bind(beta=0.1), ["Where chosen moves, the loss falls from 51 to 0.313; at 0 it is 0.693"]),
+        (poz.dpop.bind(beta=0.1), ["When only the chosen completion moves, the loss falls from 51 to 0.313; at 0 it is 0.693"]),
+        # each of a list of three by its place
+        (poz.exo_k, ["When only the first completion moves, the", "When only the third completion moves, the"]),
+        (poz.s_dpo, ["When only the second or third completion moves, the"]),
+        (poz.mapo, ["When only the chosen image moves, the"]),
+        # log(1 + e^-10), and -β/2
+        (poz.dpo.bind(beta=1.0), ["falls from 10 to 0.0000454"]),
+        (poz.dpo.bind(beta=1e-5), ["is −0.000005 at 0 and never 0"]),
+        (poz.dpo.bind(beta=1e-8), ["is −5 × 10⁻⁹ at 0 and never 0"]),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_picture_is_so(objective, sentences):
     said = alt(objective)
     assert all(sentence in said for sentence in sentences), said
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_lengths_are_said_where_they_are_read(name):
+    """Of rollouts a single token is drawn, which the words say otherwise."""
+    spec = poz.zoo[name]
+    assert ("each completion is 1 token long" in alt(spec)) == bool({"lengths", "chosen_len", "rejected_len"} & spec.reads)
 
 
 def read(text):

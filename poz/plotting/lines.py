@@ -158,7 +158,9 @@ def lines(objective: Objective, widest: float = 0.0) -> list[Line]:
     for line in made:
         objective(line.batch(np.zeros(1)))
     alone = "; it is alone in its batch" if objective.coupled and len(next(iter(made[0].base.values()))) == 1 else ""
-    return [replace(line, still=line.still + alone) for line in _distinct(made)]
+    read = objective.reads & {*layout.lengths.values()}
+    long = "; each completion is 1 token long" if read and not layout.per_token else ""
+    return [replace(line, still=line.still + long + alone) for line in _distinct(made)]
 
 
 def _distinct(made: list[Line]) -> list[Line]:
@@ -241,7 +243,7 @@ def _list(objective: Objective, layout: Layout, level: float) -> list[Line]:
 
 
 def _ordinal(i: int) -> str:
-    return ("1st", "2nd", "3rd", "4th")[i]
+    return ("first", "second", "third", "fourth")[i]
 
 
 def _alone(objective: Objective, layout: Layout, level: float) -> list[Line]:

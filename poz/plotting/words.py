@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from poz._given import given
+from poz.families import layout_of
 from poz.objective import Objective
 from poz.plotting.lines import Line, label
 from poz.plotting.points import Points, drawn, height
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @given
@@ -33,20 +36,28 @@ def alt(objective: Objective) -> str:
 
 def described(line: Line, at: Points) -> Iterator[str]:
     """Sentences about one line."""
-    where = "The"
-    if line.name:
-        where = f"{'Where' if line.name.endswith('moves') else 'At'} {line.name}, the"
-    yield f"{where} loss {_course(line, at)}."
+    yield f"{f'{_where(line)}, the' if line.name else 'The'} loss {_course(line, at)}."
     held = ", and not the slope of that loss, parts of which are held constant" if line.held else ""
     yield f"Its gradient {_gradient(at)}{held}."
+
+
+def _where(line: Line) -> str:
+    """Which line it is."""
+    layout = layout_of(line.objective.family)
+    if line.name.endswith(" moves"):
+        return f"When only the {line.name.removesuffix(' moves')} {'image' if layout.errors else 'completion'} moves"
+    said = {"desirable": "For a desirable completion", "undesirable": "For an undesirable completion"}
+    return said.get(line.name, f"With {line.name}")
 
 
 def number(x: float, scale: float = 0.0) -> str:
     """Three digits; 0, or almost, of what is nothing beside `scale`; with a minus sign that is read as one."""
     if abs(x) <= 1e-6 * min(scale, 1.0):
         return "0" if abs(x) <= 1e-12 * scale else "almost 0"
-    text = f"{x:.3g}" if 1e-4 <= abs(x) < 1000 or x == 0 else f"{x:.0f}" if 1000 <= abs(x) < 1e6 else f"{x:.2e}"
-    return signed(re.sub(r"e([+-])0*(\d+)", lambda e: f" x 10^{e[1].strip('+')}{e[2]}", text))
+    if 1e-6 <= abs(x) < 1e7 or x == 0:
+        return signed(f"{x:.0f}" if abs(x) >= 1000 else np.format_float_positional(float(f"{x:.3g}"), trim="-"))
+    digits, power = f"{x:.3g}".split("e")
+    return signed(f"{digits} \N{MULTIPLICATION SIGN} 10{str(int(power)).translate(_RAISED)}")
 
 
 def signed(text: str) -> str:
@@ -97,7 +108,7 @@ def _gradient(at: Points) -> str:
         return "is 0 throughout"
     zeros = list(_zeros(at, none))
     said = [f"{number(at.slope[at.x == 0][0])} at 0"] * (0 in at.x) + [f"0 {zero}" for zero in zeros]
-    said += ["0 nowhere" + " else" * (0 in at.x[none])] * (not zeros)
+    said += ["nowhere else" if 0 in at.x[none] else "never 0"] * (not zeros)
     jumps = [_place(x, at) for x in _jumps(at)]
     with_ = f", with {'a jump' if len(jumps) == 1 else 'jumps'} at {_listed(jumps)}" if jumps else ""
     return f"is {_listed(said)}{with_}"
