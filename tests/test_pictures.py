@@ -100,7 +100,8 @@ def test_points_of_a_picture_are_the_objectives_numbers():
                         "With advantage −1, the loss is 0.8 until −0.223, then rises to 7.39; at 0 it is 1",
                         "is 1 at 0 and 0 from −2 to −0.223, with a jump at −0.223"]),
         # σ of a tenth at ±10
-        (poz.kto, ["For a desirable completion, the loss falls from 0.731 to 0.269; at 0 it is 0.5", "For an undesirable completion, the loss rises from 0.269 to 0.731"]),
+        (poz.kto, ["For a desirable completion, the loss falls from 0.731 to 0.269; at 0 it is 0.5",
+                   "For an undesirable completion, the loss rises from 0.269 to 0.731"]),
         # the penalty of DPOP, 50 times the shortfall of chosen, is in the logit: log(1 + e^(β (10 + 500)))
         (poz.dpop.bind(beta=0.1), ["When only the chosen completion moves, the loss falls from 51 to 0.313; at 0 it is 0.693"]),
         # each of a list of three by its place
@@ -122,7 +123,9 @@ def test_what_is_said_of_a_picture_is_so(objective, sentences):
 def test_lengths_are_said_where_they_are_read(name):
     """Of rollouts a single token is drawn, which the words say otherwise."""
     spec = poz.zoo[name]
-    assert ("each completion is 1 token long" in alt(spec)) == bool({"lengths", "chosen_len", "rejected_len"} & spec.reads)
+    assert ("each completion is 1 token long" in alt(spec)) == bool(
+        {"lengths", "chosen_len", "rejected_len"} & spec.reads
+    )
 
 
 def read(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -54,6 +55,8 @@ def number(x: float, scale: float = 0.0) -> str:
     """Three digits; 0, or almost, of what is nothing beside `scale`; with a minus sign that is read as one."""
     if abs(x) <= 1e-6 * min(scale, 1.0):
         return "0" if abs(x) <= 1e-12 * scale else "almost 0"
+    if not math.isfinite(x):
+        return f"{x}"
     if 1e-6 <= abs(x) < 1e7 or x == 0:
         return signed(f"{x:.0f}" if abs(x) >= 1000 else np.format_float_positional(float(f"{x:.3g}"), trim="-"))
     digits, power = f"{x:.3g}".split("e")
