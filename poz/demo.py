@@ -229,9 +229,13 @@ def run(
     return result
 
 
-def standard_error(accuracy: float, pairs: int) -> float:
-    """Of an accuracy that was measured on so many pairs."""
-    return math.sqrt(accuracy * (1 - accuracy) / pairs)
+def interval(accuracy: float, pairs: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of an accuracy on so many pairs; of 0 and 1 it has a width too."""
+    z = 1.959964
+    middle = accuracy + z**2 / (2 * pairs)
+    reach = z * math.sqrt(accuracy * (1 - accuracy) / pairs + z**2 / (4 * pairs**2))
+    low, high = ((middle + end) / (1 + z**2 / pairs) for end in (-reach, reach))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objective, list[str]]:
@@ -252,18 +256,18 @@ def _bound(objective: str | Objective, params: Mapping[str, Any]) -> tuple[Objec
 
 
 def _report(result: Result, reward: str) -> Iterator[str]:
-    yield f"{'held-out pairs':16}{'before':>16}{'after':>16}"
+    yield f"{'held-out pairs':16}{'before':>24}{'after':>24}"
     for row in Measured._fields:
         cells = []
         for measured in (result.before, result.after):
-            error = standard_error(measured.accuracy, result.held_out_pairs)
-            cells.append(f"{getattr(measured, row):.4g}" + f" ± {error:.3f}" * (row == "accuracy"))
-        yield f"{row:16}{cells[0]:>16}{cells[1]:>16}"
+            low, high = interval(measured.accuracy, result.held_out_pairs)
+            cells.append(f"{getattr(measured, row):.4g}" + f" ({low:.2f} to {high:.2f})" * (row == "accuracy"))
+        yield f"{row:16}{cells[0]:>24}{cells[1]:>24}"
     if judged := result.judged:
         cells = [f"{mean:.4g} ± {error:.3f}" for mean, error in (judged.before, judged.after)]
-        yield f"{'reward':16}{cells[0]:>16}{cells[1]:>16}"
+        yield f"{'reward':16}{cells[0]:>24}{cells[1]:>24}"
     yield f"margin: {reward} of chosen minus that of rejected"
-    yield "accuracy: how often that is positive, ± its standard error; chance is 1/2"
+    yield "accuracy: how often that is positive (Wilson's 95 % interval); chance is 1/2"
     if judged:
         of = f"mean score of {judged.completions} completions that the policy writes, ± its standard error"
         yield f"reward: {of}; of chosen ones {judged.chosen.mean:.4g}, of rejected ones {judged.rejected.mean:.4g}"
