@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_an_inline_picture_stands_alone(name):
     assert len({dashes for _, dashes in looks}) == len(looks) == count  # no two differ by colour alone
     assert {path.get("stroke") for path in root.iter(f"{SVG}path")} <= {None, *(colour for colour, _ in looks)}
     assert ET.fromstring(thumbnail(poz.zoo[name])).find(f"{SVG}title").text.startswith(f"Loss of {name} ")
+
+
+@pytest.mark.parametrize("name", ["dpo", "ppo_clip", "mapo"])
+def test_numbers_below_a_panel_stand_apart(name):
+    """With the letters of a phone, 16 high and as wide as those of DejaVu, 10."""
+    below = [t for t in ET.fromstring(svg(poz.zoo[name])).iter(f"{SVG}text") if re.fullmatch(r"−?[\d.]+", t.text)]
+    below = [(float(t.get("x")), 10 * len(t.text.replace(".", ""))) for t in below if t.get("text-anchor") == "middle"]
+    assert len(below) >= 6
+    assert all(b - a > (wide + next_) / 2 for (a, wide), (b, next_) in pairwise(below))
 
 
 def test_points_of_a_picture_are_the_objectives_numbers():

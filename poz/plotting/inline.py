@@ -47,13 +47,14 @@ def svg(objective: Objective) -> str:
             *(box.path(at.x, at[column], *look) for (_, at), look in zip(made, LOOKS, strict=False)),
         ]
     parts.append(_text(WIDE / 2, HIGH - 6, signed(f"{made[0][0].along} ({made[0][0].unit})")))
+    parts.append('<g font-size="14">')  # as many letters as fit, however large a page makes the others
     x = LEFT
     for (line, _), (colour, dash) in zip(made, LOOKS, strict=False):
         if line.name:
             parts.append(f'<path d="M{x} 10h26" stroke="{colour}" stroke-width="2"{dash}/>')
             parts.append(_text(x + 32, 14, signed(line.name), "start"))
             x += 52 + 7 * len(line.name)
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, "</g></svg>"])
 
 
 @given
@@ -104,6 +105,8 @@ class Box:
         """The frame with ticks, their numbers and what it is of."""
         foot = self.top + self.height
         across, up = ticks(self.low, self.high, 4), ticks(self.least, self.most, 4)
+        if max(map(len, labels(across))) > 4:  # they would touch
+            across = ticks(self.low, self.high, 2)
         d = "".join(f"M{self.x(t):.1f} {foot:g}v4" for t in across)
         d += "".join(f"M{self.left:g} {self.y(t):.1f}h-4" for t in up)
         words = [_text(self.x(t), foot + 17, said) for t, said in zip(across, labels(across), strict=True)]

@@ -5,6 +5,7 @@ const named = (drawing) => drawing.querySelector("title, desc") || drawing.ariaL
 return {
   title: document.title,
   wide: document.documentElement.scrollWidth,
+  drawings: all(".drawing svg").map((one) => one.getBoundingClientRect().right),
   ids: all("[id], a[name]").map((one) => one.id || one.name),
   links: all("a[href]").map((one) => one.getAttribute("href")),
   unnamed: all("article img").filter((one) => !one.alt.trim()).length

@@ -40,6 +40,11 @@ def test_no_page_is_wider_than_a_phone(seen):
     assert {page: one["wide"] for page, one in seen.items() if one["wide"] > 360} == {}
 
 
+def test_drawings_are_seen_whole_on_a_phone(seen):
+    assert len([page for page, one in seen.items() if one["drawings"]]) > 100
+    assert {page: one["drawings"] for page, one in seen.items() if max(one["drawings"], default=0) > 360} == {}
+
+
 def test_titles_are_unique(seen):
     titles = [one["title"] for one in seen.values()]
     assert sorted({title for title in titles if titles.count(title) > 1 or not title}) == []
