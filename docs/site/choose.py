@@ -94,8 +94,6 @@ def _reasons(objective: Objective, answer: Answer) -> Iterator[str]:
         yield f"**Under** {text(answer.under)}"
     if answer.against:
         yield "**Contradicted**, so that no filter has it"
-    if answer.world:
-        yield f"**World**: [{answer.world}](worlds.md#what-was-found)"
 
 
 def _link(objective: Objective) -> str:

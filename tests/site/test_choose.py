@@ -21,7 +21,9 @@ def test_each_purpose_has_its_objectives_with_their_reasons(browser, opened):
     for purpose, said in PURPOSES.items():
         assert said.rstrip(".") in browser.find_element(By.ID, purpose).text
         text, names = browser.execute_script(BELOW, purpose)
-        assert sorted(names) == sorted(one.name for one in poz.zoo.find(answers=purpose))
+        claimed = [name for name, one in poz.zoo.items() for each in one.said if each.to == purpose and each.against]
+        assert sorted(names) == sorted([*claimed, *(one.name for one in poz.zoo.find(answers=purpose))])
+        assert text.count("Contradicted") >= bool(claimed)
         plain = " ".join(text.split())
         for one in poz.zoo.find(answers=purpose):
             (answer,) = (each for each in one.answers if each.to == purpose)
