@@ -14,12 +14,18 @@ class Unknown(KeyError):
 
 
 def near_to(name: str, known: Iterable[str], cutoff: float = 0.5) -> list[str]:
-    """At most three known names that begin so, or are near; where none is, of a mapping those whose text has the word."""
-    same = {one.lower(): one for one in known}
-    begun = [one for one in same if len(name) > 3 and one.startswith(name.lower())]
-    near = list(dict.fromkeys([*begun, *difflib.get_close_matches(name.lower(), same, n=3, cutoff=cutoff)]))[:3]
+    """At most three known names that begin so, have two letters the other way round, or are near.
+
+    Where none is, of a mapping those whose text has the word.
+    """
+    said, same = name.lower(), {one.lower(): one for one in known}
+    begun = [one for one in same if len(said) > 3 and one.startswith(said)]
+    turned = [
+        one for at in range(1, len(said)) if (one := said[: at - 1] + said[at] + said[at - 1] + said[at + 1 :]) in same
+    ]
+    near = list(dict.fromkeys([*begun, *turned, *difflib.get_close_matches(said, same, n=3, cutoff=cutoff)]))[:3]
     if not near and isinstance(known, Mapping) and len(name) > 3:
-        near = [one for one in same if name.lower() in str(known[same[one]]).lower()][:3]
+        near = [one for one in same if said in str(known[same[one]]).lower()][:3]
     return [same[one] for one in near]
 
 

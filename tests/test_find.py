@@ -60,6 +60,21 @@ def test_names_that_are_none_have_their_nearest(asked, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--reads", "kl"], "At other settings: with estimator='given' kto. Leave out --reads"),
+        (["--reads", "timestep"], "with first=400 diffusion_dpo."),
+        (["--reads", "token_advantages", "--with-reference"], "with per_token=True grpo, a2po."),
+        (["--for", "ties", "--family", "Rollouts"], "with its defaults. Leave out --for"),
+    ],
+)
+def test_what_is_read_at_a_setting_alone_is_said_where_nothing_is_found(asked, said):
+    result = run.invoke(app, ["list", *asked])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
 def test_where_it_is_piped_the_list_has_a_line_for_each_with_its_aliases():
     rows = listed()
     assert [row[0] for row in rows] == list(poz.zoo)

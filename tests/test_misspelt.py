@@ -45,6 +45,7 @@ FAMILIES = [
         (lambda: poz.Pairs(), "poz.Pairs needs chosen"),
         (lambda: poz.Denoising(X, X, X, X, X, X), "poz.Denoising has 5 fields, chosen, rejected, ref_chosen"),
         (lambda: poz.Pairs.from_tokens(np.zeros((2, 3)), np.zeros((2, 3)), ref_choosen=X), "Did you mean 'ref_chosen'"),
+        (lambda: poz.zoo["gpro"], "Did you mean 'grpo' or"),
         (lambda: poz.combine({"dpoo": 1.0}), "Did you mean 'dpo'"),
         (lambda: poz.peers.libraries()["TLR"], "There is no library 'TLR'. Did you mean 'TRL'"),
         (lambda: poz.zoo.find(answers=5), "Zoo.find needs a text or an Iterable for answers; got 5."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -39,7 +40,7 @@ def list_(
     except ValueError as error:
         stop(str(error))
     if not found and not as_json:
-        stop(f"No objective is all of that with its defaults. {_way_out(asked)}")
+        stop(f"No objective is all of that with its defaults. {_at_settings(asked)}{_way_out(asked)}")
     if purposes:
         _purposes(found, as_json)
     else:
@@ -58,6 +59,26 @@ def _way_out(asked: dict[str, Any]) -> str:
     }
     ways = [f"{option} (then {count})" for option, count in left.items() if count]
     return f"Leave out {' or '.join(ways)}." if ways else "Leave out two of the options."
+
+
+def _at_settings(asked: dict[str, Any]) -> str:
+    """Which of them read what was asked for where one hyper-parameter is not at its default."""
+    rest: dict[str, list[str]] = {}
+    for spec in poz.zoo.find(**asked | {"reads": ()}) if asked["reads"] else []:
+        if one := _setting(spec, {*asked["reads"]}):
+            rest.setdefault(one, []).append(spec.name)
+    said = [f"with {one} {', '.join(names)}" for one, names in rest.items()]
+    return f"At other settings: {'; '.join(said)}. " * bool(said)
+
+
+def _setting(spec: Objective, fields: set[str]) -> str:
+    for name, (_, domain) in spec.params.items():
+        for value in getattr(domain, "options", ()) or getattr(domain, "usual", ())[1:]:
+            with suppress(ValueError):  # some are not defined alone
+                bound = spec.bind(**{name: value})
+                if fields <= bound.reads | bound.optional:
+                    return f"{name}={value!r}"
+    return ""
 
 
 def _objectives(found: list[Objective], as_json: bool, asked: list[str]) -> None:
