@@ -73,7 +73,7 @@ def _purpose(purpose: str, came: dict[tuple[str, str], list[str]]) -> str:
     for one in poz.zoo.values():
         for answer in (*one.answers, *(said for said in one.said if said.against)):
             if answer.to == purpose:
-                reasons = [*_reasons(one, answer), *came.get((one.name, purpose), ())]
+                reasons = [*_reasons(one, answer), *came.get((report.runs_as(one.name, answer), purpose), ())]
                 by_reason.setdefault("<br>".join(reasons), []).append(_link(one))
     if not by_reason:
         return f"{head}\n\n`{purpose}`: no objective gives a reason for this."

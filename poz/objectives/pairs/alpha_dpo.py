@@ -66,7 +66,7 @@ def _coupled(p: Values) -> str:
             "give them, mean_gap and gap_std",
         )
     ],
-    basis="The authors' code, executed in float64 (junkangwu/alpha-DPO@fab3209): tests/authors/alpha_dpo.json. The default of α is between the released values; the paper was not read.",
+    basis="The authors' code, executed in float64 (junkangwu/alpha-DPO@fab3209): tests/authors/alpha_dpo.json. The default of α is between the released values; of the paper the abstract alone was read.",
 )
 def alpha_dpo(
     xp: Namespace,

@@ -37,7 +37,7 @@ from poz.purposes import Answer
     deviations=[
         Deviation("the formula", "overflows for α p << 0", "a tangent continues the exponential beyond e^60"),
     ],
-    basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/alpha_po.json. The authors released none, and the paper was not read.",
+    basis="TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/alpha_po.json. The authors released none, and of the paper the abstract alone was read.",
 )
 def alpha_po(
     xp: Namespace,

@@ -33,7 +33,7 @@ from poz.purposes import Answer
         Limit("simpo", "one pair", then=lambda p: {"beta": p["beta"], "gamma": 0.0}, batch=one),
     ],
     deviations=[Deviation("the authors' code", "the exponential overflows", "it goes on as its tangent beyond e^60")],
-    basis="The authors' code, executed in float64 (Shiroha-Offical/AMaPO@c6c89cc): tests/authors/amapo.json. The default is between the released values; the paper was not read.",
+    basis="The authors' code, executed in float64 (Shiroha-Offical/AMaPO@c6c89cc): tests/authors/amapo.json. The default is between the released values; of the paper the abstract alone was read.",
 )
 def amapo(
     xp: Namespace,

@@ -31,7 +31,7 @@ from poz.purposes import Answer
     coupled="both sorts run over all completions of the batch",
     reduces_to=[Limit("dpo", "one pair", then=lambda p: p, batch=one)],
     basis="The first author's code, as added to TRL, executed in float64 (huggingface/trl@f5168fd), and TRL 0.27 and 1.16: "
-    "tests/authors/aot_unpaired.json. The paper was not read.",
+    "tests/authors/aot_unpaired.json. Of the paper the abstract alone was read.",
 )
 def aot_unpaired(
     xp: Namespace,

@@ -34,7 +34,7 @@ from poz.purposes import Answer
         Deviation("BPO of arXiv:2505.19601", "is another one, from Bregman divergences", "not this objective"),
     ],
     basis="The authors' code, executed in float64 (sunlin-ai/BPO@d882c0f): tests/authors/bpo.json; with α only its logistic and "
-    "hinge, the other links at α = 1. The paper was not read.",
+    "hinge, the other links at α = 1. Of the paper the abstract alone was read.",
 )
 def bpo(
     xp: Namespace,

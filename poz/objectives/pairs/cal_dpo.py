@@ -43,7 +43,7 @@ from poz.purposes import Answer
             "the authors' code", "adds the batch mean of the squares to every pair", "each pair its own; same mean"
         ),
     ],
-    basis="The authors' code, executed in float64 (tengxiao1/Cal-DPO@7d16b46): tests/authors/cal_dpo.json. The paper was not read; where its eq. 10 is quoted, c is 1.",
+    basis="The authors' code, executed in float64 (tengxiao1/Cal-DPO@7d16b46): tests/authors/cal_dpo.json. Of the paper the abstract alone was read; where its eq. 10 is quoted, c is 1.",
 )
 def cal_dpo(
     xp: Namespace,

@@ -29,7 +29,7 @@ from poz.purposes import Answer
         ),
     ],
     basis="A port, executed in float64 (warlockee/oxRL@2a2bd5d): tests/authors/h_dpo.json; and a derivation, the optimum ∝ "
-    "(π_ref e^{r/β})^{1/α} (checked to 1e-16). No authors' code was found, and the paper was not read.",
+    "(π_ref e^{r/β})^{1/α} (checked to 1e-16). No authors' code was found, and of the paper the abstract alone was read.",
 )
 def h_dpo(
     xp: Namespace,

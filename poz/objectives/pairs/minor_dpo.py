@@ -36,8 +36,8 @@ from poz.purposes import Answer
             lambda b: ((above := b._replace(ref_rejected=b.rejected - 1)), above),
         )
     ],
-    basis="A port, executed in float64 (warlockee/oxRL@2a2bd5d): tests/authors/minor_dpo.json. No authors' code was found, and the "
-    "paper was not read.",
+    basis="A port, executed in float64 (warlockee/oxRL@2a2bd5d): tests/authors/minor_dpo.json. No authors' code was found, and of "
+    "the paper the abstract alone was read.",
 )
 def minor_dpo(
     xp: Namespace,

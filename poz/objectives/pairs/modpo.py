@@ -50,7 +50,7 @@ from poz.purposes import Answer
         Deviation("the authors' `hinge`", "max(0, 1 - z) in place of -log σ(z)", "not offered"),
     ],
     basis="The authors' code, executed in float64 (ZHZisZZ/modpo@2e2df20): tests/authors/modpo.json; it takes several other "
-    "objectives, whose weighted gap is `margin`. The paper was not read.",
+    "objectives, whose weighted gap is `margin`. Of the paper the abstract alone was read.",
 )
 def modpo(
     xp: Namespace,

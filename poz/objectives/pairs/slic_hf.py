@@ -48,7 +48,7 @@ from poz.purposes import Answer
             "the chosen completion",
         ),
     ],
-    basis="The HALOs of 2023, executed in float64 (yinyueqin/relative-preference-optimization@c1b5163): tests/authors/slic_hf.json. No authors' code, and the paper was not read.",
+    basis="The HALOs of 2023, executed in float64 (yinyueqin/relative-preference-optimization@c1b5163): tests/authors/slic_hf.json. No authors' code, and of the paper the abstract alone was read.",
 )
 def slic_hf(
     xp: Namespace,

@@ -40,7 +40,7 @@ from poz.purposes import Answer
         Deviation("the authors' code", "says that its α is 1/α of the paper, and divides by it", "divides by alpha"),
     ],
     basis="The authors' code, executed in float64 (thu-ml/Noise-Contrastive-Alignment@cbb9248): tests/authors/nca.json. Masked lists "
-    "are not in it, and the default α is not theirs. The paper was not read.",
+    "are not in it, and the default α is not theirs. Of the paper the abstract alone was read.",
 )
 def nca(
     xp: Namespace,

@@ -30,7 +30,7 @@ from poz.purposes import Answer
             "0, which has the same gradient",
         ),
     ],
-    basis="The authors' code, executed in float64 (ZhaolinGao/A-PO@c8823a3): tests/authors/a2po.json, which has TRL's beside it. The paper was not read.",
+    basis="The authors' code, executed in float64 (ZhaolinGao/A-PO@c8823a3): tests/authors/a2po.json, which has TRL's beside it. Of the paper the abstract alone was read.",
     **steps.DECLARED | {"reads": lambda p: steps.needs({**p, "kl_weight": 1.0})},
 )
 @steps.member(aggregation="sequence_mean")

@@ -38,7 +38,7 @@ from poz.purposes import Answer
             "one ε for all tokens",
         ),
     ],
-    basis="The authors' code, executed in float64 (wizard-III/Archer2.0@b08d963): tests/authors/aspo.json. The paper was not read.",
+    basis="The authors' code, executed in float64 (wizard-III/Archer2.0@b08d963): tests/authors/aspo.json. Of the paper the abstract alone was read.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")

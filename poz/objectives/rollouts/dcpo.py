@@ -37,7 +37,7 @@ from poz.purposes import Answer
             "aggregation='token_mean'",
         ),
     ],
-    basis="The authors' code, executed in float64 (lime-RL/DCPO@01787b0): tests/authors/dcpo.json. The paper was not read; its advantages, smoothed over the steps of a prompt, are not here.",
+    basis="The authors' code, executed in float64 (lime-RL/DCPO@01787b0): tests/authors/dcpo.json. Of the paper the abstract alone was read; its advantages, smoothed over the steps of a prompt, are not here.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_mean", weighs=True)

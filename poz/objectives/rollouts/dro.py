@@ -18,7 +18,7 @@ from poz.purposes import Answer
         Answer("scalar-feedback", paper="abstract: single completions with feedback are more plentiful than pairs"),
         Answer("off-policy", paper="abstract: a mean-squared objective on a given dataset"),
     ],
-    basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dro.json. The paper was not read.",
+    basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dro.json. Of the paper the abstract alone was read.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")

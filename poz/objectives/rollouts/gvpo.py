@@ -23,7 +23,7 @@ from poz.purposes import Answer
             "jszkc/GVPO@627aa25", "adds up over the completions where the mean is taken here, and over k", "length"
         ),
     ],
-    basis="The authors' code, executed in float64 (jszkc/GVPO@627aa25): tests/authors/gvpo.json. The paper was not read.",
+    basis="The authors' code, executed in float64 (jszkc/GVPO@627aa25): tests/authors/gvpo.json. Of the paper the abstract alone was read.",
     **steps.DECLARED
     | {
         "reads": lambda p: f"{steps.needs(p)} groups",

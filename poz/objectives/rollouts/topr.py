@@ -28,7 +28,7 @@ from poz.purposes import Answer
         ),
         Deviation("alibaba/ROLL@8eb27cc", "goes by the sign of the reward", "by that of the advantage"),
     ],
-    basis="Trainers' code, executed in float64 (alibaba/ROLL@8eb27cc, yanxi-chen/Trinity-RFT@5b77c08): tests/authors/topr.json. Both have level='token'. The paper was not read.",
+    basis="Trainers' code, executed in float64 (alibaba/ROLL@8eb27cc, yanxi-chen/Trinity-RFT@5b77c08): tests/authors/topr.json. Both have level='token'. Of the paper the abstract alone was read.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_sum")
