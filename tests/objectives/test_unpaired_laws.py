@@ -100,6 +100,29 @@ def test_kto_and_apo_are_bounded_and_saturate():
         assert (slopes == 0).all()
 
 
+def test_kto_leaves_alone_what_is_too_hard_to_learn():
+    """A good completion 60 nats below the reference, a bad one as far above: DPO pulls at such a pair with all of β."""
+    for good, ratio in ((True, -60.0), (False, 60.0)):
+        _, (far,) = slope(kto.bind(beta=1.0, estimator="zero"), one(ratio, good))
+        _, (near,) = slope(kto.bind(beta=1.0, estimator="zero"), one(0.0, good))
+        assert 0 <= far / near < 1e-15  # e^-60, or 0 after rounding
+    _, (pull,) = slope(poz.dpo.bind(beta=1.0), two(-60.0, 60.0), "chosen")
+    close(pull, -1)
+
+
+@pytest.mark.parametrize("kl", [0.0, 1.5])
+def test_annotators_who_contradict_each_other_change_nothing(kl):
+    """Each completion once good and once bad, whatever the policy has learned; of two such pairs DPO pulls at both ends."""
+    objective = kto.bind(beta=0.3, estimator="given")
+    (_, good), (_, bad) = (slope(objective, one(A, label, kl=np.full(A.shape, kl))) for label in (True, False))
+    assert abs(good).max() > 0.01
+    close(good + bad, 0)
+    (_, forth), (_, back) = (
+        slope(poz.dpo, two(*ends), side) for ends, side in (((A, B), "chosen"), ((B, A), "rejected"))
+    )
+    assert abs((forth + back)[A != B]).min() > 1e-4
+
+
 def test_apo_down_lowers_chosen_unless_the_pair_is_badly_ordered():
     """β (s'(βa) - s'(β(a - b))): by hand at β = 1, a = 0, b = -2 and at a = 2, b = 2."""
     _, slopes = slope(apo_down.bind(beta=1.0), two([0.0, 2.0], [-2.0, 2.0]), "chosen")

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Real
 from poz.families import Denoising, Pairs
 from poz.objective import Deviation, Limit, Published, objective
+from poz.purposes import Answer
 
 SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the quotient has lost its digits
 
@@ -17,6 +18,9 @@ SMALL = 0.3  # below, x / (e^x - 1) and its slope come from their series: the qu
     equation="eq. 9 to 11 (v2), in the form of the authors' code",
     formula=r"m_w-\lambda\log\sigma\bigl(T(f(m_w)-f(m_l))\bigr),\quad f(m)=\tfrac{cm}{e^{cm}-1}",
     reads="chosen rejected",
+    answers=[
+        Answer("wrong-reference", paper="abstract: a reference far from what is preferred hinders learning"),
+    ],
     published=[
         Published("mapo-t2i/mapo@374b3d3 args.py", {"ratio_weight": (0.1,), "snr": (0.5,)}),
         Published("second hand: the scheduler of Stable Diffusion XL", {"timesteps": (1000.0,)}),

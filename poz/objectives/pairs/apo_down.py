@@ -19,7 +19,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "weak-completions",
-            paper="second hand: TRL says to take it where chosen is worse than what the model writes",
+            paper="the authors' code: to be taken where chosen is worse than what the model writes",
             test="objectives/test_unpaired_laws.py::test_apo_down_lowers_chosen_unless_the_pair_is_badly_ordered",
         ),
     ],

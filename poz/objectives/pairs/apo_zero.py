@@ -20,7 +20,7 @@ from poz.purposes import Answer
         Answer(
             "displacement",
             world="displacement",
-            paper="second hand: TRL says to take it where chosen is better than what the model writes",
+            paper="the authors' code: to be taken where chosen is better than what the model writes",
             test="objectives/test_purposes_shown.py::test_chosen_is_raised_more_than_rejected_is_lowered",
         ),
     ],

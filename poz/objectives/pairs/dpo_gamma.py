@@ -13,17 +13,20 @@ from poz.purposes import Answer
 @objective(
     title="Reference-weighted DPO",
     paper="arXiv:2405.19534",
-    equation="DPO^γ of the sensitivity study; section 5 of v4 by a secondary source",
+    equation="eq. 4, section 5 of the draft in the authors' repository",
     formula=r"-\log\sigma\bigl(\beta[\Delta_\pi-\gamma\,\Delta_{ref}]\bigr),\quad\Delta=\log\tfrac{\pi(y_w)}{\pi(y_l)}",
     reads="chosen rejected ref_chosen ref_rejected",
     published=[
         Published("angie-chen55/pref-learning-ranking-acc@a86bdef README.md", {"beta": (0.1,)}),
-        Published("second hand: arXiv:2405.19534, its sweep goes from 0 to 2", {"gamma": (0.0, 2.0)}),
+        Published(
+            "angie-chen55/pref-learning-ranking-acc@a86bdef, the draft of the paper there, section 5",
+            {"gamma": (0.0, 2.0)},
+        ),
     ],
     answers=[
         Answer(
             "wrong-reference",
-            paper="second hand: its sensitivity study, where a smaller γ ranks more pairs rightly",
+            paper="section 5, eq. 4 of the authors' draft: γ scales how hard a pair is to learn that the reference ranks wrongly",
             test="objectives/test_purposes_shown.py::test_a_reference_that_ranks_wrongly_does_not_hold_a_pair_back",
         ),
     ],

@@ -21,7 +21,7 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "overfitting",
-            paper="second hand: the KL constraint of DPO weakens the more certain a preference is, and that of IPO does not",
+            paper="section 4.2 and section 5: the KL constraint of DPO weakens the more certain preferences are, and that of IPO does not",
             test="objectives/test_purposes_shown.py::test_no_push_beyond_a_finite_margin",
         ),
         Answer(

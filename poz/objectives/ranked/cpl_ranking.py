@@ -10,6 +10,7 @@ from poz.domains import Choice, Real
 from poz.families import Ranked, TokenPairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _lists as ranked
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
@@ -24,6 +25,12 @@ def _check_values(xp: Namespace, lists: Ranked, values: Values) -> None:
     formula=r"\tfrac{1}{|P|}\sum_{(i,j)\in P}\log\bigl(1+e^{\lambda A_j-A_i}\bigr),\quad P=\{(i,j):R_i>R_j\},\ A=\alpha\log\pi\ \text{or}\ \alpha\log\tfrac{\pi}{\pi_{ref}}",
     reads=lambda p: "logps scores" + " ref_logps" * (p["regularizer"] == "kl"),
     optional="mask",
+    answers=[
+        Answer(
+            "off-policy",
+            paper="abstract: segments of any policy's behaviour are learned from, without reinforcement learning",
+        )
+    ],
     published=[
         Published("jhejna/cpl@b333667 configs/mw_image_dense/cpl.yaml, mode: score", {"alpha": (0.1,), "bias": (0.5,)}),
         Published("the same, cpl_kl.yaml, mode: score", {"alpha": (0.2,), "bias": (0.75,), "regularizer": ("kl",)}),

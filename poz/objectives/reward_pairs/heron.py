@@ -53,7 +53,7 @@ def _one_factor(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
     answers=[
         Answer(
             "goals",
-            paper="second hand: rewards from factors that are ranked by their importance",
+            paper="abstract: factors ranked by importance decide which of two is better, in place of a reward combined by hand",
             test="objectives/test_reward_claims.py::test_without_thresholds_ranked_factors_are_an_order",
         ),
     ],
@@ -79,7 +79,7 @@ def _one_factor(pairs: RewardPairs) -> tuple[RewardPairs, RewardPairs]:
             "the authors' robots", "take the second threshold for the third and fourth factor too", "one each in delta"
         ),
     ],
-    basis="The authors' code, executed in float64 (abukharin3/HERON@7d6d03a): tests/authors/heron.json. The paper's text was not read.",
+    basis="The authors' code, executed in float64 (abukharin3/HERON@7d6d03a): tests/authors/heron.json. Of the paper the abstract alone was read.",
 )
 def heron(
     xp: Namespace,

@@ -28,7 +28,7 @@ from poz.purposes import Answer
         ),
         Answer(
             "entropy-collapse",
-            paper="second hand: collapse of the entropy comes of such weights, and of it premature convergence",
+            paper="the authors' README: it mitigates the collapse of the entropy and repetition, and prevents premature convergence",
         ),
     ],
     deviations=[

@@ -17,7 +17,7 @@ from poz.purposes import Answer
     formula=r"-\min\bigl(rA,\operatorname{clip}(r,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
         Published(
-            "second hand: arXiv:2503.14476 section 4.1 as others quote it",
+            "arXiv:2503.14476 section 4.1",
             {"epsilon_low": (0.2,), "epsilon_high": (0.28,)},
         ),
         Published("TRL 1.16 GRPOConfig", {"epsilon_high": (0.2,)}),
@@ -25,11 +25,19 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "entropy-collapse",
-            paper="second hand: a higher upper clip lets unlikely tokens grow, against the collapse that GRPO showed",
+            paper="section 3.1: a higher upper clip leaves unlikely tokens room to grow, against the collapse seen with PPO and GRPO",
         ),
-        Answer("length-bias", test="objectives/test_rollout_claims.py::test_length_bias"),
+        Answer(
+            "length-bias",
+            paper="section 3.3: where each completion has one weight, long bad ones go unpunished, and length grows",
+            test="objectives/test_rollout_claims.py::test_length_bias",
+        ),
+        Answer(
+            "exploration",
+            paper="section 3.1: a higher upper clip lets unlikely tokens be explored, and samples are more diverse",
+        ),
     ],
-    basis="Paper, second hand, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dapo.json.",
+    basis="Paper, and TRL's code, executed in float64 (huggingface/trl@v1.16.0): tests/authors/dapo.json.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean", weighs=True)

@@ -16,16 +16,14 @@ from poz.purposes import Answer
     equation="eq. 3 and 4",
     formula=r"-\min\bigl(rA,\operatorname{clip}(r,1-\varepsilon_l,1+\varepsilon_h)A\bigr)+\beta\bigl(e^{x}-x-1\bigr),\quad r=\tfrac{\pi}{\pi_{old}},\ x=\log\tfrac{\pi_{ref}}{\pi},\ A=\text{advantage}",
     published=[
-        Published("second hand: arXiv:2402.03300 section 4.2 as others quote it", {"kl_weight": (0.04,)}),
+        Published("arXiv:2402.03300 section 4.2", {"kl_weight": (0.04,)}),
         Published("TRL 1.16 GRPOConfig", {"kl_weight": (0.0,), "epsilon_low": (0.2,), "epsilon_high": (0.2,)}),
         Published("allenai/open-instruct@e6c3044", {"kl_weight": (0.05,), "epsilon_high": (0.272,)}),
     ],
     answers=[
-        Answer(
-            "no-critic", paper="second hand: the baseline is estimated from the rewards of a group in place of a critic"
-        ),
+        Answer("no-critic", paper="section 4.1.1: the mean reward of a group is the baseline, in place of a critic"),
     ],
-    basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/grpo.json. The paper names no ε.",
+    basis="Paper, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/grpo.json. The paper names no ε.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_mean", weighs=True, kl_weight=0.04)

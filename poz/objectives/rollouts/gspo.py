@@ -17,7 +17,7 @@ from poz.purposes import Answer
     formula=r"-\min\bigl(sA,\operatorname{clip}(s,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad s=\exp\bigl(\tfrac1{|y|}\sum_t\log\tfrac{\pi}{\pi_{old}}\bigr),\ A=\text{advantage}",
     published=[
         Published(
-            "second hand: arXiv:2507.18071 section 5.1 as others quote it",
+            "arXiv:2507.18071 section 5.1",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
         ),
     ],
@@ -27,7 +27,7 @@ from poz.purposes import Answer
             paper="abstract: ratio, clip and reward are of the whole sequence, which stabilises mixtures of experts",
         ),
     ],
-    basis="Paper, second hand, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a): tests/authors/gspo.json.",
+    basis="Paper, and trainers' code, executed in float64 (huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a): tests/authors/gspo.json.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_mean", weighs=True)

@@ -17,7 +17,7 @@ from poz.purposes import Answer
     formula=r"-\min\bigl(sA,\operatorname{clip}(s,1-\varepsilon_l,1+\varepsilon_h)A\bigr),\quad s=\operatorname{sg}\bigl[\exp\bigl(\tfrac1{|y|}\sum_t\log\tfrac{\pi}{\pi_{old}}\bigr)\bigr]\tfrac{\pi}{\operatorname{sg}[\pi]},\ A=\text{advantage}",
     published=[
         Published(
-            "second hand: arXiv:2507.18071 section 5.1 as others quote it",
+            "arXiv:2507.18071 section 5.1",
             {"epsilon_low": (0.0003,), "epsilon_high": (0.0004,)},
         ),
     ],
@@ -26,9 +26,12 @@ from poz.purposes import Answer
             "trust-region",
             paper="abstract: ratio, clip and reward are of the whole sequence, which stabilises mixtures of experts",
         ),
-        Answer("token-credit", paper="second hand: advantages of single tokens, with the ratio of the sequence"),
+        Answer(
+            "token-credit",
+            paper="section 4.3: advantages of single tokens, as for several turns, with the ratio of the sequence",
+        ),
     ],
-    basis="Paper, second hand, and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/gspo_token.json.",
+    basis="Paper, and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/gspo_token.json.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_mean", weighs=True)

@@ -24,11 +24,11 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "trust-region",
-            paper="second hand: a clipped surrogate has what trust regions offer with a simpler implementation",
+            paper="section 3: without a constraint steps would be far too large, so a clip takes away what would move a ratio further",
             test="objectives/test_rollout_laws.py::test_where_the_clip_of_ppo_takes_the_gradient_and_that_of_cispo_does_not",
         ),
     ],
-    basis="Paper, second hand, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",
+    basis="Paper, and trainers' code, executed in float64 (verl-project/verl@1dda039, huggingface/trl@v1.16.0, OpenRLHF/OpenRLHF@3c3be62, NVIDIA-NeMo/RL@7ea279a, allenai/open-instruct@e6c3044): tests/authors/ppo_clip.json. dual_clip is verl's, ratio_cap TRL's `delta`.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean", weighs=True)

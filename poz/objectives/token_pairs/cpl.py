@@ -8,6 +8,7 @@ from poz.domains import Choice, Real
 from poz.families import Pairs, TokenPairs
 from poz.objective import Deviation, Limit, Published, Values, objective
 from poz.objectives import _labels as labels
+from poz.purposes import Answer
 
 
 def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
@@ -22,6 +23,12 @@ def _check_values(xp: Namespace, pairs: TokenPairs, values: Values) -> None:
     reads=lambda p: "chosen rejected" + " ref_chosen ref_rejected" * (p["regularizer"] == "kl"),
     optional="chosen_mask rejected_mask label",
     check_values=_check_values,
+    answers=[
+        Answer(
+            "off-policy",
+            paper="abstract: segments of any policy's behaviour are learned from, without reinforcement learning",
+        )
+    ],
     published=[
         Published("jhejna/cpl@b333667 configs/mw_*/cpl.yaml", {"alpha": (0.1,), "bias": (0.5,), "bc_weight": (0.0,)}),
         Published(

@@ -7,6 +7,7 @@ from poz.backends import Array, Namespace
 from poz.domains import Choice, Real
 from poz.families import Unpaired
 from poz.objective import Deviation, Published, Values, objective
+from poz.purposes import Answer
 
 
 def _needs(p: Values) -> str:
@@ -32,6 +33,18 @@ def _check_values(xp: Namespace, batch: Unpaired, values: Values) -> None:
             {"beta": (0.1,), "desirable_weight": (1.0,), "undesirable_weight": (1.0,)},
         ),
         Published("ContextualAI/HALOs@4831988 scripts/launch_llama_instruct_kto.sh", {"desirable_weight": (1.1,)}),
+    ],
+    answers=[
+        Answer(
+            "noisy-labels",
+            paper="section 4.3: what is too hard to learn is left alone, such as noise, at the risk of underfitting",
+            test="objectives/test_unpaired_laws.py::test_kto_leaves_alone_what_is_too_hard_to_learn",
+        ),
+        Answer(
+            "disagreement",
+            paper="theorem 4.3: annotators who contradict each other change nothing",
+            test="objectives/test_unpaired_laws.py::test_annotators_who_contradict_each_other_change_nothing",
+        ),
     ],
     gradient_stops="K, the estimate of the KL",
     coupled=lambda p: "K comes from the KL samples of the batch" * (p["estimator"] in ("mean", "nonzero_mean")),
