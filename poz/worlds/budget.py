@@ -31,7 +31,6 @@ LEFT_OUT = {
     "mdpo": "its list is one prompt with two images",
     "mapl": "its list is two sentences under two prompts",
     "gr_dpo": "its groups want different things, and these annotators want the same",
-    "gamma_po": "its targets are found by bisection at every step, which costs a hundred times as much as any other",
     "nash_md": "it learns from what the policy writes",
 }
 """Objectives whose fields mean something that no world has."""

@@ -1,4 +1,4 @@
-"""DCPO: Yang et al. 2025, arXiv 2509.02333, as in the authors' code.
+"""DCPO: Yang et al. 2025, arXiv 2509.02333, eq. 4 and 8 of v2.
 
 x = -min(r A, clip(r, r_l, r_h) A), r = e^d, at most c |A| where A < 0, with p the old probability
 r_l = (1 + √max(1 - 4 ε_l / p, 0)) / 2,  r_h = min((1 + √(1 + 4 ε_h / p)) / 2, c)
@@ -12,7 +12,7 @@ from poz.reference.rollouts._completions import One, clipped, member
 
 @member(aggregation="sequence_mean", weighs=True)
 def dcpo(
-    one: One, *, epsilon_low: float = 0.2, epsilon_high: float = 0.28, ratio_cap: float = 10.0
+    one: One, *, epsilon_low: float = 0.16, epsilon_high: float = 0.2, ratio_cap: float = 10.0
 ) -> tuple[Array, Array]:
     """Losses (B,) in nats from per-token log-probs (B, T), and the gradient of their sum; here of one completion."""
     rare = np.exp(-one.o)

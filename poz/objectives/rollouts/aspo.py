@@ -13,9 +13,12 @@ from poz.purposes import Answer
 @objective(
     title="Asymmetric Importance Sampling Policy Optimization",
     paper="arXiv:2510.06062",
-    equation="as the authors have it",
+    equation="section 6, eq. 3 of v2",
     formula=r"-wA\tfrac{\pi}{\operatorname{sg}[\pi]},\quad w=\operatorname{sg}\bigl[\tfrac1r\bigr]\text{ for }A\ge0,\ \operatorname{sg}[r]\text{ elsewhere},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage; held constant beyond PPO's clip, and }-c_\pm A\log\pi\text{ where }w>c_\pm",
     published=[
+        Published(
+            "arXiv:2510.06062v2 appendix B", {"epsilon_low": (0.2,), "epsilon_high": (0.2,), "kl_weight": (0.001,)}
+        ),
         Published(
             "wizard-III/Archer2.0@b08d963",
             {"epsilon_low": (0.2, 0.4), "epsilon_high": (0.2, 0.4), "cap_positive": (3.0,), "cap_negative": (3.0,)},
@@ -28,7 +31,7 @@ from poz.purposes import Answer
         ),
         Answer(
             "entropy-collapse",
-            paper="the authors' README: it mitigates the collapse of the entropy and repetition, and prevents premature convergence",
+            paper="abstract: in v2, it mitigates the collapse of the entropy, and training is more stable",
         ),
     ],
     deviations=[
@@ -38,7 +41,7 @@ from poz.purposes import Answer
             "one ε for all tokens",
         ),
     ],
-    basis="The authors' code, executed in float64 (wizard-III/Archer2.0@b08d963): tests/authors/aspo.json. Of the paper the abstract alone was read.",
+    basis="The paper (v2, section 6) and the authors' code, executed in float64 (wizard-III/Archer2.0@b08d963): tests/authors/aspo.json. The paper says nothing of a dual clip where A < 0, and has a KL of weight 0.001 (k3, appendix B), where the default here is none.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")

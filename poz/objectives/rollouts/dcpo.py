@@ -14,21 +14,31 @@ from poz.purposes import Answer
 @objective(
     title="Dynamic Clipping Policy Optimization",
     paper="arXiv:2509.02333",
-    equation="as the authors have it",
+    equation="eq. 4 and 8 of v2",
     formula=r"-\min\bigl(rA,\operatorname{clip}(r,r_l,r_h)A\bigr),\quad r_l=\tfrac12+\tfrac12\sqrt{\max(1-\tfrac{4\varepsilon_l}{\pi_{old}},0)},\ r_h=\min\bigl(\tfrac12+\tfrac12\sqrt{1+\tfrac{4\varepsilon_h}{\pi_{old}}},c\bigr),\ r=\tfrac{\pi}{\pi_{old}}\le c\text{ where }A<0,\ A=\text{advantage}",
     published=[
         Published(
-            "lime-RL/DCPO@01787b0 recipe/dcpo", {"epsilon_low": (0.2,), "epsilon_high": (0.28,), "ratio_cap": (10.0,)}
+            "arXiv:2509.02333v2 appendix A.9, and lime-RL/DCPO@01787b0 README.md",
+            {"epsilon_low": (0.16,), "epsilon_high": (0.2,), "ratio_cap": (10.0,)},
+        ),
+        Published(
+            "lime-RL/DCPO@01787b0 recipe/dcpo/run_dcpo.sh",
+            {"epsilon_low": (0.2,), "epsilon_high": (0.28,), "ratio_cap": (10.0,)},
         ),
     ],
     answers=[
         Answer(
             "trust-region",
-            paper="abstract: fixed bounds clip too many tokens, so bounds depend on the probability that a token had",
+            paper="section 2: the variance of a ratio grows as its token was less likely, so bounds depend on that probability",
         ),
         Answer("exploration", paper="abstract: so that unlikely tokens are explored"),
     ],
     deviations=[
+        Deviation(
+            "lime-RL/DCPO@01787b0 recipe/dcpo/run_dcpo.sh",
+            "runs with ε of 0.2 and 0.28, which in the paper are DAPO's",
+            "epsilon_low=0.2, epsilon_high=0.28",
+        ),
         Deviation("lime-RL/DCPO@01787b0", "lets r_h rise to 10 also where c is below", "c for both"),
         Deviation("lime-RL/DCPO@01787b0", "has r_l = 1 where the old probability is 0", "1/2, as near 0"),
         Deviation(
@@ -37,15 +47,15 @@ from poz.purposes import Answer
             "aggregation='token_mean'",
         ),
     ],
-    basis="The authors' code, executed in float64 (lime-RL/DCPO@01787b0): tests/authors/dcpo.json. Of the paper the abstract alone was read; its advantages, smoothed over the steps of a prompt, are not here.",
+    basis="The paper (v2, eq. 4 and 8) and the authors' code, executed in float64 (lime-RL/DCPO@01787b0): tests/authors/dcpo.json. The paper's advantages (eq. 5 to 7), smoothed over the steps of a prompt, are not here.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="sequence_mean", weighs=True)
 def dcpo(
     at: steps.Steps,
     *,
-    epsilon_low: Annotated[float, Real("ε below", low=0, usual=(0.0, 1.0))] = 0.2,
-    epsilon_high: Annotated[float, Real("ε above", low=0, usual=(0.0, 2.0))] = 0.28,
+    epsilon_low: Annotated[float, Real("ε below", low=0, usual=(0.0, 1.0))] = 0.16,
+    epsilon_high: Annotated[float, Real("ε above", low=0, usual=(0.0, 2.0))] = 0.2,
     ratio_cap: Annotated[float, Real("c, the ratio counts as at most that", low=1, usual=(1.0, 20.0))] = 10.0,
 ) -> Array:
     """PPO's surrogate in a band that the old probability of each token sets."""

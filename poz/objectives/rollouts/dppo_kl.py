@@ -16,9 +16,13 @@ from poz.purposes import Answer
 @objective(
     title="Divergence PPO, binary KL",
     paper="arXiv:2602.04879",
-    equation="as the authors have it",
+    equation="eq. 12 and 14 of v3",
     formula=r"-\operatorname{sg}[m\min(r,c)]A\log\pi,\quad m=0\text{ where }k>\delta_h\text{ and }r>1\text{ for }A>0,\ k>\delta_l\text{ and }r<1\text{ elsewhere},\ k=\pi_{old}\log\tfrac{\pi_{old}}{\pi}+(1-\pi_{old})\log\tfrac{1-\pi_{old}}{1-\pi},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
+        Published(
+            "arXiv:2602.04879v3 section 5 and appendix E",
+            {"divergence_low": (0.05,), "divergence_high": (0.05,), "ratio_cap": (5.0,)},
+        ),
         Published(
             "verl@1dda039 examples/dppo_trainer",
             {"divergence_low": (0.05,), "divergence_high": (0.05,), "ratio_cap": (20.0,)},
@@ -28,23 +32,24 @@ from poz.purposes import Answer
     answers=[
         Answer(
             "trust-region",
-            paper="the authors' README: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
+            paper="section 4.2: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
         ),
     ],
     deviations=[
         Deviation("sail-sg/Stable-RL@c6af1d1", "adds 1e-8 to the probability of all other tokens", "exact"),
         Deviation(
-            "sail-sg/Stable-RL@c6af1d1 `dppo_binary_kl`",
-            "takes the log-probs of the sampler for the old ones",
-            "give them as old_logps",
+            "the paper, and sail-sg/Stable-RL@c6af1d1 `dppo_binary_kl`",
+            "judges by the log-probs of the sampler; by those of the same policy run again training collapses (section 5.2)",
+            "give the sampler's as old_logps",
         ),
         Deviation(
             "sail-sg/Stable-RL@c6af1d1 `dppo_binary_kl_recompute`",
-            "judges by the old policy and has the ratio to the sampler",
+            "judges by the policy run again and has the ratio to the sampler, the way that collapses",
             "one old policy",
         ),
+        Deviation("the paper, eq. 12", "has no cap; its larger runs have 5", "ratio_cap=1e30"),
     ],
-    basis="The authors' code, executed in float64 (sail-sg/Stable-RL@c6af1d1): tests/authors/dppo_kl.json, which has verl's beside it. The paper was not read.",
+    basis="The paper (v3, eq. 12, 14 and 23) and the authors' code, executed in float64 (sail-sg/Stable-RL@c6af1d1): tests/authors/dppo_kl.json, which has verl's beside it.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from poz.backends import Array
 from poz.domains import Real
-from poz.objective import Published, objective
+from poz.objective import Deviation, Published, objective
 from poz.objectives.rollouts import _steps as steps
 from poz.objectives.rollouts._region import trusted
 from poz.purposes import Answer
@@ -13,18 +13,30 @@ from poz.purposes import Answer
 @objective(
     title="Divergence PPO, binary total variation",
     paper="arXiv:2602.04879",
-    equation="as verl has it",
+    equation="eq. 12 and 13 of v3",
     formula=r"-\operatorname{sg}[m\min(r,c)]A\log\pi,\quad m=[\pi-\pi_{old}\le\delta_h]\text{ where }A>0,\ [\pi-\pi_{old}\ge-\delta_l]\text{ elsewhere},\ r=\tfrac{\pi}{\pi_{old}},\ A=\text{advantage}",
     published=[
+        Published(
+            "arXiv:2602.04879v3 section 5 and appendix E",
+            {"divergence_low": (0.15, 0.2), "divergence_high": (0.15, 0.2), "ratio_cap": (5.0,)},
+        ),
         Published("verl@1dda039", {"divergence_low": (0.2,), "divergence_high": (0.2,), "ratio_cap": (20.0,)}),
     ],
     answers=[
         Answer(
             "trust-region",
-            paper="the authors' README: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
+            paper="section 4.2: masked by an estimate of the divergence, as ratios punish unlikely tokens too much and likely ones too little",
         ),
     ],
-    basis="verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json. The paper was not read.",
+    deviations=[
+        Deviation(
+            "the paper",
+            "judges by the log-probs of the sampler; by those of the same policy run again training collapses (section 5.2)",
+            "give the sampler's as old_logps",
+        ),
+        Deviation("the paper, eq. 12", "has no cap; its larger runs have 5", "ratio_cap=1e30"),
+    ],
+    basis="The paper (v3, eq. 12, 13 and 23), and verl's code, executed in float64 (verl-project/verl@1dda039): tests/authors/dppo_tv.json.",
     **steps.DECLARED,
 )
 @steps.member(aggregation="token_mean")
