@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Column, Table
@@ -253,6 +254,7 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import NullFormatter
 
     names = list(dict.fromkeys(row.peer for one in measured for row in one.rows if row.status == "measured"))
     shades = plt.get_cmap("tab20")
@@ -272,6 +274,10 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
                 color, marker = style[name]
                 axis.scatter(*zip(*points, strict=True), label=name, color=color, marker=marker, s=36, alpha=0.85)
         axis.set_xscale("log")
+        if axis.collections:
+            low, high = np.log10(axis.dataLim.intervalx)
+            axis.set_xlim(10.0 ** math.floor(low), 10.0 ** max(math.ceil(high), math.floor(low) + 1))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(title)
         axis.grid(alpha=0.3)
     axes[0][0].axvline(1, color="black", linewidth=0.8)
