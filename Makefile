@@ -71,7 +71,7 @@ audit: $(READY) ## what every library's loss really is
 	@$(MAKE) --no-print-directory -k -j2 audit-base $$($(PY) tests/peers/environments.py | sed s/^/audit-/); failed=$$?; \
 		$(PY) tests/peers/page.py build/audit/*.json && exit $$failed
 
-check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time, and what is packaged
+check: lint types kernels package ## lint, types, every Triton kernel compiled ahead of time and interpreted, and what is packaged
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -87,7 +87,7 @@ types: $(READY)
 	$(PY) tests/completed.py build/types
 
 kernels: $(READY)
-	$(PY) -m poz.kernels.ahead_of_time --check
+	$(PY) bench/gpu.py --check-only
 
 # From the sdist a wheel, from the wheel every public name, away from the checkout.
 package: $(READY)

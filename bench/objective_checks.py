@@ -17,7 +17,7 @@ from poz.bench.jobs import Check
 from poz.families import layout_of
 from poz.objective import Base
 from poz.testing import conform, draw_case
-from poz.testing.tolerances import RTOL
+from poz.testing.tolerances import RTOL, UNIT
 
 
 def objective(name: str, device: str, large: bool) -> Iterator[Check]:
@@ -157,14 +157,15 @@ def _shares(
     """Largest error of the kernel over its tolerance, of losses and of gradients in the policy's log-probs.
 
     The tolerance is that of `poz.testing`: its scale has a part for conditioning, how far float64 itself moves where every
-    log-prob moves by one part in a million, chosen and rejected apart. It is taken four times, for a log-prob is
-    the sum of thousands here; a gradient may be off by the rounding to a 16-bit dtype too.
+    log-prob moves by one part in a million, chosen and rejected apart; and a gradient is measured against `UNIT` at least,
+    for what cancels in it, such as two softmaxes, leaves its rounding. It is taken four times, for a log-prob is the sum of
+    thousands here; a gradient may be off by the rounding to a 16-bit dtype too.
     """
     rounded = [leaf.to(dtype).double() for leaf in leaves]
     wanted = _with_slopes(losses, rounded, "torch")
     scales = [x.abs() for x in wanted]
     scales[0] += 1 + sum(base(rounded).abs() for base in bases)
-    scales[1] += scales[1].max() if scales[1].numel() else 0.0
+    scales[1] += max(scales[1].max().item(), UNIT["float32"]) if scales[1].numel() else 0.0
     step = 1e-6
     for direction in (step, -step):
         moved = [rounded[0] * (1 + direction * signs), *(leaf * (1 - direction * signs) for leaf in rounded[1:])]

@@ -323,6 +323,17 @@ def test_a_wrong_kernel_is_out_of_tolerance(change, passes):
     assert (found[0] <= 1) is passes
 
 
+@pytest.mark.parametrize(("rounding", "passes"), [(6e-8, True), (3e-5, False)])
+def test_a_gradient_that_cancels_leaves_its_rounding(rounding, passes):
+    # Two softmaxes of the same log-probs differ by the rounding of numbers near 1, whatever their difference is.
+    def losses(leaves, implementation):
+        first = leaves[0].double().sum()
+        return ((first - first.detach()) * (1 + rounding * (implementation == "triton") - 1.0)).reshape(1)
+
+    leaves, signs = [torch.full((3,), -0.25, dtype=torch.float64)], torch.ones(3, dtype=torch.float64)
+    assert (objective_checks._shares(leaves, signs, losses, [], torch.float32)[1] <= 1) is passes
+
+
 def test_jobs_report_their_checks_and_what_died():
     good = list(jobs.run(["selected", "no such job"], seconds=120, environment={"TRITON_INTERPRET": "1"}))
     assert [check.passed for check in good] == [True] * 4 + [False]
