@@ -348,6 +348,7 @@ def interpret():
         "infinite": {},
         "masked": {name: masked(name) for name in BY_TOKEN},
         "far": {name: far(name) for name in FAR},
+        "bounds": {name: around_bounds(name) for name in FAR},
     }
     for name in NAMES:
         found["batches"][name] = conform(name, backend="triton", dtype="float32", cases=2, size=5)
@@ -405,8 +406,6 @@ def masked(name):
 
 def far(name):
     """Losses and gradients, and what the reference says, where policies are up to 1e4 nats apart; a third of the estimators."""
-    from poz.kernels.loss import fused_losses
-
     apart = np.array([-1e4, -60.5, -1.0, 0.0, 1.0, 60.5, 100.0, 1e4])
     old = -(2.0**14) + 0.0 * apart
     given = {
@@ -416,16 +415,33 @@ def far(name):
         "sampler_logps": old + apart / 64,
     }
     given = {field: np.tile(x, (3, 1)) for field, x in given.items()} | {"advantages": np.array([1.5, -1.5, 0.0])}
-    spec, found = poz.zoo[name], []
-    for kl, how in list(zip(spec.params["kl"].domain.options, CORRECTED, strict=False))[FAR.index(name) % 3 :: 3]:
-        values = {"kl": kl, "kl_weight": 0.5, "correction": how, **TIGHT.get(name, {})}
-        wanted, slopes = references.reference(spec.bind(**values), poz.Rollouts(**given))
-        here = {field: torch.tensor(x, dtype=torch.float32) for field, x in given.items()}
-        here["logps"].requires_grad_()
-        losses = fused_losses(name, poz.Rollouts(**here), values, "triton")
-        losses.sum().backward()
-        found.append((losses.detach().numpy(), wanted, here["logps"].grad.numpy(), slopes["logps"]))
-    return found
+    options = list(zip(poz.zoo[name].params["kl"].domain.options, CORRECTED, strict=False))[FAR.index(name) % 3 :: 3]
+    return [
+        _beside(name, given, {"kl": kl, "kl_weight": 0.5, "correction": how, **TIGHT.get(name, {})})
+        for kl, how in options
+    ]
+
+
+def around_bounds(name):
+    """The same of completions of one token, likely and unlikely ones, on both sides of what clips them, good and bad."""
+    apart = [-2.9, -0.7, -0.31, -0.07, 0.03, 0.07, 0.31, 0.7, 2.9]
+    grid = [(old, d, a) for old in (-0.05, -1.0, -3.5, -9.0) for d in apart for a in (1.5, -1.5) if old + d < 0]
+    old, d, advantages = np.array(grid).T
+    old, now = (x[:, None].astype(np.float32).astype(float) for x in (old, old + d))
+    given = {"logps": now, "old_logps": old, "ref_logps": old, "sampler_logps": old, "advantages": advantages}
+    return _beside(name, given, TIGHT.get(name, {}))
+
+
+def _beside(name, given, values):
+    """Losses and gradients of the kernel, each before those of the reference."""
+    from poz.kernels.loss import fused_losses
+
+    wanted, slopes = references.reference(poz.zoo[name].bind(**values), poz.Rollouts(**given))
+    here = {field: torch.tensor(x, dtype=torch.float32) for field, x in given.items()}
+    here["logps"].requires_grad_()
+    losses = fused_losses(name, poz.Rollouts(**here), values, "triton")
+    losses.sum().backward()
+    return losses.detach().numpy(), wanted, here["logps"].grad.numpy(), slopes["logps"]
 
 
 EDGES = {
@@ -700,6 +716,15 @@ def test_policies_far_apart_give_the_numbers_of_the_reference(interpreted, name)
         # e^60 in float32 has an error of 60 2^-24 where its exponent is rounded
         np.testing.assert_allclose(losses, wanted, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_on_either_side_of_a_bound_the_numbers_are_those_of_the_reference(interpreted, name):
+    losses, wanted, gradient, slopes = interpreted["bounds"][name]
+    assert len({*np.sign(slopes.ravel())}) > 1  # or nothing is told apart
+    # differences of log-probs of 9 nats in float32 are off by 5e-7, and ratios are at most e^2.9
+    np.testing.assert_allclose(losses, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5)
 
 
 def test_running_sums_stay_in_their_segment(interpreted):
